@@ -132,7 +132,7 @@ def _median_ratio(numerators: Sequence[float], denominators: Sequence[float]) ->
 
 
 def print_table(title: str, rows: Iterable[Row], *, console: Console | None = None) -> None:
-    """Print an aligned table of timings (Markdown, ready for ``docs/``), and under it the machine that they were taken on."""
+    """Print an aligned Markdown table of timings and, under it, the machine that they were taken on."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.MARKDOWN)
     rows = list(rows)
     unit = rows[0].unit if rows else "calls"
