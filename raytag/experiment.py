@@ -160,7 +160,7 @@ class Training(Part):
     batch_size: int = Field(128, ge=2)
     early_stopping: int | None = Field(18, ge=1)  # epochs without a new best lwlrap; None: train all epochs
     keep_epoch: Literal["best", "last"] = "best"  # whose weights predict
-    precision: Literal["bf16", "fp32"] = "bf16"  # of training; predictions are always float32
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of training; auto: bf16 where the processor has it
     channels_last: bool = True
     tile_step: int = Field(128, ge=1)  # frames between prediction tiles; argus-freesound predicts with 64
     seed: int = Field(0, ge=0)

@@ -1,0 +1,250 @@
+"""The run store: what a run keeps, who may write it, and when a fold is finished.
+
+    runs/RUN/run.json                               dataset fingerprint, classes, folds
+    runs/RUN/clips.parquet                          the table of clips with their folds
+    runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.events``)
+    runs/RUN/experiments/NAME-HASH8/experiment.json
+    runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoint.safetensors + checkpoint.json, curve.csv, and at
+                                                    the end weights.safetensors, oof.parquet, test.parquet
+                                                    and, written last, result.json
+    runs/RUN/ensembles/NAME/                        what ``ensemble_search.py`` wrote
+
+A fold is finished exactly when its ``result.json`` exists; from then on it is never written again. An
+experiment is complete when all folds of ``run.json`` are finished.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from raytag import __version__
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Experiment
+from raytag.storage import Storage
+
+FORMAT = 1
+CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
+
+
+class StoreError(ValueError):
+    """The run store does not fit what is asked of it; the message says what differs and what to do."""
+
+
+class FoldStore:
+    """One fold of one experiment."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    @property
+    def finished(self) -> bool:
+        return self.storage.exists("result.json")
+
+    def result(self) -> dict[str, Any]:
+        """``result.json``: lwlrap, tied_pairs, epochs, best_epoch, seconds, samples and more."""
+        result: dict[str, Any] = self.storage.read_json("result.json")
+        return result
+
+    def curve(self) -> pd.DataFrame:
+        """One row an epoch, columns ``CURVE_COLUMNS``; empty before the first."""
+        if not self.storage.exists("curve.csv"):
+            return pd.DataFrame(columns=CURVE_COLUMNS)
+        return self.storage.read_csv("curve.csv")
+
+    def checkpoint(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Tensors and state of the newest checkpoint that is whole, or None.
+
+        The JSON names the tensor file that belongs to it, so a kill between the two writes leaves the
+        older pair in force.
+        """
+        if not self.storage.exists("checkpoint.json"):
+            return None
+        state = self.storage.read_json("checkpoint.json")
+        return load_tensors(self.storage.read(state["tensors"])), state["state"]
+
+    def write_checkpoint(
+        self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], curve: pd.DataFrame
+    ) -> None:
+        """Replace the checkpoint and the curve up to it."""
+        previous = self.storage.read_json("checkpoint.json") if self.storage.exists("checkpoint.json") else None
+        current = "checkpoint.safetensors"
+        if previous is not None and previous["tensors"] == current:
+            current = "checkpoint-b.safetensors"
+        self.storage.write(current, save_tensors({k: v.contiguous() for k, v in tensors.items()}))
+        self.storage.write_csv("curve.csv", curve)
+        self.storage.write_json("checkpoint.json", {"tensors": current, "state": dict(state)})
+
+    def finish(
+        self,
+        *,
+        weights: Mapping[str, torch.Tensor],
+        oof: pd.DataFrame,
+        test: pd.DataFrame | None,
+        curve: pd.DataFrame,
+        result: Mapping[str, Any],
+    ) -> None:
+        """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoint."""
+        if self.finished:
+            return
+        self.storage.write("weights.safetensors", save_tensors({k: v.contiguous() for k, v in weights.items()}))
+        self.storage.write_parquet("oof.parquet", oof)
+        if test is not None:
+            self.storage.write_parquet("test.parquet", test)
+        self.storage.write_csv("curve.csv", curve)
+        self.storage.write_json("result.json", dict(result))
+        for name in ("checkpoint.json", "checkpoint.safetensors", "checkpoint-b.safetensors"):
+            self.storage.delete(name)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        weights: dict[str, torch.Tensor] = load_tensors(self.storage.read("weights.safetensors"))
+        return weights
+
+    def oof(self) -> pd.DataFrame:
+        """Out-of-fold predictions: fname, then one float32 probability a class in class order."""
+        return self.storage.read_parquet("oof.parquet")
+
+    def test(self) -> pd.DataFrame | None:
+        """Predictions of this fold's model for the test clips, or None when the data have none."""
+        return self.storage.read_parquet("test.parquet") if self.storage.exists("test.parquet") else None
+
+
+class RunStore:
+    """One run: a folder under ``runs_dir``."""
+
+    def __init__(self, runs_dir: str, name: str) -> None:
+        self.runs_dir = runs_dir
+        self.name = name
+        self.storage = Storage(runs_dir).sub(name)
+        try:
+            self.run: dict[str, Any] = self.storage.read_json("run.json")
+        except FileNotFoundError:
+            known = list_runs(runs_dir)
+            raise StoreError(
+                f"no run {name!r} in {Storage(runs_dir).where()}; "
+                + (f"there are: {', '.join(known)}" if known else "start one with python launch.py")
+            ) from None
+        if self.run.get("format") != FORMAT:
+            raise StoreError(
+                f"{self.storage.where('run.json')} has format {self.run.get('format')}, this raytag reads {FORMAT}"
+            )
+
+    @classmethod
+    def newest(cls, runs_dir: str) -> RunStore:
+        """The run that was launched last."""
+        storage = Storage(runs_dir)
+        names = list_runs(runs_dir)
+        if not names:
+            raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
+        return cls(runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json")))
+
+    @classmethod
+    def open_for(cls, runs_dir: str, name: str, table: ClipTable, data: str) -> RunStore:
+        """The run of that name if ``table`` fits it, else a new one.
+
+        Raises
+        ------
+        StoreError
+            The run was made on other data; the message says what differs.
+        """
+        storage = Storage(runs_dir).sub(name)
+        run = {
+            "format": FORMAT,
+            "raytag": __version__,
+            "name": name,
+            "data": data,
+            "fingerprint": table.fingerprint(),
+            "classes": list(table.classes),
+            "n_folds": table.n_folds,
+            "submission": list(table.submission) if table.submission is not None else None,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        if storage.exists("run.json"):
+            store = cls(runs_dir, name)
+            if store.run["fingerprint"] != run["fingerprint"]:
+                raise StoreError(
+                    f"run {name!r} was made on other data ({store.run['data']}): "
+                    f"{_difference(store.run, store.clips(), run, table.clips)}. Use another --run name"
+                )
+            storage.write_json("run.json", store.run)  # renews its time: this is now the newest run
+            return store
+        storage.write_parquet("clips.parquet", table.clips.drop(columns="path"))
+        storage.write_json("run.json", run)
+        return cls(runs_dir, name)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.run["classes"])
+
+    @property
+    def n_folds(self) -> int:
+        return int(self.run["n_folds"])
+
+    def clips(self) -> pd.DataFrame:
+        """The table of clips (clip, fname, labels, subset, fold, group, duration, rate)."""
+        return self.storage.read_parquet("clips.parquet")
+
+    def add(self, experiment: Experiment) -> None:
+        """Record an experiment; a second time changes nothing."""
+        name = f"experiments/{experiment.id}/experiment.json"
+        if not self.storage.exists(name):
+            self.storage.write(name, (experiment.to_json() + "\n").encode())
+
+    def experiments(self) -> list[str]:
+        """Identities of all experiments, sorted."""
+        return self.storage.folders("experiments")
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        return Experiment.from_json(self.storage.read(f"experiments/{experiment_id}/experiment.json"))
+
+    def fold(self, experiment_id: str, fold: int) -> FoldStore:
+        return FoldStore(self.storage.sub(f"experiments/{experiment_id}/fold_{fold}"))
+
+    def finished_folds(self, experiment_id: str) -> list[int]:
+        return [k for k in range(self.n_folds) if self.fold(experiment_id, k).finished]
+
+    def complete(self) -> list[str]:
+        """Experiments of which every fold is finished, sorted."""
+        return [e for e in self.experiments() if len(self.finished_folds(e)) == self.n_folds]
+
+
+def list_runs(runs_dir: str) -> list[str]:
+    storage = Storage(runs_dir)
+    return [name for name in storage.folders() if storage.exists(f"{name}/run.json")]
+
+
+def _difference(
+    old: Mapping[str, Any], old_clips: pd.DataFrame, new: Mapping[str, Any], new_clips: pd.DataFrame
+) -> str:
+    """What distinguishes two tables of clips, in words."""
+    found = []
+    if old["classes"] != new["classes"]:
+        gone = sorted(set(old["classes"]) - set(new["classes"]))
+        more = sorted(set(new["classes"]) - set(old["classes"]))
+        changes = [f"without {', '.join(gone[:5])}" if gone else "", f"with {', '.join(more[:5])}" if more else ""]
+        found.append("the classes differ: now " + (" and ".join(c for c in changes if c) or "in another order"))
+    if old["n_folds"] != new["n_folds"]:
+        found.append(f"{old['n_folds']} folds there, {new['n_folds']} now")
+    a, b = old_clips.set_index("clip"), new_clips.set_index("clip")
+    lost, added = a.index.difference(b.index), b.index.difference(a.index)
+    if len(lost):
+        found.append(f"{len(lost)} clips are missing now (first {lost[0]})")
+    if len(added):
+        found.append(f"{len(added)} clips are new (first {added[0]})")
+    both = a.index.intersection(b.index)
+    for column in ("labels", "fold", "group", "subset"):
+        changed = both[(a.loc[both, column] != b.loc[both, column]).to_numpy()]
+        if len(changed):
+            clip = changed[0]
+            found.append(
+                f"{column} of {len(changed)} clips differs (first {clip}: "
+                f"{json.dumps(str(a.loc[clip, column]))} there, {json.dumps(str(b.loc[clip, column]))} now)"
+            )
+    return "; ".join(found) or "their order differs"
