@@ -1,0 +1,13 @@
+"""Datasets: a folder of labelled recordings as one table of clips.
+
+>>> from raytag import datasets                                # doctest: +SKIP
+>>> table = datasets.load("data/fat2019")                      # doctest: +SKIP
+>>> print(datasets.audit(table))                               # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from raytag.datasets.loader import load
+from raytag.datasets.table import SUBSETS, ClipTable, DatasetError
+
+__all__ = ["SUBSETS", "ClipTable", "DatasetError", "load"]

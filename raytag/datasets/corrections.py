@@ -1,0 +1,139 @@
+"""Corrections: a JSON file that removes training clips or gives them other labels.
+
+``{"0a1b2c3d.wav": "remove", "4e5f6a7b.wav": "Bark,Growling"}`` is the form of argus-freesound's
+``corrections.json``. A file speaks of one subset. Corrections change what a model is trained and stopped on;
+predictions are always scored on all clips with their original labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from raytag.datasets.readers.base import split_labels
+from raytag.datasets.table import ClipTable, DatasetError, multi_hot
+
+REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """A corrections file: what it says of each ``fname``, None meaning removal, and the line that says it."""
+
+    path: Path
+    labels: Mapping[str, tuple[str, ...] | None]
+    lines: Mapping[str, int]
+
+    @classmethod
+    def load(cls, path: str | Path, classes: Sequence[str]) -> Corrections:
+        """Read a corrections file.
+
+        Raises
+        ------
+        DatasetError
+            Not readable, not JSON of the form above, a name twice, or a label that is not in ``classes``.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise DatasetError(f"corrections file {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise DatasetError(f"corrections file {path}: not UTF-8; save the file with UTF-8 encoding") from None
+        try:
+            pairs = json.loads(text, object_pairs_hook=tuple)
+        except json.JSONDecodeError as error:
+            raise DatasetError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+        form = 'expected is one object {"fname": "remove" or "label,label"}'
+        if not isinstance(pairs, tuple):  # arrays are lists, objects tuples of pairs
+            raise DatasetError(f"{path}:1: {form}")
+        labels: dict[str, tuple[str, ...] | None] = {}
+        lines: dict[str, int] = {}
+        known = set(classes)
+        for fname, action in pairs:
+            line = _line_of(text, fname)
+            if fname in labels:
+                raise DatasetError(f"{path}:{line}: {fname} stands twice in the file")
+            if not isinstance(action, str) or not action.strip():
+                raise DatasetError(f"{path}:{line}: {fname}: {form}, not {action!r}")
+            lines[fname] = line
+            if action == REMOVE:
+                labels[fname] = None
+                continue
+            names, fault = split_labels(action)
+            unknown = [name for name in names if name not in known]
+            if unknown and not fault:
+                fault = f"label {unknown[0]!r} is not one of the {len(classes)} classes"
+            if fault:
+                raise DatasetError(f"{path}:{line}: {fname}: {fault}")
+            labels[fname] = names
+        return cls(path, labels, lines)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What corrections mean for the rows of a table, rows ascending.
+
+    Parameters
+    ----------
+    removed : np.ndarray [shape=(n_removed,), int64]
+        Rows not to train on.
+    relabelled : np.ndarray [shape=(n_relabelled,), int64]
+        Rows with other labels; they may equal the original ones.
+    targets : np.ndarray [shape=(n_relabelled, n_classes), float32]
+        Their labels.
+    """
+
+    removed: np.ndarray
+    relabelled: np.ndarray
+    targets: np.ndarray
+
+
+def apply(table: ClipTable, corrections: Corrections, subset: str) -> Correction:
+    """Translate corrections to rows of ``table``.
+
+    Names of clips that were dropped from the table (``ClipTable.drop``) are passed over.
+
+    Raises
+    ------
+    DatasetError
+        A name that the subset does not have.
+    """
+    rows = table.rows(subset)
+    row_of = dict(zip(table.clips["fname"].to_numpy()[rows], rows.tolist(), strict=True))
+    dropped = set(table.dropped["fname"][table.dropped["subset"] == subset])
+    removed: list[int] = []
+    relabelled: list[tuple[int, str]] = []
+    for fname, labels in corrections.labels.items():
+        if fname not in row_of:
+            if fname in dropped:
+                continue
+            raise DatasetError(
+                f"{corrections.path}:{corrections.lines[fname]}: no {subset} clip is named {fname!r}; "
+                "names are those of the dataset's CSV, with their suffix"
+            )
+        if labels is None:
+            removed.append(row_of[fname])
+        else:
+            relabelled.append((row_of[fname], ",".join(labels)))
+    relabelled.sort()
+    return Correction(
+        removed=np.array(sorted(removed), dtype=np.int64),
+        relabelled=np.array([row for row, _ in relabelled], dtype=np.int64),
+        targets=multi_hot([text for _, text in relabelled], table.classes),
+    )
+
+
+def corrected_rows(table: ClipTable, path: str | Path, subset: str) -> Correction:
+    """Rows of ``subset`` that the corrections file at ``path`` removes or relabels."""
+    return apply(table, Corrections.load(path, table.classes), subset)
+
+
+def _line_of(text: str, fname: str) -> int:
+    """Line of a key in JSON text, for messages; 1 where it is written with escapes."""
+    at = text.find(f'"{fname}"')
+    return text.count("\n", 0, max(at, 0)) + 1

@@ -1,0 +1,38 @@
+"""Readers: one a layout. A further layout is one module with a ``Reader`` and one line in ``READERS``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raytag.datasets.readers.base import Entry, Listing, Problems, Reader
+from raytag.datasets.readers.esc50 import Esc50
+from raytag.datasets.readers.fsdkaggle2019 import COMPETITION, PUBLISHED
+from raytag.datasets.readers.single_csv import SingleCsv
+from raytag.datasets.table import DatasetError
+
+#: Asked in this order; the first that recognises a folder reads it.
+READERS: tuple[Reader, ...] = (COMPETITION, PUBLISHED, Esc50(), SingleCsv())
+
+__all__ = ["READERS", "Entry", "Listing", "Problems", "Reader", "read"]
+
+
+def read(directory: Path) -> Listing:
+    """What the CSV files of a dataset folder say, read by the reader that recognises it.
+
+    Raises
+    ------
+    DatasetError
+        The folder is none of the known layouts (they are listed), or its files are at fault.
+    """
+    if not directory.is_dir():
+        there = "is not a folder" if directory.exists() else "does not exist"
+        raise DatasetError(f"dataset folder {directory} {there}")
+    for reader in READERS:
+        if reader.recognises(directory):
+            return reader.read(directory)
+    names = sorted(path.name + ("/" if path.is_dir() else "") for path in directory.iterdir())
+    found = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "nothing"
+    layouts = "\n".join(f"  - {reader.name}: {reader.expects}" for reader in READERS)
+    raise DatasetError(
+        f"{directory} is no dataset that raytag knows. It holds: {found}. Expected is one of\n{layouts}"
+    )
