@@ -7,7 +7,21 @@
 
 from __future__ import annotations
 
+from raytag.datasets.audit import Audit, audit
+from raytag.datasets.corrections import Correction, Corrections, corrected_rows
+from raytag.datasets.demo import make_demo
 from raytag.datasets.loader import load
 from raytag.datasets.table import SUBSETS, ClipTable, DatasetError
 
-__all__ = ["SUBSETS", "ClipTable", "DatasetError", "load"]
+__all__ = [
+    "SUBSETS",
+    "Audit",
+    "ClipTable",
+    "Correction",
+    "Corrections",
+    "DatasetError",
+    "audit",
+    "corrected_rows",
+    "load",
+    "make_demo",
+]
