@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,7 +36,7 @@ class Lease:
     def __init__(self, storage: Storage, run: str) -> None:
         self.storage = storage
         self.run = run
-        self.lost = threading.Event()
+        self.on_lost: Callable[[], None] = lambda: None  # another launch took over: the owner must stop
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._record: dict[str, Any] = {
@@ -89,7 +90,7 @@ class Lease:
             try:
                 current = self._read()
                 if current is not None and current["id"] != self._record["id"]:
-                    self.lost.set()  # the host slept and another launch took over: stop writing decisions
+                    self.on_lost()  # this host slept for long and another launch took over
                     return
                 self._beat()
             except OSError:

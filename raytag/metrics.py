@@ -144,6 +144,26 @@ def tied_pairs(targets: ArrayLike, scores: ArrayLike) -> int:
     return int(_ties(positives, scores.reshape(-1), scores.shape[1]))
 
 
+def top1_accuracy(targets: ArrayLike, scores: ArrayLike) -> float | None:
+    """Share of clips whose highest score is their label, where every clip has exactly one label.
+
+    Parameters
+    ----------
+    targets, scores : np.ndarray [shape=(n_clips, n_classes)]
+        As for :func:`lwlrap`. A tie for the highest score counts as wrong.
+
+    Returns
+    -------
+    float or None
+        None when a clip has no or several labels: accuracy says nothing there.
+    """
+    labels, values = np.asarray(targets) > 0, np.asarray(scores)
+    if labels.ndim != 2 or not len(labels) or (labels.sum(axis=1) != 1).any():
+        return None
+    own = values[labels]
+    return float(((values >= own[:, None]).sum(axis=1) == 1).mean())
+
+
 def _sums(targets: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Per class: the summed precisions as two integers (see `_LIMB`), and the number of labels."""
     positives, scores = _checked(targets, scores)

@@ -2,6 +2,7 @@
 
     runs/RUN/run.json                               dataset fingerprint, classes, folds
     runs/RUN/clips.parquet                          the table of clips with their folds
+    runs/RUN/quarantine.csv                         unusable clips and why; no prediction has them
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.events``)
     runs/RUN/experiments/NAME-HASH8/experiment.json
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoint.safetensors + checkpoint.json, curve.csv, and at
@@ -178,6 +179,32 @@ class RunStore:
         storage.write_parquet("clips.parquet", table.clips.drop(columns="path"))
         storage.write_json("run.json", run)
         return cls(runs_dir, name)
+
+    def set_quarantine(self, quarantined: pd.DataFrame) -> None:
+        """Record which clips are unusable (columns clip, reason); they take no part in this run.
+
+        Raises
+        ------
+        StoreError
+            Another set of clips was unusable at an earlier launch: its predictions would not fit.
+        """
+        now = quarantined[["clip", "reason"]].sort_values("clip", ignore_index=True)
+        if self.storage.exists("quarantine.csv"):
+            before, after = set(self.quarantine()["clip"]), set(now["clip"])
+            if before != after:
+                mended, broken = sorted(before - after), sorted(after - before)
+                words = [f"usable now: {', '.join(mended[:5])}"] * bool(mended)
+                words += [f"unusable now: {', '.join(broken[:5])}"] * bool(broken)
+                raise StoreError(
+                    f"run {self.name!r} was made with other usable clips ({'; '.join(words)}). "
+                    "Restore the files or use another --run name"
+                )
+            return
+        self.storage.write_csv("quarantine.csv", now)
+
+    def quarantine(self) -> pd.DataFrame:
+        """The unusable clips (clip, reason); predictions leave them out."""
+        return self.storage.read_csv("quarantine.csv")
 
     @property
     def classes(self) -> tuple[str, ...]:

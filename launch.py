@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Train fold × experiment trials of a search space on Ray."""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+from rich.console import Console
+
+from raytag.errors import explain_errors
+from raytag.search.options import LaunchOptions
+
+
+def main() -> int:
+    options = tyro.cli(LaunchOptions, prog="launch.py")
+    with explain_errors():
+        from raytag.search.launch import launch  # takes seconds to import: --help should not
+
+        return launch(options, Console())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

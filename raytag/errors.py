@@ -1,0 +1,25 @@
+"""How a command line tells its user what is wrong: one sentence, no traceback, exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from raytag.lease import LeaseError
+
+
+@contextmanager
+def explain_errors() -> Iterator[None]:
+    """Turn errors that a user can mend into ``error: …`` on stderr and exit code 2.
+
+    ``RAYTAG_TRACEBACK=1`` shows the whole traceback instead.
+    """
+    try:
+        yield
+    except (ValueError, FileNotFoundError, LeaseError) as error:
+        if os.environ.get("RAYTAG_TRACEBACK") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

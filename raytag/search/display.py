@@ -1,0 +1,186 @@
+"""What a search shows: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from raytag.search.driver import Driver, Trial
+
+ENDED_ROWS = 8  # ended trials that stay in the live table
+PLAIN_SECONDS = 10.0  # without a terminal: least time between two progress lines
+STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red", "interrupted": "magenta"}
+
+
+def duration(seconds: float | None) -> str:
+    """``75`` → ``1:15``, ``4000`` → ``1:06:40``; None → ``?``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "?"
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def score(value: float) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+class Screen:
+    """Show a driver's trials for the duration of a ``with`` block.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    slots : int
+        Trials that run at once, for the prediction of the time left.
+    """
+
+    def __init__(self, console: Console, slots: int) -> None:
+        self.console, self.slots = console, max(1, slots)
+        self.driver: Driver | None = None
+        self._live: Live | None = None
+        self._started = time.monotonic()
+        self._last_line = 0.0
+        self._spent: dict[int, tuple[int, float]] = {}  # trial → (epochs, seconds) of this launch
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, get_renderable=self._render, refresh_per_second=2)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def notify(self, what: str, trial: Trial) -> None:
+        """A trial changed; ``what`` is start, epoch, or the state in which it ended."""
+        if trial.epoch:
+            self._spent[id(trial)] = (trial.epoch - trial.resumed_from, time.monotonic() - trial.started)
+        if self._live is not None:
+            return
+        name = f"{trial.experiment.id} fold {trial.fold}"
+        if what == "start":
+            self._print(f"{name}: started")
+        elif what == "epoch":
+            resumed = trial.resumed_from and trial.epoch == trial.resumed_from + 1
+            if resumed:
+                self._print(f"{name}: continues after epoch {trial.resumed_from}")
+            elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
+                self._print(
+                    f"{name}: epoch {trial.epoch}/{trial.epochs}  lwlrap {trial.lwlrap:.4f}  "
+                    f"{duration(trial.seconds_left)} left; {self.summary()}"
+                )
+        else:
+            detail = (
+                f"lwlrap {trial.lwlrap:.4f}  " if what == "finished" else f"{trial.reason}  " * bool(trial.reason)
+            )
+            self._print(f"{name}: {what}  {detail}{trial.epoch} epochs  {duration(trial.seconds)}")
+
+    def say(self, words: str) -> None:
+        """A line above the table."""
+        self.console.print(words, highlight=False, soft_wrap=True)
+
+    def _print(self, line: str) -> None:
+        self._last_line = time.monotonic()
+        self.say(f"[{duration(time.monotonic() - self._started)}] {line}".replace("[", r"\[", 1))
+
+    def summary(self) -> str:
+        """Counts of experiments and the time left at most (if no more experiment is stopped)."""
+        driver = self.driver
+        if driver is None:
+            return ""
+        entries = list(driver.race.entries.values())
+        folds = driver.race.folds
+        complete = sum(len(e.folds) == len(folds) for e in entries)
+        dropped = sum(e.dropped for e in entries)
+        left = self.seconds_left()
+        return (
+            f"{driver.proposed}/{driver.number} experiments drawn, {complete} complete, {dropped} dropped, "
+            f"{'at most ' if driver.race.stopping != 'none' else ''}{duration(left)} left in all"
+        )
+
+    def seconds_left(self) -> float | None:
+        """Fold-epochs that remain, at the speed of this launch so far."""
+        epochs = sum(e for e, _ in self._spent.values())
+        seconds = sum(s for _, s in self._spent.values())
+        driver = self.driver
+        if driver is None or not epochs:
+            return None
+        race = driver.race
+        remaining = 0.0
+        running = {(t.experiment.id, t.fold): t for t in driver.running}
+        for entry in list(race.entries.values()):
+            for fold in race.folds:
+                if fold in entry.folds or entry.dropped:
+                    continue
+                trial = running.get((entry.id, fold))
+                remaining += entry.epochs - (trial.epoch if trial else 0)
+        budget = max((e.epochs for e in race.entries.values()), default=0)
+        remaining += (driver.number - driver.proposed) * budget * len(race.folds)
+        return remaining * seconds / epochs / self.slots
+
+    def _render(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, justify in (
+            ("experiment", "left"),
+            ("fold", "right"),
+            ("epoch", "right"),
+            ("lwlrap", "right"),
+            ("best", "right"),
+            ("state", "left"),
+            ("left", "right"),
+        ):
+            table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+        trials = list(self.driver.trials.values()) if self.driver else []
+        live = [t for t in trials if t.state in ("waiting", "running")]
+        ended = [t for t in trials if t.state not in ("waiting", "running")][-ENDED_ROWS:]
+        for trial in [*ended, *live]:
+            table.add_row(
+                trial.experiment.id,
+                str(trial.fold),
+                f"{trial.epoch}/{trial.epochs}",
+                score(trial.lwlrap),
+                score(trial.best),
+                Text(trial.state, style=STYLES.get(trial.state, "")),
+                duration(trial.seconds_left) if trial.state == "running" else "",
+            )
+        elapsed = duration(time.monotonic() - self._started)
+        return Group(table, Text(f"{elapsed} so far · {self.summary()}", style="dim"))
+
+
+def show_leaderboard(console: Console, table: pd.DataFrame, dropped: dict[str, str], limit: int = 15) -> None:
+    """Print the best rows of a leaderboard; complete experiments first."""
+    view = Table(title="Leaderboard", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    view.add_column("#", justify="right")
+    for column in table.columns:
+        view.add_column(column, justify="left" if column == "experiment" else "right", no_wrap=True)
+    view.add_column("state")
+    folds = [c for c in table.columns if c.startswith("fold_")]
+    for i, row in enumerate(table.head(limit).to_dict("records")):
+        done = sum(not math.isnan(row[f]) for f in folds)
+        name = str(row["experiment"])
+        state = "complete" if done == len(folds) else dropped.get(name, f"{done}/{len(folds)} folds")
+        view.add_row(
+            str(i + 1),
+            name,
+            score(row["cv_lwlrap"]) or "-",
+            *(score(row[f]) or "-" for f in folds),
+            str(int(row["epochs"])),
+            duration(float(row["seconds"])),
+            state,
+        )
+    console.print(view)
+    if len(table) > limit:
+        console.print(f"… and {len(table) - limit} more in leaderboard.csv", highlight=False)

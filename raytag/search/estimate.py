@@ -1,0 +1,54 @@
+"""How long a search would take: a few real training steps of each kind of trial, scaled up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Experiment
+from raytag.features.bank import Bank
+from raytag.train.fold import Training
+from raytag.train.memory import tune_malloc
+from raytag.train.sources import split, steps_per_epoch
+
+STEPS = 3  # timed; one more warms up
+SAMPLED_CLIPS = 16  # of each subset and fold
+OVERHEAD = 1.2  # validation each epoch, tiles at the end; measured in docs/results.md as 10 to 25 %
+
+
+def predicted_seconds(experiments: Sequence[Experiment], table: ClipTable, folds: Sequence[int]) -> float:
+    """Seconds on one core to train every experiment on every fold, unstopped, on the full epoch budget."""
+    tune_malloc()
+    torch.set_num_threads(1)
+    per_step: dict[str, float] = {}
+    total = 0.0
+    for experiment in experiments:
+        kind = f"{experiment.model}{experiment.training.batch_size}{experiment.augment.crop_frames}"
+        if kind not in per_step:
+            per_step[kind] = _seconds_per_step(experiment, table, folds[0])
+        for fold in folds:
+            n_curated = len(split(table, experiment.sampling, fold).sources[0].rows)
+            steps = steps_per_epoch(experiment.sampling, experiment.training.batch_size, n_curated)
+            total += per_step[kind] * steps * experiment.training.epochs * OVERHEAD
+    return total
+
+
+def _seconds_per_step(experiment: Experiment, table: ClipTable, fold: int) -> float:
+    """Seconds of one training step, on noise: how long a step takes does not depend on the sound."""
+    clips = table.clips[table.clips["subset"] != "test"]
+    few = clips.groupby(["subset", "fold"]).head(SAMPLED_CLIPS)
+    small = table.drop(table.clips["clip"][~table.clips["clip"].isin(few["clip"])].tolist())
+    shape = (experiment.features.n_mels, 2 * experiment.augment.crop_frames)
+    noise = np.random.default_rng(0).normal(-40.0, 10.0, shape).astype(np.float32)
+    bank = Bank.from_logmels(small.clips["clip"].tolist(), [noise] * len(small.clips))
+    training = Training(experiment, fold, small, bank, torch.device("cpu"))
+    started = 0.0
+    for step in range(STEPS + 1):
+        if step == 1:  # the first step compiles and fills caches
+            started = time.perf_counter()
+        training.train_step(*training.make_batch(step))
+    return (time.perf_counter() - started) / STEPS

@@ -1,0 +1,250 @@
+"""From a space and a folder of recordings to finished folds: what ``launch.py`` does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import ray
+from rich.console import Console
+
+from raytag import datasets, space
+from raytag.datasets.audit import audit
+from raytag.datasets.demo import make_demo
+from raytag.datasets.table import ClipTable
+from raytag.events import EventLog
+from raytag.experiment import Experiment
+from raytag.features.cache import Manifest, build
+from raytag.lease import Lease
+from raytag.search import searchers
+from raytag.search.display import Screen, duration, show_leaderboard
+from raytag.search.driver import Driver
+from raytag.search.estimate import predicted_seconds
+from raytag.search.leaderboard import accuracy, write_leaderboard
+from raytag.search.nodes import check_nodes
+from raytag.search.options import LaunchOptions
+from raytag.search.racing import Race
+from raytag.search.trial import Shared
+from raytag.search.tuner import count_slots, run
+from raytag.storage import Storage
+from raytag.store import RunStore
+
+BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
+
+
+def launch(options: LaunchOptions, console: Console) -> int:
+    """Run a search to its end; the exit code (0 done, 1 some trials failed, 130 interrupted).
+
+    Raises
+    ------
+    ValueError, LeaseError
+        Wrong input; the message says what to do.
+    """
+    options.check()
+    chosen = space.load(options.space).fix(options.changes())
+    directory = options.data if options.data is not None else demo(options, console)
+    table = datasets.load(directory, n_folds=options.n_folds, fold_method=options.fold_method, seed=options.seed)
+    console.print(str(audit(table)), highlight=False)
+    folds = options.folds(table.n_folds)
+    if options.dry_run:
+        return dry_run(options, chosen, table, folds, console)
+    runs_dir = Storage(options.runs_dir).where()
+    name = options.run or f"{chosen.name}-{directory.resolve().name}"
+    storage = Storage(runs_dir).sub(name)
+    with Lease(storage, name) as lease, ray_session(options.address):
+        store = RunStore.open_for(runs_dir, name, table, str(directory))
+        log = EventLog(store.storage)
+        log.append("launch", command=shlex.join(sys.argv), options=options.plain())
+        cache_dir = (
+            options.cache_dir
+            or f"{Path(runs_dir).parent / 'cache' if '://' not in runs_dir else runs_dir + '-cache'}"
+        )
+        nodes = check_nodes(runs_dir, cache_dir, str(table.clips["path"].iloc[0]))
+        manifest = build(table, chosen.first.features, cache_dir, console=console)
+        store.set_quarantine(manifest.quarantined)
+        usable = table.drop(manifest.quarantined["clip"].tolist())
+        gpus = gpus_per_trial(options.gpus_per_trial)
+        stop_file = f"stop-{uuid.uuid4().hex[:8]}"
+        shared = make_shared(options, store, usable, manifest, chosen.first, gpus, stop_file)
+        searcher = searchers.build(options.search, chosen, options.seed, options.num_samples)
+        race = Race(folds, options.stopping, options.keep)
+        autoscaling = options.address is not None and nodes > 0
+        slots = count_slots(options.cpus_per_trial, gpus)
+        if slots < 1 and not autoscaling:
+            raise ValueError(
+                f"no trial fits: one takes {options.cpus_per_trial:g} CPUs and {gpus:g} GPUs, the cluster has "
+                f"{ray.cluster_resources().get('CPU', 0):g} and {ray.cluster_resources().get('GPU', 0):g}. "
+                "Lower --cpus-per-trial or --gpus-per-trial"
+            )
+        screen = Screen(console, slots)
+        key = searchers.search_key(options.search, chosen, options.seed)
+        driver = Driver(store, searcher, key, race, options.num_samples, log, screen.notify)
+        screen.driver = driver
+        console.print(
+            f"Run {name}: {driver.number} experiments × {len(folds)} folds, fold order "
+            f"{', '.join(map(str, folds))}, {slots} trials at a time, stopping {options.stopping}",
+            highlight=False,
+        )
+        with screen, on_interrupt(driver, store.storage, stop_file, screen, lease):
+            run(driver, shared, cpus=options.cpus_per_trial, gpus=gpus, autoscaling=autoscaling)
+        store.storage.delete(stop_file)
+        log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
+        return report(options, store, driver, folds, console)
+
+
+def demo(options: LaunchOptions, console: Console) -> Path:
+    """The built-in demo data, synthesised once beside the runs."""
+    base = Path(options.runs_dir) if "://" not in options.runs_dir else Path.cwd() / "runs"
+    directory = base.absolute().parent / "data" / "demo"
+    started = time.monotonic()
+    made = make_demo(directory)
+    console.print(
+        f"No --data given: using the built-in demo data in {made} ({time.monotonic() - started:.1f} s)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return made
+
+
+def dry_run(
+    options: LaunchOptions, chosen: space.Space, table: ClipTable, folds: Sequence[int], console: Console
+) -> int:
+    """Print the trials and how long they would take on this machine; train nothing."""
+    number = options.num_samples
+    searcher = searchers.build(options.search, chosen, options.seed, number)
+    number = number if searcher.size is None else min(number, searcher.size)
+    if options.search == "hyperopt":  # later proposals depend on results: only the first ones are known
+        console.print(f"hyperopt: proposals after the first {searchers.INITIAL_POINTS + 1} depend on results")
+        number = min(number, searchers.INITIAL_POINTS + 1)
+    drawn = [searcher.propose(i) for i in range(number)]
+    varied = sorted(chosen.vary)
+    for experiment in drawn:
+        values = experiment.flat()
+        words = ", ".join(f"{key}={values[key]}" for key in varied) if varied else ""
+        console.print(
+            f"{experiment.id}  folds {','.join(map(str, folds))}  {words}", highlight=False, soft_wrap=True
+        )
+    console.print("Timing a few training steps …", highlight=False)
+    seconds = predicted_seconds(drawn, table, folds)
+    slots = max(1, int((os.cpu_count() or 1) / options.cpus_per_trial)) if options.cpus_per_trial else 1
+    console.print(
+        f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
+        f"{duration(seconds / slots)} with {slots} trials at a time"
+        + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else ""),
+        highlight=False,
+    )
+    return 0
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Join the cluster at ``address``, or start Ray on this machine; a Ray that is already there is used."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=None if address else False
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def gpus_per_trial(asked: float | None) -> float:
+    """Half a GPU a trial where the cluster has any, unless the user says otherwise."""
+    if asked is None:
+        return 0.5 if ray.cluster_resources().get("GPU", 0) else 0.0
+    return asked
+
+
+def make_shared(
+    options: LaunchOptions,
+    store: RunStore,
+    table: ClipTable,
+    manifest: Manifest,
+    first: Experiment,
+    gpus: float,
+    stop_file: str,
+) -> Shared:
+    """Decide where the bank lives: in the object store, or mapped from each node's disk when it is large."""
+    clips = table.clips["clip"].tolist()
+    frames = int(manifest.usable["frames"].sum())
+    size = frames * first.features.n_mels * 2
+    room = min(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
+    in_memory = size <= BANK_SHARE * room
+    return Shared(
+        runs_dir=store.runs_dir,
+        run=store.name,
+        table=table,
+        bank=manifest.bank(clips) if in_memory else None,
+        manifest=manifest,
+        bank_key=f"{store.run['fingerprint'][:16]}-{manifest.key}",
+        stop_file=stop_file,
+        gpus=gpus,
+        threads=max(1, int(options.cpus_per_trial)),
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+
+
+@contextmanager
+def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Screen, lease: Lease) -> Iterator[None]:
+    """Ctrl-C or SIGTERM: let running trials write a checkpoint and start no more; a second one ends at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if driver.interrupted:
+            raise KeyboardInterrupt
+        driver.interrupt()
+        storage.write(stop_file, b"stop\n")
+        screen.say("Interrupted: running trials write their checkpoints (press Ctrl-C again to quit at once)")
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    lease.on_lost = lambda: handle(signal.SIGTERM, None)
+    try:
+        yield
+    finally:
+        for s, old in previous.items():
+            signal.signal(s, old)
+
+
+def report(options: LaunchOptions, store: RunStore, driver: Driver, folds: Sequence[int], console: Console) -> int:
+    """Print and write the leaderboard, what failed, and the command that comes next."""
+    table = write_leaderboard(store)
+    states = {e.id: "dropped" for e in driver.race.entries.values() if e.dropped}
+    states |= dict.fromkeys(driver.failed, "failed")
+    show_leaderboard(console, table, states)
+
+    def say(words: str) -> None:
+        console.print(words, highlight=False, soft_wrap=True)
+
+    complete = store.complete()
+    if complete:
+        best = str(table["experiment"].iloc[0])
+        shares = accuracy(store, best)
+        if all(a is not None for a in shares):
+            say(f"Top-1 accuracy of {best}: " + " ".join(f"{100 * a:.1f}" for a in shares if a is not None) + " %")
+    for experiment_id, reason in driver.failed.items():
+        say(f"failed: {experiment_id} {reason}")
+    say(f"Leaderboard: {store.storage.where('leaderboard.csv')}")
+    say(f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
+    again = shlex.join(["python", *sys.argv])
+    if driver.interrupted:
+        ended = [t for t in driver.trials.values() if t.state == "interrupted"]
+        say(f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
+        return 130
+    if driver.failed:
+        say(f"{len(driver.failed)} experiments failed; after mending the cause, try them again with: {again}")
+    if complete:
+        where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
+        say("Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))
+    return 1 if driver.failed else 0

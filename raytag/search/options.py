@@ -1,0 +1,111 @@
+"""The options of a launch, which are those of ``launch.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """Train the experiments of a search space on every fold, stop hopeless ones early, keep every
+    out-of-fold prediction. The same command continues a run that was interrupted or killed.
+
+    Example: python launch.py --space specaug_mixup --data recordings --num-samples 12
+    """
+
+    space: str = "specaug_mixup"
+    """search space: NAME of a file in search_spaces/, or the path FILE.py"""
+    data: Path | None = None
+    """folder of labelled recordings: FSDKaggle2019 layout, ESC-50 layout, or a CSV fname,labels[,fold][,group]
+    beside an audio folder; without it the built-in demo data are used"""
+    run: str | None = None
+    """name of the run, a folder under --runs-dir; by default SPACE-DATA"""
+    runs_dir: str = "runs"
+    """folder or URI (s3://bucket/runs) of runs"""
+    cache_dir: str | None = None
+    """folder or URI of the feature cache; by default cache/ beside --runs-dir"""
+    num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 8
+    """experiments to draw in all; a larger number later adds to the run"""
+    search: Literal["random", "grid", "hyperopt"] = "random"
+    """how experiments are drawn; the space's base experiment is always the first"""
+    n_folds: int | None = None
+    """number of folds when the data bring none (5 by default)"""
+    fold_method: Literal["auto", "given", "group", "stratified", "kfold"] = "auto"
+    """auto: given folds, else by group, else multi-label stratified; kfold: plain shuffled KFold, seed 42"""
+    only_folds: str = ""
+    """train only these folds, in this order, e.g. 0,2 (experiments stay incomplete until all are trained)"""
+    epochs: int | None = None
+    """epoch budget of every experiment (short for --set training.epochs=N)"""
+    stopping: Literal["none", "asha"] = "asha"
+    """asha: stop the weaker half at 1/4 and 1/2 of the first fold's epochs; none: train everything"""
+    keep: int = 3
+    """at least so many experiments always complete"""
+    gpus_per_trial: float | None = None
+    """GPUs a trial takes, fractions allowed; by default 0.5 where the cluster has GPUs, else 0"""
+    cpus_per_trial: float = 1.0
+    """CPU cores a trial takes, fractions allowed; torch uses as many threads"""
+    address: str | None = None
+    """a running Ray cluster (auto, HOST:PORT or ray://…); by default Ray starts on this machine"""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = field(default=())
+    """set any field of every experiment, e.g. --set model.base_size=16; may be repeated"""
+    seed: int = 0
+    """of the search, the folds and the training"""
+    checkpoint_seconds: float = 60.0
+    """least seconds between two checkpoints of a trial; the first is written after its first epoch"""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """print the trials and the predicted time, then stop"""
+
+    def folds(self, n_folds: int) -> list[int]:
+        """The folds to run, in order; all of them by default.
+
+        Raises
+        ------
+        ValueError
+            Not a number, not a fold of the dataset, or named twice.
+        """
+        try:
+            only = [int(k) for k in self.only_folds.split(",") if k.strip()]
+        except ValueError:
+            raise ValueError(
+                f"--only-folds {self.only_folds}: write fold numbers separated by commas, e.g. 0,2"
+            ) from None
+        wrong = [k for k in only if not 0 <= k < n_folds]
+        if wrong:
+            raise ValueError(f"--only-folds {wrong[0]}: the dataset has the folds 0 to {n_folds - 1}")
+        if len(set(only)) != len(only):
+            raise ValueError(f"--only-folds {self.only_folds}: a fold is named twice")
+        return only or list(range(n_folds))
+
+    def changes(self) -> dict[str, Any]:
+        """Fields fixed for every experiment: by --seed, --epochs, and --set, which wins."""
+        fixed: dict[str, Any] = {"training.seed": self.seed}
+        if self.epochs is not None:
+            fixed["training.epochs"] = self.epochs
+        for item in self.set:
+            key, equals, value = item.partition("=")
+            if not equals:
+                raise ValueError(f"--set {item}: write it as part.field=value, e.g. --set model.base_size=16")
+            fixed[key.strip()] = value.strip()
+        return fixed
+
+    def check(self) -> None:
+        """Refuse numbers that make no sense, naming the option."""
+        for name in ("num_samples", "keep", "epochs", "n_folds"):
+            value = getattr(self, name)
+            if value is not None and value < (2 if name == "n_folds" else 1):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} {value}: must be at least {2 if name == 'n_folds' else 1}"
+                )
+        if self.cpus_per_trial <= 0:
+            raise ValueError(f"--cpus-per-trial {self.cpus_per_trial:g}: must be above 0, e.g. 0.5")
+        gpus = self.gpus_per_trial
+        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+            raise ValueError(f"--gpus-per-trial {gpus:g}: a fraction up to 1, or a whole number")
+
+    def plain(self) -> dict[str, Any]:
+        """The options as JSON values, for the event log."""
+        return {k: v if isinstance(v, int | float | str | None) else str(v) for k, v in vars(self).items()}

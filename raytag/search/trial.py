@@ -1,0 +1,119 @@
+"""What runs in a Ray worker: one experiment on one fold, reported to Tune after each epoch."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Experiment
+from raytag.features.bank import Bank
+from raytag.features.cache import Manifest
+from raytag.storage import Storage
+from raytag.store import RunStore
+from raytag.train.fold import Progress, train_fold
+
+STOP_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials of a launch have in common; once per node in Ray's object store.
+
+    ``bank`` lies in shared memory and is read without a copy. When it would take too much of the object
+    store it is None, and each node maps a file of its own that it assembles from the cache's ``manifest``.
+    """
+
+    runs_dir: str
+    run: str
+    table: ClipTable
+    bank: Bank | None
+    manifest: Manifest
+    bank_key: str
+    stop_file: str
+    gpus: float
+    threads: int
+    checkpoint_seconds: float
+
+
+class StopFlag:
+    """Whether the driver asked everyone to stop; looks at the run store at most twice a second."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.name = storage, name
+        self._asked = 0.0
+        self._set = False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if not self._set and now - self._asked >= STOP_POLL_SECONDS:
+            self._asked, self._set = now, self.storage.exists(self.name)
+        return self._set
+
+
+def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
+    """Train one fold. Errors of the training itself are reported; a lost worker is Tune's to restart."""
+    experiment = Experiment.from_json(config["experiment"])
+    fold = int(config["fold"])
+    store = RunStore(shared.runs_dir, shared.run)
+    gpu = shared.gpus > 0 and torch.cuda.is_available()
+    started = time.time()
+
+    def report(progress: Progress) -> None:
+        tune.report({"state": "running", **asdict(progress)})
+
+    try:
+        outcome = train_fold(
+            experiment,
+            fold,
+            shared.table,
+            open_bank(shared),
+            store.fold(experiment.id, fold),
+            device="cuda" if gpu else "cpu",
+            threads=shared.threads,
+            checkpoint_seconds=shared.checkpoint_seconds,
+            report=report,
+            should_stop=StopFlag(store.storage, shared.stop_file),
+        )
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        tune.report(
+            {"state": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+        )
+        return
+    tune.report(
+        {
+            "state": outcome.state,
+            "result": outcome.result,
+            "gpu_ids": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
+            "started": started,
+            "ended": time.time(),
+        }
+    )
+
+
+def open_bank(shared: Shared) -> Bank:
+    """The features of all clips, from shared memory or from this node's memory-mapped file."""
+    if shared.bank is not None:
+        return shared.bank
+    return mapped_bank(shared.manifest, shared.table.clips["clip"].tolist(), shared.bank_key)
+
+
+def mapped_bank(manifest: Manifest, clips: Sequence[str], key: str) -> Bank:
+    """Memory-map the node's own copy of the bank, assembling it first if it is not there.
+
+    Two trials that assemble at once both write the same bytes; the last rename wins.
+    """
+    path = Path(tempfile.gettempdir()) / "raytag-banks" / key
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        manifest.bank(clips).save(path)
+    return Bank.memmap(path)

@@ -1,0 +1,139 @@
+"""The driver on Ray Tune: a searcher that gates folds, a scheduler that stops trials.
+
+Tune pickles its searcher, scheduler and callbacks from time to time; none of them holds anything but the
+key under which the driver is kept in this process. Tune's own experiment state is written to a temporary
+folder and thrown away: what counts is in the run store and the event log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from raytag.search.driver import Driver
+from raytag.search.trial import Shared, run_trial
+
+MAX_WORKER_LOSSES = 3  # a trial whose worker dies more often than this fails
+_drivers: dict[str, Driver] = {}
+
+
+class _Gate(Searcher):
+    """Lets Tune start exactly the trials that the driver names, as many at a time as there is room for."""
+
+    def __init__(self, key: str, slots: Callable[[], int]) -> None:
+        super().__init__(metric="lwlrap", mode="max")
+        self.key, self.slots = key, slots
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        driver = _drivers[self.key]
+        if len(driver.running) >= self.slots():
+            return None
+        trial = driver.next_trial(trial_id)
+        if trial is None:
+            return None if driver.running else Searcher.FINISHED
+        driver.notify("start", trial)
+        return {"experiment": trial.experiment.to_json(), "fold": trial.fold}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        _finish(_drivers[self.key], trial_id, result or {}, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: the event log has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called: a launch starts from the event log."""
+
+
+class _Racer(FIFOScheduler):
+    """Stops a trial when the driver says so."""
+
+    supports_buffered_results = False
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        driver = _drivers[self.key]
+        if result.get("state") != "running":
+            _finish(driver, trial.trial_id, result, error=False)
+            return TrialScheduler.CONTINUE
+        return TrialScheduler.STOP if driver.on_epoch(trial.trial_id, result) else TrialScheduler.CONTINUE
+
+
+def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) -> None:
+    state = "failed" if error else str(result.get("state", "failed"))
+    if state == "running":  # Tune ended it without a word of its own
+        state = "failed"
+    reason = str(result.get("reason", "its worker died too often (out of memory?)" if error else ""))
+    driver.on_end(trial_id, state, result.get("result") or {}, reason)
+
+
+def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling: bool) -> None:
+    """Train all that the driver names; returns when it has nothing left or was interrupted.
+
+    Parameters
+    ----------
+    driver : Driver
+    shared : Shared
+        Handed to every trial through the object store.
+    cpus, gpus : float
+        What a trial takes; fractions are allowed.
+    autoscaling : bool
+        Keep some trials pending beyond what fits now, so that a cluster sees the demand and grows.
+    """
+    key = f"{driver.store.name}-{id(driver)}"
+    _drivers[key] = driver
+    scratch = tempfile.mkdtemp(prefix="raytag-tune-")
+    os.environ.update(
+        RAY_AIR_NEW_OUTPUT="0",  # Tune's own tables would fight with ours for the screen
+        TUNE_DISABLE_SIGINT_HANDLER="1",  # ours writes checkpoints
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # no CSV, JSON and TensorBoard copies of our results
+        TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
+        TUNE_MAX_PENDING_TRIALS_PG="16" if autoscaling else "1",
+    )
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+    def slots() -> int:
+        return count_slots(cpus, gpus) + (16 if autoscaling else 0)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tune.Tuner(
+                tune.with_resources(tune.with_parameters(run_trial, shared=shared), {"cpu": cpus, "gpu": gpus}),
+                tune_config=tune.TuneConfig(
+                    search_alg=_Gate(key, slots),
+                    scheduler=_Racer(key),
+                    num_samples=-1,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="trials",
+                    storage_path=scratch,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
+                ),
+            ).fit()
+    finally:
+        del _drivers[key]
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def count_slots(cpus: float, gpus: float) -> int:
+    """How many trials fit on the cluster as it is now."""
+    total = ray.cluster_resources()
+    fits = [total.get("CPU", 0.0) / cpus] if cpus else []
+    fits += [total.get("GPU", 0.0) / gpus] if gpus else []
+    return int(min(fits) + 1e-9)

@@ -1,0 +1,343 @@
+"""Train one experiment on one fold: plain torch, no Ray.
+
+Every random draw is a function of (seed, fold, epoch, step), and a checkpoint may be taken at any step, so
+a training that was interrupted and continued gives, on the same CPU, the bits of one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from raytag import losses, models
+from raytag.augment import Augmenter
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Experiment
+from raytag.features.bank import Bank
+from raytag.metrics import lwlrap, tied_pairs, top1_accuracy
+from raytag.predict import predict, predict_center
+from raytag.seeding import generator, torch_seed
+from raytag.store import CURVE_COLUMNS, FoldStore
+from raytag.train.memory import tune_malloc
+from raytag.train.optim import (
+    build_optimizer,
+    build_schedule,
+    load_optimizer_tensors,
+    optimizer_tensors,
+)
+from raytag.train.sources import Split, draw, split, steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training reports after each epoch."""
+
+    epoch: int  # epochs done, from 1
+    epochs: int  # the budget
+    lwlrap: float  # of this epoch, centre crops of the validation clips
+    best: float  # highest so far
+    seconds: float  # spent on this fold, earlier launches included
+    resumed_from: int  # epochs that this launch found done
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: ``finished`` (the fold store holds its result) or ``interrupted``."""
+
+    state: str
+    result: dict[str, Any] | None
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """What ``auto`` means on a device: bf16 where the processor multiplies it natively, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def train_fold(
+    experiment: Experiment,
+    fold: int,
+    table: ClipTable,
+    bank: Bank,
+    store: FoldStore,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train, predict the fold's own clips and the test clips, and finish the fold in its store.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    fold : int
+        The fold left out of training.
+    table : ClipTable
+        Usable clips only.
+    bank : Bank
+        Features of ``table``'s clips, in its row order.
+    store : FoldStore
+        A finished fold is returned as it is; a checkpoint found there is continued.
+    device : str
+        ``cpu`` or ``cuda``.
+    threads : int
+        CPU threads of torch.
+    checkpoint_seconds : float
+        Least time between checkpoints; the first comes with the first epoch.
+    report : callable
+        Called after each epoch.
+    should_stop : callable
+        Asked before every step; when true, a checkpoint is written and the training ends.
+    """
+    if store.finished:
+        return Outcome("finished", store.result())
+    tune_malloc()
+    torch.set_num_threads(threads)
+    training = Training(experiment, fold, table, bank, torch.device(device))
+    resumed = training.restore(store)
+    started = saved = time.monotonic()
+    before = training.seconds
+    first_checkpoint = resumed == 0
+    while not training.done:
+        for _ in training.run_epoch():
+            if should_stop():
+                training.seconds = before + time.monotonic() - started
+                training.save(store)
+                return Outcome("interrupted", None)
+        training.seconds = before + time.monotonic() - started
+        training.end_epoch()
+        training.seconds = before + time.monotonic() - started
+        if first_checkpoint or time.monotonic() - saved >= checkpoint_seconds:
+            training.save(store)
+            saved, first_checkpoint = time.monotonic(), False
+        store.storage.write_csv("curve.csv", training.curve())
+        report(
+            Progress(
+                epoch=training.epoch,
+                epochs=experiment.training.epochs,
+                lwlrap=training.rows[-1][3],
+                best=training.best,
+                seconds=training.seconds,
+                resumed_from=resumed,
+            )
+        )
+    result = training.finish(store, before + time.monotonic() - started, resumed)
+    return Outcome("finished", result)
+
+
+class Training:
+    """The state of a training between two steps."""
+
+    def __init__(
+        self, experiment: Experiment, fold: int, table: ClipTable, bank: Bank, device: torch.device
+    ) -> None:
+        self.experiment, self.fold, self.table, self.bank, self.device = experiment, fold, table, bank, device
+        self.split: Split = split(table, experiment.sampling, fold)
+        settings = experiment.training
+        self.precision = resolve_precision(settings.precision, device)
+        self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+        torch.manual_seed(torch_seed(settings.seed, fold))
+        model = models.build(num_classes=len(table.classes), **experiment.model.model_dump())
+        self.model = model.to(device=device, memory_format=self.memory_format)
+        self.loss = losses.build(**experiment.loss.model_dump())
+        self.optimizer = build_optimizer(self.model.parameters(), experiment.optimizer)
+        n_curated = len(next(s.rows for s in self.split.sources if s.name == "curated"))
+        self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, n_curated)
+        self.schedule = build_schedule(experiment.schedule, experiment.optimizer.lr, self.steps * settings.epochs)
+        self.augmenter = Augmenter(experiment.augment, experiment.mixers, experiment.features.n_mels)
+        self.epoch = 0  # epochs done
+        self.step = 0  # steps done in the current epoch
+        self.loss_sum = 0.0
+        self.best, self.best_epoch = -1.0, 0
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.rows: list[tuple[int, float, float, float, float]] = []
+        self.seconds = 0.0
+
+    @property
+    def done(self) -> bool:
+        patience = self.experiment.training.early_stopping
+        stale = patience is not None and self.epoch - self.best_epoch >= patience
+        return self.epoch >= self.experiment.training.epochs or (self.epoch > 0 and stale)
+
+    def curve(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows, columns=CURVE_COLUMNS)
+
+    def run_epoch(self) -> Iterator[int]:
+        """Train to the end of the epoch, yielding before each step, when the state may be saved."""
+        self.model.train()
+        batches = self._batches()
+        while self.step < self.steps:
+            yield self.step
+            self.train_step(*next(batches))
+            self.step += 1
+
+    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Batches from the current step on. On a GPU the next one is made while the last one trains."""
+        steps = range(self.step, self.steps)
+        if self.device.type == "cpu":
+            yield from map(self.make_batch, steps)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            pending = [pool.submit(self.make_batch, s) for s in steps[:2]]
+            for ahead in [*steps[2:], None, None]:
+                if not pending:
+                    return
+                batch = pending.pop(0).result()
+                if ahead is not None:
+                    pending.append(pool.submit(self.make_batch, ahead))
+                yield batch
+
+    def make_batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images (B, 3, n_mels, crop_frames), targets (B, C) and noisy flags (B,) of a step."""
+        keys = (self.experiment.training.seed, self.fold, self.epoch, step)
+        batch = draw(self.split.sources, self.experiment.training.batch_size, *keys)
+        frames = self.bank.frames
+        draws = self.augmenter.draw(frames[batch.rows], frames[batch.partners], generator(*keys, 1))
+        images = self.augmenter.images(self.bank, batch.rows, batch.partners, draws)
+        return images, self.augmenter.targets(batch.targets, batch.partner_targets, draws), batch.noisy
+
+    def train_step(self, images: np.ndarray, targets: np.ndarray, noisy: np.ndarray) -> None:
+        global_step = self.epoch * self.steps + self.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.lr_at(global_step)
+        # dropout draws from torch's own generator: seeding it every step makes a step a pure function
+        torch.manual_seed(torch_seed(self.experiment.training.seed, self.fold, self.epoch, self.step))
+        x = torch.from_numpy(images).to(self.device, memory_format=self.memory_format)
+        y = torch.from_numpy(targets).to(self.device)
+        flags = torch.from_numpy(noisy).to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            output = self.model(x)
+        loss = self.loss(output, y, flags)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.loss_sum += float(loss.detach())
+
+    def end_epoch(self) -> None:
+        """Validate, step the schedule, remember the best weights."""
+        experiment = self.experiment
+        scores = predict_center(
+            self.model,
+            self.bank,
+            self.split.validation,
+            crop_frames=experiment.augment.crop_frames,
+            device=self.device,
+        )
+        if not np.isfinite(scores).all():
+            raise FloatingPointError(
+                f"{experiment.id} fold {self.fold} diverged in epoch {self.epoch + 1}: its predictions are not "
+                f"finite. Lower optimizer.lr ({experiment.optimizer.lr:g})"
+            )
+        value = lwlrap(self.split.validation_targets, scores)
+        lr = self.schedule.lr_at(self.epoch * self.steps + self.steps - 1)
+        self.schedule.epoch_end(value)
+        self.epoch += 1
+        self.rows.append((self.epoch, lr, self.loss_sum / self.steps, value, round(self.seconds, 3)))
+        self.step, self.loss_sum = 0, 0.0
+        if value > self.best:
+            self.best, self.best_epoch = value, self.epoch
+            if experiment.training.keep_epoch == "best":
+                self.best_weights = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+
+    def save(self, store: FoldStore) -> None:
+        """Write a checkpoint of this very step."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer, self.model).items()}
+        tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
+        state = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "seconds": self.seconds,
+            "schedule": self.schedule.state(),
+            "curve": self.rows,
+            # draws are functions of these keys and the step; there is no other random state
+            "random": {"seed": self.experiment.training.seed, "fold": self.fold},
+        }
+        store.write_checkpoint({k: v.detach().cpu() for k, v in tensors.items()}, state, self.curve())
+
+    def restore(self, store: FoldStore) -> int:
+        """Continue from the store's checkpoint if it has one; the number of epochs found done."""
+        found = store.checkpoint()
+        if found is None:
+            return 0
+        tensors, state = found
+
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        load_optimizer_tensors(self.optimizer, self.model, part("optimizer."))
+        self.best_weights = part("best.")
+        self.schedule.load(state["schedule"])
+        for name in ("epoch", "step", "loss_sum", "best", "best_epoch", "seconds"):
+            setattr(self, name, state[name])
+        self.rows = [tuple(row) for row in state["curve"]]
+        return self.epoch
+
+    def finish(self, store: FoldStore, seconds: float, resumed: int) -> dict[str, Any]:
+        """Predict with the kept weights and write the fold's result."""
+        started = time.monotonic()
+        settings = self.experiment.training
+        if settings.keep_epoch == "best":
+            self.model.load_state_dict(self.best_weights)
+
+        def probabilities(rows: np.ndarray) -> np.ndarray:
+            return predict(
+                self.model,
+                self.bank,
+                rows,
+                crop_frames=self.experiment.augment.crop_frames,
+                tile_step=settings.tile_step,
+                device=self.device,
+            )
+
+        oof, test_rows = probabilities(self.split.oof), self.table.rows("test")
+        test = self._frame(test_rows, probabilities(test_rows)) if len(test_rows) else None
+        targets = self.table.targets(self.split.oof)  # the original labels, whatever corrections say
+        kept = self.best_epoch if settings.keep_epoch == "best" else self.epoch
+        result = {
+            "experiment": self.experiment.id,
+            "fold": self.fold,
+            "lwlrap": lwlrap(targets, oof),
+            "labels": int(targets.sum()),
+            "tied_pairs": tied_pairs(targets, oof),
+            "accuracy": top1_accuracy(targets, oof),
+            "clips": len(oof),
+            "epochs": self.epoch,
+            "kept_epoch": kept,
+            "steps": self.epoch * self.steps,
+            "seconds": round(seconds + time.monotonic() - started, 3),
+            "resumed_from": resumed,
+            "precision": self.precision,
+            "device": self.device.type,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "torch": torch.__version__,
+        }
+        weights = {k: v.detach().cpu() for k, v in self.model.state_dict().items()}
+        frame = self._frame(self.split.oof, oof)
+        store.finish(weights=weights, oof=frame, test=test, curve=self.curve(), result=result)
+        return result
+
+    def _frame(self, rows: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+        """fname, then one float32 column a class."""
+        frame = pd.DataFrame(scores.astype(np.float32), columns=list(self.table.classes))
+        frame.insert(0, "fname", self.table.clips["fname"].to_numpy()[rows])
+        return frame

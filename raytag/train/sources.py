@@ -1,0 +1,131 @@
+"""What a fold trains on: three sources of clips, drawn with probabilities.
+
+Each training sample first picks a source, then a uniformly random clip of it (and, for the mixers, a
+second clip of the same source): ``curated`` (the other folds), ``noisy`` (the noisy subset, its loss
+bootstrapped) and ``corrected_noisy`` (noisy clips whose labels a corrections file replaced, treated as
+curated). Noisy clips serve every fold alike and are never validated on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raytag.datasets.corrections import corrected_rows
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Sampling
+from raytag.seeding import generator
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of training clips.
+
+    Attributes
+    ----------
+    name : str
+    rows : int64 array (n,)
+        Rows of the clip table, which are rows of the bank.
+    targets : float32 array (n, n_classes)
+    noisy : bool
+        Whether the loss treats these labels as noisy.
+    prob : float
+        Share of the draws.
+    """
+
+    name: str
+    rows: np.ndarray
+    targets: np.ndarray
+    noisy: bool
+    prob: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows and targets of one batch before augmentation; arrays of length batch_size."""
+
+    rows: np.ndarray  # int64 (B,)
+    partners: np.ndarray  # int64 (B,)
+    targets: np.ndarray  # float32 (B, C)
+    partner_targets: np.ndarray  # float32 (B, C)
+    noisy: np.ndarray  # bool (B,)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A fold's training sources and its validation clips.
+
+    ``validation`` (with ``validation_targets``, corrected where corrections are given) drives schedules and
+    early stopping; ``oof`` are all clips of the fold, scored on their original labels.
+    """
+
+    sources: tuple[Source, ...]
+    validation: np.ndarray
+    validation_targets: np.ndarray
+    oof: np.ndarray
+
+
+def split(table: ClipTable, sampling: Sampling, fold: int) -> Split:
+    """The sources of ``fold``.
+
+    Raises
+    ------
+    ValueError
+        A source with a share of the draws has no clips, or the fold has none.
+    """
+    curated = table.rows("curated")
+    targets = table.targets()
+    removed = np.zeros(len(table.clips), dtype=bool)
+    if sampling.curated_corrections is not None:
+        correction = corrected_rows(table, sampling.curated_corrections, "curated")
+        targets[correction.relabelled] = correction.targets
+        removed[correction.removed] = True
+    folds = table.clips["fold"].to_numpy()[curated]
+    oof = curated[folds == fold]
+    train = curated[(folds != fold) & (folds >= 0)]
+    train, validation = train[~removed[train]], oof[~removed[oof]]
+    if not len(train) or not len(validation):
+        raise ValueError(f"fold {fold} has {len(train)} training and {len(validation)} validation clips")
+
+    noisy = table.rows("noisy")
+    corrected = np.zeros(0, dtype=np.int64)
+    if sampling.noisy_corrections is not None:
+        correction = corrected_rows(table, sampling.noisy_corrections, "noisy")
+        targets[correction.relabelled] = correction.targets
+        noisy = np.setdiff1d(noisy, correction.removed)
+        corrected = correction.relabelled
+    shares = [
+        ("curated", train, False, 1.0 - sampling.noisy_prob - sampling.corrected_noisy_prob),
+        ("noisy", noisy, True, sampling.noisy_prob),
+        ("corrected_noisy", corrected, False, sampling.corrected_noisy_prob),
+    ]
+    for name, rows, _, prob in shares:
+        if prob > 0 and not len(rows):
+            raise ValueError(f"sampling.{name}_prob is {prob:g}, but the dataset has no {name} clips")
+    sources = tuple(Source(n, rows, targets[rows], flag, p) for n, rows, flag, p in shares if p > 0)
+    return Split(sources, validation, targets[validation], oof)
+
+
+def steps_per_epoch(sampling: Sampling, batch_size: int, n_curated: int) -> int:
+    """Whole batches in ``samples_per_epoch`` draws (by default as many as curated training clips)."""
+    return max(1, (sampling.samples_per_epoch or n_curated) // batch_size)
+
+
+def draw(sources: Sequence[Source], batch_size: int, *keys: int) -> Batch:
+    """Draw a batch; a pure function of the integers ``keys`` (seed, fold, epoch, step)."""
+    rng = generator(*keys, 0)
+    edges = np.cumsum([source.prob for source in sources])
+    which = np.minimum(np.searchsorted(edges, rng.random(batch_size), side="right"), len(sources) - 1)
+    sizes = np.array([len(source.rows) for source in sources])[which]
+    first = (rng.random(batch_size) * sizes).astype(np.int64)
+    second = (rng.random(batch_size) * sizes).astype(np.int64)
+    picked = [(sources[s], a, b) for s, a, b in zip(which, first, second, strict=True)]
+    return Batch(
+        rows=np.array([s.rows[a] for s, a, _ in picked]),
+        partners=np.array([s.rows[b] for s, _, b in picked]),
+        targets=np.stack([s.targets[a] for s, a, _ in picked]),
+        partner_targets=np.stack([s.targets[b] for s, _, b in picked]),
+        noisy=np.array([s.noisy for s, _, _ in picked]),
+    )
