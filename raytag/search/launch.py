@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
@@ -153,7 +154,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray.init(
-        address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=None if address else False
+        address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False
     )
     try:
         yield

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any, Protocol
 
-from ray import tune
+from hyperopt import hp
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from raytag.experiment import Experiment
@@ -67,7 +68,7 @@ class HyperoptSearcher:
         self.base = space.base
         self.size: int | None = None
         self.keys = sorted(space.vary)
-        domain = {f"p{i}": _domain(space.vary[key]) for i, key in enumerate(self.keys)}
+        domain = {f"p{i}": _domain(f"p{i}", space.vary[key]) for i, key in enumerate(self.keys)}
         self.search = HyperOptSearch(
             domain, metric="lwlrap", mode="max", n_initial_points=INITIAL_POINTS, random_state_seed=seed
         )
@@ -75,7 +76,8 @@ class HyperoptSearcher:
     def propose(self, index: int) -> Experiment:
         if index == 0:
             return self.base
-        point: dict[str, Any] = self.search.suggest(str(index))
+        point = self.search.suggest(str(index))
+        assert isinstance(point, dict)  # hyperopt waits for nothing
         changes = {}
         for i, key in enumerate(self.keys):
             distribution, value = self.space.vary[key], point[f"p{i}"]
@@ -91,12 +93,12 @@ class HyperoptSearcher:
             self.search.on_trial_complete(str(index), {"lwlrap": value})
 
 
-def _domain(distribution: Uniform | Choice) -> Any:
+def _domain(label: str, distribution: Uniform | Choice) -> Any:
     if isinstance(distribution, Choice):
-        return tune.choice(list(range(len(distribution.values))))
+        return hp.randint(label, len(distribution.values))
     if distribution.log:
-        return tune.loguniform(distribution.low, distribution.high)
-    return tune.uniform(distribution.low, distribution.high)
+        return hp.loguniform(label, math.log(distribution.low), math.log(distribution.high))
+    return hp.uniform(label, distribution.low, distribution.high)
 
 
 def build(name: str, space: Space, seed: int, number: int) -> Searcher:

@@ -34,7 +34,7 @@ class _Gate(Searcher):
         super().__init__(metric="lwlrap", mode="max")
         self.key, self.slots = key, slots
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:  # a dict, None (ask again later) or FINISHED
         driver = _drivers[self.key]
         if len(driver.running) >= self.slots():
             return None

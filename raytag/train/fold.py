@@ -152,7 +152,7 @@ class Training:
         self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
         torch.manual_seed(torch_seed(settings.seed, fold))
         model = models.build(num_classes=len(table.classes), **experiment.model.model_dump())
-        self.model = model.to(device=device, memory_format=self.memory_format)
+        self.model = model.to(device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.loss = losses.build(**experiment.loss.model_dump())
         self.optimizer = build_optimizer(self.model.parameters(), experiment.optimizer)
         n_curated = len(next(s.rows for s in self.split.sources if s.name == "curated"))

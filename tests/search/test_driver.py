@@ -1,0 +1,190 @@
+"""The driver: proposals, folds and facts, replayed from the log, without Ray Tune."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from raytag import space
+from raytag.datasets.table import ClipTable
+from raytag.events import EventLog, read_events
+from raytag.search import searchers
+from raytag.search.driver import Driver
+from raytag.search.racing import Race
+from raytag.store import RunStore
+
+SPACE = """
+from raytag.experiment import Experiment, Training
+from raytag.space import uniform
+BASE = Experiment(training=Training(epochs=8))
+VARY = {"model.dropout": uniform(0.0, 0.5)}
+"""
+
+
+@pytest.fixture
+def chosen(tmp_path):
+    path = tmp_path / "small.py"
+    path.write_text(SPACE)
+    return space.load(str(path))
+
+
+@pytest.fixture
+def store(tmp_path):
+    n = 6
+    clips = pd.DataFrame(
+        {
+            "clip": [f"{i}.wav" for i in range(n)],
+            "fname": [f"{i}.wav" for i in range(n)],
+            "path": [str(tmp_path / f"{i}.wav") for i in range(n)],
+            "labels": ["a", "b"] * 3,
+            "subset": "curated",
+            "fold": np.arange(n) % 3,
+            "group": "",
+            "duration": 1.0,
+            "rate": 44100,
+        }
+    )
+    return RunStore.open_for(str(tmp_path / "runs"), "r", ClipTable(clips, ("a", "b"), None, tmp_path, "t"), "d")
+
+
+def make_driver(store, chosen, *, number=6, search="random", stopping="asha", keep=2, seed=0):
+    searcher = searchers.build(search, chosen, seed, number)
+    key = searchers.search_key(search, chosen, seed)
+    return Driver(store, searcher, key, Race([0, 1, 2], stopping, keep), number, EventLog(store.storage))
+
+
+def quality(experiment):
+    return 0.9 - experiment.model.dropout  # what a fold of this experiment will score
+
+
+def run(driver, store, steps=None):
+    """Train one trial after another; the (experiment, fold) pairs in order. ``steps`` trials, then a kill."""
+    done = []
+    while steps is None or len(done) < steps:
+        trial_id = f"t{len(driver.trials)}"
+        trial = driver.next_trial(trial_id)
+        if trial is None:
+            return done
+        done.append((trial.experiment.id, trial.fold))
+        value = quality(trial.experiment)
+        for epoch in range(1, 9):
+            result = {"epoch": epoch, "seconds": epoch, "lwlrap": value, "best": value, "resumed_from": 0}
+            if driver.on_epoch(trial_id, result):
+                break
+        else:
+            result = {"lwlrap": value, "labels": 2, "epochs": 8, "seconds": 8.0}
+            store.fold(trial.experiment.id, trial.fold).finish(
+                weights={"w": torch.ones(1)}, oof=pd.DataFrame(), test=None, curve=pd.DataFrame(), result=result
+            )
+            driver.on_end(trial_id, "finished", result)
+    return done
+
+
+def test_first_folds_come_first_and_survivors_complete(store, chosen):
+    driver = make_driver(store, chosen)
+    done = run(driver, store)
+    assert [fold for _, fold in done[:6]] == [0] * 6
+    assert [fold for _, fold in done[6:]] == sorted(fold for _, fold in done[6:])
+    dropped = {e.id for e in driver.race.entries.values() if e.dropped}
+    assert dropped
+    assert len(store.complete()) == 6 - len(dropped) >= 2
+    best = max(driver.experiments.values(), key=quality)
+    assert best.id in store.complete()
+    assert done[6][0] == best.id  # the best goes on first
+    assert not {e for e, fold in done[6:]} & dropped
+
+
+def test_a_second_launch_of_the_same_command_does_nothing(store, chosen):
+    run(make_driver(store, chosen), store)
+    again = make_driver(store, chosen)
+    assert run(again, store) == []
+    assert again.race.entries.keys() == set(store.experiments())
+
+
+@pytest.mark.parametrize("search", ["random", "grid", "hyperopt"])
+@pytest.mark.parametrize("killed_after", [1, 4, 8])
+def test_a_killed_launch_continues_to_the_same_end(tmp_path, store, chosen, search, killed_after):
+    whole_store = RunStore.open_for(
+        str(tmp_path / "other"),
+        "r",
+        ClipTable(store.clips().assign(path="x"), ("a", "b"), None, tmp_path, "t"),
+        "d",
+    )
+    whole = run(make_driver(whole_store, chosen, search=search), whole_store)
+    before = run(make_driver(store, chosen, search=search), store, steps=killed_after)
+    after = run(make_driver(store, chosen, search=search), store)
+    assert before + after == whole
+    assert store.complete() == whole_store.complete()
+
+
+def test_a_larger_number_adds_to_the_run(store, chosen):
+    run(make_driver(store, chosen, number=3), store)
+    first = store.experiments()
+    done = run(make_driver(store, chosen, number=5), store)
+    assert len(store.experiments()) == 5
+    assert set(first) < set(store.experiments())
+    assert not {e for e, fold in done if fold == 0} & set(first)
+
+
+def test_a_smaller_number_leaves_the_others_alone(store, chosen):
+    run(make_driver(store, chosen, number=5), store, steps=2)
+    driver = make_driver(store, chosen, number=2)
+    run(driver, store)
+    assert len(driver.experiments) == 2
+    assert len(store.complete()) == 2
+
+
+def test_without_stopping_dropped_experiments_are_opened_again(store, chosen):
+    run(make_driver(store, chosen), store)
+    run(make_driver(store, chosen, stopping="none"), store)
+    assert len(store.complete()) == 6
+    assert "reopen" in {e["event"] for e in read_events(store.storage)}
+
+
+def test_a_failed_trial_stops_its_experiment_and_is_tried_again(store, chosen):
+    driver = make_driver(store, chosen, number=2)
+    trial = driver.next_trial("x")
+    driver.on_end("x", "failed", {}, "FloatingPointError: diverged")
+    run(driver, store)
+    assert trial.experiment.id in driver.failed
+    assert trial.experiment.id not in store.complete()
+    again = make_driver(store, chosen, number=2)
+    run(again, store)
+    assert trial.experiment.id in store.complete()
+
+
+def test_an_interrupted_driver_starts_nothing(store, chosen):
+    driver = make_driver(store, chosen)
+    driver.next_trial("x")
+    driver.interrupt()
+    assert driver.next_trial("y") is None
+    driver.on_end("x", "interrupted", {})
+    assert run(make_driver(store, chosen), store)
+
+
+def test_tpe_learns_from_what_it_is_told(tmp_path, store, chosen):
+    """With low dropout best, TPE's late proposals lie lower than a random search's on average."""
+
+    def late(search):
+        found = []
+        for seed in range(6):
+            s = searchers.build(search, chosen, seed, 40)
+            for i in range(40):
+                e = s.propose(i)
+                s.tell(i, quality(e))
+                found += [e.model.dropout] * (i >= 20)
+        return np.mean(found)
+
+    assert late("hyperopt") < 0.85 * late("random")
+
+
+def test_what_a_searcher_needs(tmp_path):
+    path = tmp_path / "fixed.py"
+    path.write_text("from raytag.experiment import Experiment\nEXPERIMENTS = [Experiment()]")
+    fixed = space.load(str(path))
+    with pytest.raises(ValueError, match="needs a space with BASE and VARY"):
+        searchers.build("hyperopt", fixed, 0, 3)
+    with pytest.raises(ValueError, match="random, grid, hyperopt"):
+        searchers.build("best", fixed, 0, 3)

@@ -1,0 +1,75 @@
+"""The experiment: one frozen value, changed by dotted keys, named by its content."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from raytag.experiment import Experiment
+
+
+def test_defaults_are_the_published_values():
+    e = Experiment()
+    assert (e.features.n_fft, e.features.hop_length, e.features.n_mels) == (2560, 690, 128)
+    assert (e.training.batch_size, e.optimizer.lr, e.loss.beta) == (128, 9e-4, 0.7)
+    assert (e.schedule.patience, e.schedule.factor, e.training.early_stopping) == (6, 0.6, 18)
+
+
+def test_identity_follows_every_field_but_the_name():
+    e = Experiment()
+    assert e.hash == Experiment(name="other").hash
+    assert Experiment(name="other").id == f"other-{e.hash}"
+    hashes = {e.hash}
+    for key, value in {"training.epochs": 3, "training.seed": 1, "training.precision": "fp32"}.items():
+        hashes.add(e.replace({key: value}).hash)
+    assert len(hashes) == 4
+
+
+def test_json_round_trip_keeps_the_identity():
+    e = Experiment().replace({"augment.num_masks": "[1, 3]", "sampling.samples_per_epoch": "none"})
+    again = Experiment.from_json(e.to_json())
+    assert again == e
+    assert again.hash == e.hash
+
+
+def test_corrections_count_by_content(tmp_path):
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(json.dumps({"x.wav": "remove"}))
+    second.write_text(json.dumps({"x.wav": "remove"}))
+    e = Experiment()
+    a = e.replace({"sampling.curated_corrections": str(first)})
+    assert a.hash == e.replace({"sampling.curated_corrections": str(second)}).hash
+    second.write_text(json.dumps({"y.wav": "remove"}))
+    assert a.hash != e.replace({"sampling.curated_corrections": str(second)}).hash
+
+
+def test_a_missing_corrections_file_is_named(tmp_path):
+    e = Experiment().replace({"sampling.curated_corrections": str(tmp_path / "gone.json")})
+    with pytest.raises(ValueError, match=r"gone\.json"):
+        e.canonical_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model.basesize": 8}, "model.base_size"),
+        ({"base_size": 8}, "model.base_size"),
+        ({"model.base_size": "many"}, "model.base_size: "),
+        ({"model.base_size": 0}, "greater than or equal to 1"),
+        ({"mixers.prob": "1.5"}, "mixers.prob"),
+        ({"features.fmax": 30000}, "at most half of sample_rate"),
+        ({"sampling.noisy_prob": 0.7, "sampling.corrected_noisy_prob": 0.7}, "at most 1"),
+        ({"augment.num_masks": [3, 1]}, "num_masks"),
+        ({"optimizer.lr": float("nan")}, "optimizer.lr"),
+    ],
+)
+def test_wrong_changes_name_the_key(changes, words):
+    with pytest.raises(ValueError, match=words):
+        Experiment().replace(changes)
+
+
+def test_unknown_fields_of_a_file_are_errors():
+    with pytest.raises(ValidationError, match="bogus"):
+        Experiment.model_validate({"bogus": 1})
