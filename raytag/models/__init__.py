@@ -1,0 +1,40 @@
+"""Networks that tag images of sound: (B, 3, n_mels, frames) -> logits (B, num_classes), or a tuple of them.
+
+A new network is one class in a file of its family and its name in `MODELS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from raytag import registry
+from raytag.models.skip_attention import AuxSkipAttention, SkipAttention
+
+#: Every network that an experiment can name.
+MODELS: Mapping[str, type[nn.Module]] = {
+    "AuxSkipAttention": AuxSkipAttention,
+    "SkipAttention": SkipAttention,
+}
+
+
+def build(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
+    """The network of that name, with fresh weights drawn from torch's global generator.
+
+    Parameters
+    ----------
+    name
+        A name in `MODELS`, ignoring case and underscores.
+    num_classes
+        Width of the logits.
+    fields
+        Those of `raytag.experiment.Model`; a network takes what it needs of them.
+
+    Raises
+    ------
+    ValueError
+        Unknown name or field; the nearest are given.
+    """
+    return registry.build("model", MODELS, name, {"num_classes": num_classes, **fields})

@@ -1,0 +1,162 @@
+"""The skip-attention networks against reference arrays, and what a trainer relies on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raytag import losses, models
+from raytag.experiment import Model
+
+SetWeights = Callable[[nn.Module, str], None]
+
+SMALL = {"base_size": 4, "dropout": 0.0, "last_fc": 2}
+
+
+def outputs_of(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (output,) if isinstance(output, Tensor) else output
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("rule", "tolerance"), [("A", 1e-6), ("B", 1e-3)])
+def test_reference_outputs(
+    shared: Path, set_weights: SetWeights, rule: str, tolerance: float, channels_last: bool
+) -> None:
+    arrays = np.load(shared / "golden" / "09_fwd_argus_auxskip.npz")
+    net = models.build("AuxSkipAttention", num_classes=80, **Model().model_dump(exclude={"name"}))
+    assert sum(p.numel() for p in net.parameters()) == int(arrays["n_params"])
+    set_weights(net, rule)
+    x = torch.tensor(arrays["in_x"])
+    if channels_last:
+        net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        outputs = net(x)
+    assert len(outputs) == 4
+    for i, output in enumerate(outputs):
+        expected = arrays[f"{rule}_out{i}"]
+        scale = 1.0 if rule == "A" else float(expected.std())
+        assert float(np.abs(output.numpy() - expected).max()) <= tolerance * scale
+
+
+def test_reference_shapes(shared: Path) -> None:
+    entries = json.loads((shared / "golden" / "models.json").read_text())
+    ours = [e for e in entries if e["system"] == "argus" and e["cls"] in models.MODELS]
+    assert len(ours) >= 3
+    for entry in ours:
+        fields = {"last_fc": 2} | entry["params"]  # the published class's default, which entries leave out
+        with torch.device("meta"):
+            net = models.build(entry["cls"], **fields)
+        parameters = list(net.parameters())
+        buffers = list(net.buffers())
+        assert sum(p.numel() for p in parameters) == entry["n_params"]
+        assert sorted(list(p.shape) for p in parameters) == entry["param_shapes_sorted"]
+        assert len(buffers) == entry["n_buffers"]
+        assert sum(b.numel() for b in buffers) == entry["n_buffer_elems"]
+        outputs = outputs_of(net(torch.empty(entry["input_shape"], device="meta")))
+        assert [list(o.shape) for o in outputs] == list(entry["outputs"].values())
+
+
+@pytest.mark.parametrize(("kernel_size", "count"), [(7, 16_793_587), (3, 16_793_507)])
+def test_published_parameter_counts(kernel_size: int, count: int) -> None:
+    with torch.device("meta"):
+        net = models.build("SkipAttention", num_classes=80, kernel_size=kernel_size, last_fc=2)
+    assert sum(p.numel() for p in net.parameters()) == count
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("base_size", [1, 4, 16])
+def test_every_parameter_learns_at_every_size(name: str, base_size: int) -> None:
+    torch.manual_seed(0)
+    net = models.build(name, num_classes=5, base_size=base_size, dropout=0.0, last_filters=2, last_fc=2)
+    logits = net(torch.randn(4, 3, 32, 32))
+    loss = losses.build("BCE")(logits, torch.eye(5)[:4], torch.zeros(4, dtype=torch.bool))
+    loss.backward()
+    for key, parameter in net.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+    assert all(o.shape == (4, 5) for o in outputs_of(logits))
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("size", [(16, 16), (17, 100), (64, 31), (128, 256)])
+def test_any_image_of_at_least_16(name: str, size: tuple[int, int]) -> None:
+    net = models.build(name, num_classes=3, **SMALL).eval()
+    x = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        outputs = outputs_of(net(x))
+        cut = outputs_of(net(x[:, :, : size[0] // 16 * 16, : size[1] // 16 * 16]))
+    for output, other in zip(outputs, cut, strict=True):
+        assert output.shape == (2, 3)
+        assert torch.isfinite(output).all()
+        if size[0] % 16 == size[1] % 16 == 0:
+            torch.testing.assert_close(output, other)
+    with pytest.raises(ValueError, match="15 bands x 40 frames"):
+        net(torch.randn(1, 3, 15, 40))
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_predictions_do_not_depend_on_the_batch(name: str) -> None:
+    torch.manual_seed(1)
+    net = models.build(name, num_classes=3, **SMALL)
+    x = torch.randn(6, 3, 32, 48)
+    net(x)  # training mode: moves the running statistics
+    net.eval()
+    with torch.no_grad():
+        together = outputs_of(net(x))[0]
+        alone = torch.cat([outputs_of(net(x[i : i + 1]))[0] for i in range(6)])
+    torch.testing.assert_close(together, alone)
+
+
+def test_auxiliary_heads_read_their_skip_connection() -> None:
+    torch.manual_seed(2)
+    net = models.build("AuxSkipAttention", num_classes=3, **SMALL).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        before = net(x)
+        assert isinstance(net.aux1, nn.Sequential)
+        net.skip1[1].weight.add_(1.0)  # type: ignore[operator, index, union-attr]
+        after = net(x)
+    changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert changed == [True, False, False, True]  # main and, last, aux1
+
+
+def test_autocast_gives_bfloat16_logits_and_float32_gradients() -> None:
+    torch.manual_seed(3)
+    net = models.build("AuxSkipAttention", num_classes=5, base_size=8).to(memory_format=torch.channels_last)
+    x = torch.randn(8, 3, 32, 32).to(memory_format=torch.channels_last)
+    targets, noisy = torch.eye(5).repeat(2, 1)[:8], torch.arange(8) % 2 == 0
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(x)
+    loss = losses.build("OnlyNoisyLSoft")(logits, targets, noisy)
+    loss.backward()
+    assert logits[0].dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    for key, parameter in net.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.dtype == torch.float32, key
+        assert torch.isfinite(parameter.grad).all(), key
+
+
+def test_convolutional_blocks_start_from_he_initialisation() -> None:
+    torch.manual_seed(4)
+    net = models.build("SkipAttention", num_classes=5)
+    for block, fan_in in ((net.conv1[3], 64 * 9), (net.conv4[0], 256 * 9)):  # type: ignore[index]
+        assert block.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
+    assert net.skip3[1].weight.abs().max().item() <= (256 * 9) ** -0.5  # type: ignore[index, union-attr]
+
+
+def test_names_and_fields() -> None:
+    model = Model(base_size=2)
+    for name in ("AuxSkipAttention", "aux_skip_attention", "auxskipattention", "SkipAttention"):
+        net = models.build(name, num_classes=2, **model.model_dump(exclude={"name"}))
+        assert type(net).__name__.lower() == name.replace("_", "").lower()
+    with pytest.raises(ValueError, match="no model is called 'SkipAtention'; did you mean SkipAttention"):
+        models.build("SkipAtention", num_classes=2)
+    with pytest.raises(ValueError, match="no model has a field 'base_sise'; did you mean base_size"):
+        models.build("SkipAttention", num_classes=2, base_sise=3)
