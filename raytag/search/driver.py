@@ -167,8 +167,18 @@ class Driver:
         self.notify("epoch", trial)
         return False
 
-    def on_end(self, trial_id: str, state: str, result: Mapping[str, Any], reason: str = "") -> None:
-        """A trial ended: ``finished``, ``interrupted`` or ``failed``; a second call changes nothing."""
+    def on_end(
+        self,
+        trial_id: str,
+        state: str,
+        result: Mapping[str, Any],
+        reason: str = "",
+        worker: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A trial ended: ``finished``, ``interrupted`` or ``failed``; a second call changes nothing.
+
+        ``worker`` says where and when it ran, for the log.
+        """
         trial = self.trials[trial_id]
         if trial.state not in ("waiting", "running"):
             return
@@ -178,7 +188,8 @@ class Driver:
             trial.lwlrap, trial.epoch = value, int(result["epochs"])
             trial.seconds = float(result["seconds"])
             self.race.finish(trial.experiment.id, trial.fold, value)
-            self.log.append("fold", experiment=trial.experiment.id, fold=trial.fold, lwlrap=value)
+            where = dict(worker or {})
+            self.log.append("fold", experiment=trial.experiment.id, fold=trial.fold, lwlrap=value, **where)
             if trial.fold == self.race.folds[0]:
                 self._tell(trial.experiment.id)
         elif state == "failed":

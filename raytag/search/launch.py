@@ -69,7 +69,9 @@ def launch(options: LaunchOptions, console: Console) -> int:
             or f"{Path(runs_dir).parent / 'cache' if '://' not in runs_dir else runs_dir + '-cache'}"
         )
         nodes = check_nodes(runs_dir, cache_dir, str(table.clips["path"].iloc[0]))
-        manifest = build(table, chosen.first.features, cache_dir, console=console)
+        manifest = build(
+            table, chosen.first.features, cache_dir, max_bad_share=options.max_bad_share, console=console
+        )
         store.set_quarantine(manifest.quarantined)
         usable = table.drop(manifest.quarantined["clip"].tolist())
         gpus = gpus_per_trial(options.gpus_per_trial)
@@ -153,9 +155,8 @@ def ray_session(address: str | None) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray.init(
-        address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None if address else False
-    )
+    dashboard = None if address else False
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
     try:
         yield
     finally:

@@ -56,6 +56,8 @@ class LaunchOptions:
     """of the search, the folds and the training"""
     checkpoint_seconds: float = 60.0
     """least seconds between two checkpoints of a trial; the first is written after its first epoch"""
+    max_bad_share: float = 0.05
+    """give up when more than this share of the clips is unusable (they are listed with their reasons)"""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """print the trials and the predicted time, then stop"""
 
@@ -102,6 +104,8 @@ class LaunchOptions:
                 )
         if self.cpus_per_trial <= 0:
             raise ValueError(f"--cpus-per-trial {self.cpus_per_trial:g}: must be above 0, e.g. 0.5")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"--max-bad-share {self.max_bad_share:g}: must lie between 0 and 1")
         gpus = self.gpus_per_trial
         if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
             raise ValueError(f"--gpus-per-trial {gpus:g}: a fraction up to 1, or a whole number")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import tempfile
 import time
 import traceback
@@ -93,9 +95,13 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         {
             "state": outcome.state,
             "result": outcome.result,
-            "gpu_ids": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
-            "started": started,
-            "ended": time.time(),
+            "worker": {
+                "node": platform.node(),
+                "pid": os.getpid(),
+                "gpu_ids": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
+                "started": round(started, 3),
+                "ended": round(time.time(), 3),
+            },
         }
     )
 

@@ -76,7 +76,7 @@ def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) 
     if state == "running":  # Tune ended it without a word of its own
         state = "failed"
     reason = str(result.get("reason", "its worker died too often (out of memory?)" if error else ""))
-    driver.on_end(trial_id, state, result.get("result") or {}, reason)
+    driver.on_end(trial_id, state, result.get("result") or {}, reason, result.get("worker"))
 
 
 def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling: bool) -> None:

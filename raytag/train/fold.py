@@ -179,13 +179,13 @@ class Training:
     def run_epoch(self) -> Iterator[int]:
         """Train to the end of the epoch, yielding before each step, when the state may be saved."""
         self.model.train()
-        batches = self._batches()
+        batches = self.batches()
         while self.step < self.steps:
             yield self.step
             self.train_step(*next(batches))
             self.step += 1
 
-    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Batches from the current step on. On a GPU the next one is made while the last one trains."""
         steps = range(self.step, self.steps)
         if self.device.type == "cpu":

@@ -1,0 +1,121 @@
+"""It is real Ray: trials of half a GPU share a device, the bank lies in memory once, worker deaths heal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli import environment
+from tests.recordings import make_folder
+
+HALF_GPUS = """
+from pathlib import Path
+import ray
+from rich.console import Console
+from raytag.search.launch import launch
+from raytag.search.options import LaunchOptions
+ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+small = ("model.base_size=4", "augment.crop_frames=64", "training.batch_size=4", "sampling.samples_per_epoch=48")
+code = launch(LaunchOptions(data=Path("recordings"), num_samples=1, epochs=6, gpus_per_trial=0.5, set=small), Console())
+assert code == 0
+"""
+
+NODES = """
+import os, sys
+import ray
+from ray.cluster_utils import Cluster
+from raytag.search.nodes import NodeError, check_nodes
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+ray.init(address=cluster.address, log_to_driver=False)
+here = os.getcwd()
+open("x.wav", "wb").close()
+assert check_nodes(here + "/runs", here + "/cache", here + "/x.wav") == 2
+assert not [f for f in os.listdir("runs") + os.listdir("cache")]
+os.mkdir("elsewhere")
+os.chdir("elsewhere")  # of this process only: the nodes resolve the next path to another folder
+for folders in (("/proc/self/cwd/runs", here + "/cache"), (here + "/runs", "/proc/self/cwd/cache")):
+    try:
+        check_nodes(*folders, None)
+    except NodeError as error:
+        print(error)
+try:
+    check_nodes(here + "/runs", here + "/cache", "/proc/self/cwd/../elsewhere/x.wav")
+except NodeError as error:
+    print(error)
+"""
+
+SHARED_MEMORY = """
+import glob, json, os, sys
+import numpy as np, ray
+from raytag.features.bank import Bank
+
+def shared_bytes():  # all shared memory that processes of this user map, each page counted once
+    total = 0
+    for path in glob.glob("/proc/[0-9]*/smaps_rollup"):
+        try:
+            with open(path) as file:
+                total += sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss_Shmem"))
+        except OSError:
+            pass
+    return total
+
+@ray.remote
+class Trial:
+    def __init__(self, bank):
+        self.bank = bank
+    def read(self):
+        return os.getpid(), int(self.bank.buffer.sum(dtype=np.int64)), self.bank.buffer.flags.writeable
+
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=600_000_000)
+frames = 800_000
+buffer = np.ones((frames, 128), np.int16)
+bank = Bank(buffer=buffer, offsets=np.array([0, frames]), clips=("x",))
+before = shared_bytes()
+reference = ray.put(bank)
+trials = [Trial.remote(reference) for _ in range(2)]
+found = ray.get([t.read.remote() for t in trials])
+print(json.dumps({"ratio": (shared_bytes() - before) / buffer.nbytes, "found": found}))
+"""
+
+
+def run_code(code, cwd):
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_two_trials_of_half_a_simulated_gpu_run_at_once_on_one_device(tmp_path):
+    make_folder(tmp_path / "recordings", clips=12)
+    run_code(HALF_GPUS, tmp_path)
+    log = (tmp_path / "runs/specaug_mixup-recordings/events/001.jsonl").read_text().splitlines()
+    a, b = [e for e in map(json.loads, log) if e["event"] == "fold"]
+    assert a["gpu_ids"] == b["gpu_ids"] == ["0"]
+    assert a["pid"] != b["pid"]
+    assert max(a["started"], b["started"]) < min(a["ended"], b["ended"])
+
+
+def test_the_bank_lies_in_shared_memory_once(tmp_path):
+    found = json.loads(run_code(SHARED_MEMORY, tmp_path).splitlines()[-1])
+    (pid_a, sum_a, writeable_a), (pid_b, sum_b, writeable_b) = found["found"]
+    assert pid_a != pid_b
+    assert sum_a == sum_b == 800_000 * 128
+    assert not writeable_a
+    assert not writeable_b
+    assert found["ratio"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_nodes_that_do_not_share_their_files_are_refused(tmp_path):
+    runs, cache, data = run_code(NODES, tmp_path).splitlines()[-3:]
+    assert "does not see the runs folder" in runs
+    assert "does not see the cache folder" in cache
+    assert "does not see the recordings" in data
+    for line in (runs, cache, data):
+        assert "on a disk that all nodes share" in line
+        assert "s3://" in line

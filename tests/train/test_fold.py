@@ -1,0 +1,220 @@
+"""Training a fold: resumable to the bit, seeded, honest about what it scores."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Experiment
+from raytag.features.bank import Bank
+from raytag.metrics import lwlrap
+from raytag.predict import predict
+from raytag.storage import Storage
+from raytag.store import FoldStore
+from raytag.train.fold import Training, train_fold
+from raytag.train.sources import draw, split, steps_per_epoch
+
+CLASSES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """24 curated clips of two folds, 6 noisy and 5 test clips whose class is a band of loud mels."""
+    rng = np.random.default_rng(0)
+    subsets = ["curated"] * 24 + ["noisy"] * 6 + ["test"] * 5
+    mels, labels = [], []
+    for i, subset in enumerate(subsets):
+        x = rng.normal(-60, 5, (32, int(rng.integers(20, 90)))).astype(np.float32)
+        x[10 * (i % 3) : 10 * (i % 3) + 8] += 40
+        mels.append(x)
+        labels.append(CLASSES[i % 3] if subset != "test" else "")
+    folder = tmp_path_factory.mktemp("data")
+    clips = pd.DataFrame(
+        {
+            "clip": [f"{s}/{i}.wav" for i, s in enumerate(subsets)],
+            "fname": [f"{i}.wav" for i in range(len(subsets))],
+            "path": [str(folder / f"{i}.wav") for i in range(len(subsets))],
+            "labels": labels,
+            "subset": subsets,
+            "fold": [i // 3 % 2 if s == "curated" else -1 for i, s in enumerate(subsets)],
+            "group": "",
+            "duration": 1.0,
+            "rate": 44100,
+        }
+    )
+    table = ClipTable(clips, CLASSES, None, folder, "test")
+    return table, Bank.from_logmels(clips["clip"].tolist(), mels), folder
+
+
+def small(**changes) -> Experiment:
+    fields = {
+        "features.n_mels": 32,
+        "augment.crop_frames": 48,
+        "model.base_size": 4,
+        "model.last_fc": 1,
+        "training.epochs": 4,
+        "training.batch_size": 4,
+        "training.early_stopping": None,
+        "training.keep_epoch": "last",
+        "schedule.name": "one_cycle",
+        "optimizer.lr": 3e-3,
+    }
+    return Experiment().replace(fields | {k.replace("__", "."): v for k, v in changes.items()})
+
+
+def train(experiment, data, folder, **options):
+    table, bank, _ = data
+    store = FoldStore(Storage(folder))
+    return store, train_fold(experiment, 0, table, bank, store, **options)
+
+
+def content(store):
+    names = ("oof.parquet", "test.parquet", "weights.safetensors")
+    return {name: store.storage.read(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"schedule__name": "plateau", "schedule__patience": 0, "training__keep_epoch": "best"},
+        {"sampling__noisy_prob": 0.3, "training__precision": "fp32", "model__name": "SkipAttention"},
+    ],
+)
+@pytest.mark.parametrize("stop_at", [3, 8])
+def test_an_interrupted_training_gives_the_same_bits(data, tmp_path, changes, stop_at):
+    experiment = small(**changes)
+    whole, outcome = train(experiment, data, tmp_path / "whole")
+    assert outcome.state == "finished"
+    asked = []
+    store, stopped = train(
+        experiment, data, tmp_path / "parts", should_stop=lambda: asked.append(1) or len(asked) > stop_at
+    )
+    assert stopped.state == "interrupted"
+    assert not store.finished
+    store, outcome = train(experiment, data, tmp_path / "parts")
+    assert outcome.result["resumed_from"] == stop_at // 3
+    assert content(store) == content(whole)
+    columns = ["epoch", "lr", "train_loss", "lwlrap"]
+    pd.testing.assert_frame_equal(store.curve()[columns], whole.curve()[columns])
+
+
+def test_a_finished_fold_is_not_trained_again(data, tmp_path):
+    _, first = train(small(), data, tmp_path)
+    _, second = train(small(), data, tmp_path, report=lambda p: pytest.fail("trained again"))
+    assert second.result == first.result
+
+
+def test_seeds_and_folds_change_the_numbers_and_nothing_else_does(data, tmp_path):
+    a, _ = train(small(), data, tmp_path / "a")
+    torch.manual_seed(99)
+    b, _ = train(small(), data, tmp_path / "b")
+    c, _ = train(small(training__seed=1), data, tmp_path / "c")
+    assert content(a) == content(b)
+    assert content(a)["oof.parquet"] != content(c)["oof.parquet"]
+
+
+def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
+    table, bank, _ = data
+    experiment = small(training__epochs=20, mixers__prob=0.0, augment__resized_crop_prob=0.0)
+    store, outcome = train(experiment, data, tmp_path)
+    assert outcome.result["lwlrap"] > 0.8
+    oof = store.oof()
+    rows = np.flatnonzero(table.clips["fold"] == 0)
+    assert oof["fname"].tolist() == table.clips["fname"].iloc[rows].tolist()
+    assert outcome.result["lwlrap"] == lwlrap(table.targets(rows), oof[list(CLASSES)].to_numpy())
+    assert outcome.result["accuracy"] is not None
+    model = Training(experiment, 0, table, bank, torch.device("cpu")).model
+    model.load_state_dict(store.weights())
+    again = predict(
+        model, bank, rows, crop_frames=48, tile_step=experiment.training.tile_step, device=torch.device("cpu")
+    )
+    np.testing.assert_array_equal(again, oof[list(CLASSES)].to_numpy())
+
+
+def test_early_stopping_and_best_epoch(data, tmp_path):
+    experiment = small(training__epochs=30, training__early_stopping=2, training__keep_epoch="best")
+    store, outcome = train(experiment, data, tmp_path)
+    curve = store.curve()
+    best = int(curve["lwlrap"].idxmax()) + 1
+    assert outcome.result["kept_epoch"] == best
+    assert outcome.result["epochs"] == len(curve) == min(30, best + 2)
+
+
+def test_sources_follow_their_probabilities_and_never_touch_the_fold(data):
+    table, _, _ = data
+    experiment = small(sampling__noisy_prob=0.25)
+    parts = split(table, experiment.sampling, 1)
+    batches = [draw(parts.sources, 64, 0, 1, 0, step) for step in range(40)]
+    noisy = np.concatenate([b.noisy for b in batches])
+    rows = np.concatenate([b.rows for b in batches])
+    partners = np.concatenate([b.partners for b in batches])
+    assert 0.22 < noisy.mean() < 0.28
+    subset = table.clips["subset"].to_numpy()
+    assert (subset[rows[noisy]] == "noisy").all()
+    assert (subset[partners[noisy]] == "noisy").all()
+    assert (table.clips["fold"].to_numpy()[rows[~noisy]] == 0).all()
+    assert (table.clips["fold"].to_numpy()[partners[~noisy]] == 0).all()
+    assert set(rows[~noisy]) == set(np.flatnonzero(table.clips["fold"] == 0))
+    np.testing.assert_array_equal(np.concatenate([b.targets for b in batches]), table.targets(rows))
+
+
+def test_corrections_change_training_and_validation_but_not_the_score(data, tmp_path):
+    table, _, _ = data
+    curated, noisy = tmp_path / "curated.json", tmp_path / "noisy.json"
+    curated.write_text(json.dumps({"0.wav": "remove", "1.wav": "c", "3.wav": "remove", "4.wav": "a,b"}))
+    noisy.write_text(json.dumps({"24.wav": "b", "25.wav": "remove"}))
+    experiment = small(
+        sampling__curated_corrections=str(curated),
+        sampling__noisy_corrections=str(noisy),
+        sampling__noisy_prob=0.2,
+        sampling__corrected_noisy_prob=0.3,
+    )
+    parts = split(table, experiment.sampling, 0)
+    by_name = {s.name: s for s in parts.sources}
+    assert 3 not in by_name["curated"].rows
+    assert by_name["curated"].targets[by_name["curated"].rows.tolist().index(4)].tolist() == [1, 1, 0]
+    assert 0 not in parts.validation
+    assert 0 in parts.oof
+    assert parts.validation_targets[parts.validation.tolist().index(1)].tolist() == [0, 0, 1]
+    assert by_name["corrected_noisy"].rows.tolist() == [24]
+    assert by_name["corrected_noisy"].targets.tolist() == [[0, 1, 0]]
+    assert not by_name["corrected_noisy"].noisy
+    assert by_name["noisy"].noisy
+    assert 25 not in by_name["noisy"].rows
+
+
+def test_what_cannot_be_trained_is_said(data, tmp_path):
+    table, _, _ = data
+    with pytest.raises(ValueError, match="fold 5 has 24 training and 0 validation"):
+        split(table, small().sampling, 5)
+    without = table.drop(table.clips["clip"][table.clips["subset"] == "noisy"].tolist())
+    with pytest.raises(ValueError, match=r"noisy_prob is 0\.3, but the dataset has no noisy clips"):
+        split(without, small(sampling__noisy_prob=0.3).sampling, 0)
+    with pytest.raises(FloatingPointError, match=r"diverged in epoch \d+.*optimizer\.lr"):
+        train(small(optimizer__lr=1e12, training__precision="fp32"), data, tmp_path)
+
+
+def test_epochs_are_whole_batches():
+    sampling = Experiment().sampling
+    assert steps_per_epoch(sampling, 16, 100) == 6
+    assert steps_per_epoch(sampling, 128, 100) == 1
+    assert steps_per_epoch(sampling.model_copy(update={"samples_per_epoch": 32768}), 128, 100) == 256
+
+
+def test_batches_made_ahead_are_the_same_batches(data):
+    """What a GPU would be fed from the background thread equals what the CPU path makes."""
+    table, bank, _ = data
+    training = Training(small(), 0, table, bank, torch.device("cpu"))
+    direct = [training.make_batch(step) for step in range(training.steps)]
+    training.device = torch.device("cuda")  # only the way batches are made is looked at
+    ahead = list(training.batches())
+    assert len(ahead) == len(direct) == training.steps
+    for a, b in zip(direct, ahead, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
