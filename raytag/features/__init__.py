@@ -1,0 +1,67 @@
+"""Waveform to features: reading clips, log-mel spectrograms, their deltas, the cache and the bank of a run."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from raytag.features.bank import SCALE, Bank
+from raytag.features.delta import delta, delta_coefficients, model_input
+from raytag.features.logmel import LogMel
+from raytag.features.waveform import UnusableClip, read_bytes, read_waveform, waveform_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from raytag.experiment import Features
+
+__all__ = [
+    "SCALE",
+    "Bank",
+    "LogMel",
+    "UnusableClip",
+    "delta",
+    "delta_coefficients",
+    "extract",
+    "extract_from_bytes",
+    "model_input",
+    "read_waveform",
+]
+
+
+def extract(path: str | os.PathLike[str], features: Features) -> np.ndarray:
+    """The features of one file: `read_waveform`, then `LogMel`, with an experiment's parameters.
+
+    Returns
+    -------
+    float32 (n_mels, frames)
+        dB re 1.
+
+    Raises
+    ------
+    UnusableClip
+        See `raytag.features.waveform.UnusableClip`.
+    """
+    return extract_from_bytes(read_bytes(path), os.fspath(path), features)
+
+
+def extract_from_bytes(data: bytes, path: str, features: Features) -> np.ndarray:
+    """`extract` from a file's content; ``path`` is for messages."""
+    waveform = waveform_of(
+        data,
+        path,
+        sample_rate=features.sample_rate,
+        trim_db=features.trim_db,
+        min_seconds=features.min_seconds,
+        short_clip=features.short_clip,
+    )
+    logmel = LogMel(
+        sample_rate=features.sample_rate,
+        n_fft=features.n_fft,
+        hop_length=features.hop_length,
+        n_mels=features.n_mels,
+        fmin=features.fmin,
+        fmax=features.fmax,
+        top_db=features.top_db,
+    )
+    return logmel(waveform)

@@ -1,0 +1,220 @@
+"""The bank: the features of many clips in one contiguous array, made to be shared by all trials of a node.
+
+It lives in Ray's object store, or in a file that the trials of a node map into memory; either way it is
+read-only, one copy serves all processes, and the numbers are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from raytag.features.simd import LANES, store_transposed
+
+#: Steps of the fixed point in a dB: an int16 of n stands for n / 256 dB, -128 to 127.996 dB, to 0.002 dB.
+SCALE = 256
+
+_MAGIC = b"raytag bank 1\n"
+_PAGE = 4096  # bytes; the mapped frames begin at a multiple of it
+
+
+class Bank:
+    """Log-mel spectrograms of many clips, one after the other.
+
+    Parameters
+    ----------
+    buffer : int16 (total_frames, n_mels)
+        dB times `SCALE`, frames of the first clip first, C-contiguous.
+    offsets : int64 (n_clips + 1,)
+        Clip i is ``buffer[offsets[i] : offsets[i + 1]]``.
+    clips : sequence of str
+        Clip ids, unique.
+
+    Notes
+    -----
+    The arrays are made read-only. ``ray.put(bank)`` stores the buffer once and ``ray.get`` maps it without a
+    copy; a bank that is mapped from a file travels as the file's path instead.
+    """
+
+    def __init__(self, buffer: np.ndarray, offsets: np.ndarray, clips: Sequence[str]) -> None:
+        if buffer.dtype != np.int16 or buffer.ndim != 2 or not buffer.flags.c_contiguous:
+            raise ValueError(
+                f"buffer must be C-contiguous int16 (total_frames, n_mels), not {buffer.dtype} {buffer.shape}"
+            )
+        if len(offsets) != len(clips) + 1 or offsets[0] != 0 or offsets[-1] != len(buffer):
+            raise ValueError(
+                f"{len(offsets)} offsets from {offsets[0]} to {offsets[-1]} do not divide {len(buffer)} frames "
+                f"among {len(clips)} clips"
+            )
+        self.buffer = buffer
+        self.offsets = np.ascontiguousarray(offsets, np.int64)
+        self.clips = tuple(clips)
+        for array in (self.buffer, self.offsets):
+            array.flags.writeable = False
+        self._rows: dict[str, int] | None = None
+        self._path: str | None = None
+
+    @classmethod
+    def from_logmels(cls, clips: Sequence[str], logmels: Sequence[np.ndarray]) -> Bank:
+        """Build a bank from float32 (n_mels, T) spectrograms in dB.
+
+        Raises
+        ------
+        ValueError
+            Different numbers of bands, or values that `quantise` refuses; the message names the clip.
+        """
+        if len(clips) != len(logmels):
+            raise ValueError(f"{len(clips)} clip ids for {len(logmels)} spectrograms")
+        n_mels = {len(logmel) for logmel in logmels}
+        if len(n_mels) > 1:
+            raise ValueError(f"spectrograms of one bank must have equally many bands, not {sorted(n_mels)}")
+        offsets = np.cumsum([0, *(logmel.shape[1] for logmel in logmels)], dtype=np.int64)
+        buffer = np.empty((offsets[-1], n_mels.pop() if n_mels else 0), np.int16)
+        for i, (clip, logmel) in enumerate(zip(clips, logmels, strict=True)):
+            try:
+                buffer[offsets[i] : offsets[i + 1]] = quantise(logmel)
+            except ValueError as error:
+                raise ValueError(f"{clip}: {error}") from None
+        return cls(buffer, offsets, clips)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __repr__(self) -> str:
+        where = f", mapped from {self._path}" if self._path else ""
+        return f"<Bank of {len(self)} clips, {len(self.buffer)} frames of {self.n_mels} bands{where}>"
+
+    @property
+    def n_mels(self) -> int:
+        """Bands."""
+        return int(self.buffer.shape[1])
+
+    @property
+    def frames(self) -> np.ndarray:
+        """int64 (n_clips,): frames of each clip."""
+        return np.diff(self.offsets)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffer."""
+        return int(self.buffer.nbytes)
+
+    def logmel(self, i: int) -> np.ndarray:
+        """Clip number ``i`` as float32 (n_mels, T), dB; a copy."""
+        fixed = self.buffer[self.offsets[i] : self.offsets[i + 1]]
+        return np.ascontiguousarray(fixed.T, np.float32) / np.float32(SCALE)
+
+    def index(self, clip_ids: Iterable[str]) -> np.ndarray:
+        """Rows of clips by id, int64; ``KeyError`` names a clip that the bank does not hold."""
+        if self._rows is None:
+            self._rows = {clip: i for i, clip in enumerate(self.clips)}
+        wanted = list(clip_ids)
+        try:
+            return np.fromiter((self._rows[clip] for clip in wanted), np.int64, len(wanted))
+        except KeyError as error:
+            raise KeyError(f"clip {error.args[0]!r} is not among the {len(self)} clips of this bank") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._path is not None:
+            return Bank.memmap, (self._path,)
+        return Bank, (self.buffer, self.offsets, self.clips)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bank to one file, through a temporary name: a reader never finds half of it.
+
+        The file: a magic line, the length of a JSON header (8 bytes, little-endian), the header (shape, frames
+        and ids of the clips), zeros up to a multiple of 4096, the buffer as little-endian int16.
+        """
+        path = Path(path)
+        header = {"n_mels": self.n_mels, "scale": SCALE, "frames": self.frames.tolist(), "clips": self.clips}
+        text = json.dumps(header).encode()
+        start = len(_MAGIC) + 8 + len(text)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(_MAGIC + len(text).to_bytes(8, "little") + text + bytes(-start % _PAGE))
+                self.buffer.astype("<i2", copy=False).tofile(file)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def memmap(cls, path: str | os.PathLike[str]) -> Bank:
+        """Map a file of `save` into memory; pages are read when they are first touched.
+
+        Raises
+        ------
+        ValueError
+            The file is no bank, or shorter than its header says; the message names it.
+        """
+        path = Path(path).absolute()
+        with open(path, "rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise ValueError(
+                    f"{path} is not a bank file of this version of raytag; delete it and build it anew"
+                )
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        start = len(_MAGIC) + 8 + length
+        start += -start % _PAGE
+        offsets = np.cumsum([0, *header["frames"]], dtype=np.int64)
+        shape = (int(offsets[-1]), header["n_mels"])
+        expected = start + 2 * shape[0] * shape[1]
+        if path.stat().st_size != expected:
+            raise ValueError(f"{path} has {path.stat().st_size} bytes instead of {expected}; delete it")
+        if shape[0] * shape[1] == 0:
+            buffer = np.empty(shape, np.int16)
+        else:
+            buffer = np.memmap(path, "<i2", "r", start, shape)
+        bank = cls(buffer, offsets, header["clips"])
+        bank._path = str(path)
+        return bank
+
+
+def quantise(logmel: np.ndarray) -> np.ndarray:
+    """Log-mel to fixed point: float32 (n_mels, T) dB to int16 (T, n_mels), rounded to 1/256 dB.
+
+    Raises
+    ------
+    ValueError
+        A value is NaN or outside -128 .. 127.996 dB.
+    """
+    fixed, fits = _quantise(np.ascontiguousarray(logmel, np.float32))
+    if not fits:
+        raise ValueError(
+            f"log-mel values from {np.min(logmel):g} to {np.max(logmel):g} dB do not fit the bank's fixed point, "
+            f"-128 to 127.996 dB"
+        )
+    return fixed
+
+
+@njit(cache=True, nogil=True)
+def _quantise(logmel: np.ndarray) -> tuple[np.ndarray, bool]:
+    n_mels, frames = logmel.shape
+    turned = np.empty((frames, n_mels), np.float32)
+    if n_mels < LANES or frames < LANES:
+        turned[:] = logmel.T
+    else:
+        source, target = logmel.reshape(-1), turned.reshape(-1)
+        for m in range(0, n_mels, LANES):
+            m = min(m, n_mels - LANES)  # the last tile overlaps the one before
+            for t in range(0, frames, LANES):
+                t = min(t, frames - LANES)
+                store_transposed(source, m * frames + t, frames, target, t * n_mels + m, n_mels)
+    out = np.empty((frames, n_mels), np.int16)
+    misfits = 0
+    for t in range(frames):
+        for m in range(n_mels):
+            value = np.rint(turned[t, m] * np.float32(SCALE))
+            misfits += not (value >= np.float32(-32768) and value <= np.float32(32767))
+            out[t, m] = np.int16(value)
+    return out, misfits == 0
