@@ -1,0 +1,91 @@
+"""Plain images for validation and prediction: one centred crop a clip, or tiles that cover it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from raytag.augment import kernel
+from raytag.augment.arrays import delta_taps, image_width, lengths, output, row_numbers, source
+from raytag.features.bank import Bank
+
+
+def center_crops(bank: Bank, rows: ArrayLike, crop_frames: int) -> NDArray[np.float32]:
+    """The middle of each clip; short clips lie centred in their minimum.
+
+    Parameters
+    ----------
+    bank : Bank
+        Log-mels; only read.
+    rows : int64 (n,)
+        Rows of the bank.
+    crop_frames : int
+        Width of an image, frames.
+
+    Returns
+    -------
+    float32 (n, 3, n_mels, crop_frames)
+        dB / 100, first and second delta (computed after cropping).
+    """
+    width = image_width(crop_frames)
+    clips = row_numbers(bank, rows)
+    frames = lengths(bank, clips)
+    first = np.where(frames < width, -((width - frames) // 2), (frames - width) // 2)
+    return _crops(bank, clips, first, width)
+
+
+def count_tiles(frames: ArrayLike, crop_frames: int, step: int) -> NDArray[np.int64]:
+    """Tiles that cover a clip of ``frames`` frames, at least one: int64 of the shape of ``frames``.
+
+    Tiles of ``crop_frames`` begin every ``step`` frames; the last one reaches the clip's end or beyond.
+    """
+    width = image_width(crop_frames)
+    if not 1 <= step <= width:
+        raise ValueError(
+            f"step must lie in [1, crop_frames] = [1, {width}], not {step}: frames between tiles would be lost"
+        )
+    steps = -((width - step - np.asarray(frames, dtype=np.int64)) // step)  # rounded up
+    return np.maximum(steps, 1)
+
+
+def tiles(
+    bank: Bank, rows: ArrayLike, crop_frames: int, step: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Overlapping images that cover whole clips.
+
+    A clip is padded with its minimum to the frames that its tiles span, half on each side (the larger half on
+    the right). Hand over as many rows at a time as memory allows: `count_tiles` says how many tiles they make.
+
+    Parameters
+    ----------
+    bank : Bank
+        Log-mels; only read.
+    rows : int64 (n,)
+        Rows of the bank.
+    crop_frames : int
+        Width of a tile, frames.
+    step : int
+        Frames from one tile to the next.
+
+    Returns
+    -------
+    images : float32 (n_tiles, 3, n_mels, crop_frames)
+        dB / 100, first and second delta (computed per tile). Clip after clip, left to right.
+    owner : int64 (n_tiles,)
+        Which of ``rows`` (0 to n - 1) a tile belongs to; ascending, and no clip is without a tile.
+    """
+    width = image_width(crop_frames)
+    clips = row_numbers(bank, rows)
+    frames = lengths(bank, clips)
+    counts = count_tiles(frames, width, step)
+    owner = np.repeat(np.arange(len(clips)), counts)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    missing = step * counts - (frames - (width - step))
+    first = number * step - (missing // 2)[owner]
+    return _crops(bank, clips[owner], first, width), owner
+
+
+def _crops(bank: Bank, clips: NDArray[np.int64], first: NDArray[np.int64], width: int) -> NDArray[np.float32]:
+    images = output(None, (len(clips), 3, bank.buffer.shape[1], width))
+    kernel.crop_batch(*source(bank), clips, first, delta_taps(), images)
+    return images
