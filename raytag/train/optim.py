@@ -1,0 +1,204 @@
+"""Optimizers, their state as flat tensors, and learning-rate schedules that can be saved as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from raytag import experiment
+
+#: A reduction smaller than this is not made (torch's ReduceLROnPlateau calls it eps).
+_LEAST_REDUCTION = 1e-8
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], settings: experiment.Optimizer) -> torch.optim.Optimizer:
+    """Adam (with weight decay: L2 in the gradient) or AdamW (decoupled), otherwise torch's defaults.
+
+    The fused kernel is used, which is the fastest on CPU and GPU alike and gives the same bits every time.
+    """
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    return kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimizer's state under the names of the parameters: ``{"head.3.weight.exp_avg": …}``.
+
+    Parameters
+    ----------
+    optimizer
+        Of the parameters of ``model``.
+    model
+        Gives the names.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Contiguous copies on the CPU, ready for safetensors; empty before the first step.
+    """
+    return {
+        f"{name}.{key}": value.detach().to("cpu", copy=True).contiguous()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer_tensors(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
+    """Give an optimizer the state that `optimizer_tensors` exported, to the bit.
+
+    Moments get the device and the memory format of their parameter. Learning rates are not part of the state;
+    the schedule sets them.
+
+    Raises
+    ------
+    ValueError
+        A tensor belongs to no parameter of the model, or has another shape than it.
+    """
+    parameters = dict(model.named_parameters())
+    states: dict[Tensor, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        owner, _, key = name.rpartition(".")
+        if owner not in parameters:
+            raise ValueError(f"optimizer state {name!r} belongs to no parameter of this model")
+        parameter = parameters[owner]
+        if key == "step":
+            restored = value.detach().to(parameter.device, copy=True)
+        elif value.shape != parameter.shape:
+            raise ValueError(
+                f"optimizer state {name!r} is {tuple(value.shape)}, its parameter {tuple(parameter.shape)}"
+            )
+        else:
+            restored = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
+        states.setdefault(parameter, {})[key] = restored
+    optimizer.state.clear()
+    optimizer.state.update(states)
+
+
+class Schedule(Protocol):
+    """The learning rate as a state machine: a pure function of the step and of the metrics seen so far."""
+
+    def lr_at(self, step: int) -> float:
+        """Rate of a step, counted from 0 over the whole training."""
+        ...
+
+    def epoch_end(self, metric: float) -> None:
+        """Take note of an epoch's validation metric (larger is better)."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What `load` needs, as JSON values."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        ...
+
+
+class Plateau:
+    """Constant until the metric stops improving, then multiplied by ``factor``, down to ``min_lr``.
+
+    An epoch improves when its metric exceeds the best so far by more than the relative ``threshold``. The rate
+    falls at the end of the first epoch after ``patience`` consecutive others, and the count starts anew. Equal
+    to torch's ``ReduceLROnPlateau(mode="max", threshold_mode="rel")``.
+
+    Parameters
+    ----------
+    lr
+        The rate of the first epoch.
+    settings
+        ``patience``, ``factor``, ``threshold`` and ``min_lr`` are used.
+    """
+
+    def __init__(self, lr: float, settings: experiment.Schedule) -> None:
+        self.settings = settings
+        self.lr = lr
+        self.best: float | None = None
+        self.bad_epochs = 0
+
+    def lr_at(self, step: int) -> float:
+        return self.lr
+
+    def epoch_end(self, metric: float) -> None:
+        if self.best is None or metric > self.best * (1 + self.settings.threshold):
+            self.best, self.bad_epochs = metric, 0
+        else:
+            self.bad_epochs += 1
+        if self.bad_epochs > self.settings.patience:
+            reduced = max(self.lr * self.settings.factor, self.settings.min_lr)
+            if self.lr - reduced > _LEAST_REDUCTION:
+                self.lr = reduced
+            self.bad_epochs = 0
+
+    def state(self) -> dict[str, Any]:
+        return {"name": "plateau", "lr": self.lr, "best": self.best, "bad_epochs": self.bad_epochs}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        _check_name(state, "plateau")
+        self.lr, self.best, self.bad_epochs = state["lr"], state["best"], state["bad_epochs"]
+
+
+class OneCycle:
+    """Up to the peak in a straight line, then down in another; the metric has no say.
+
+    The first ``round(warmup_share * total_steps)`` steps rise from ``start_factor * peak_lr``; the others fall
+    towards ``end_factor * peak_lr``, which the step after the last one would reach.
+
+    Parameters
+    ----------
+    peak_lr
+        The highest rate.
+    settings
+        ``warmup_share``, ``start_factor`` and ``end_factor`` are used.
+    total_steps
+        Steps of the whole training.
+
+    References
+    ----------
+    Smith, Topin: Super-convergence: very fast training of neural networks using large learning rates. 2018.
+    """
+
+    def __init__(self, peak_lr: float, settings: experiment.Schedule, total_steps: int) -> None:
+        if total_steps < 1:
+            raise ValueError(f"a one-cycle schedule needs at least one step, not {total_steps}")
+        self.start, self.peak = settings.start_factor * peak_lr, peak_lr
+        self.end = settings.end_factor * peak_lr
+        self.total_steps = total_steps
+        self.rising = round(settings.warmup_share * total_steps)
+
+    def lr_at(self, step: int) -> float:
+        if not 0 <= step <= self.total_steps:
+            raise ValueError(f"step {step} is outside a training of {self.total_steps} steps")
+        if step < self.rising:
+            return self.start + (self.peak - self.start) * step / self.rising
+        falling = self.total_steps - self.rising
+        return self.peak + (self.end - self.peak) * (step - self.rising) / max(1, falling)
+
+    def epoch_end(self, metric: float) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        return {"name": "one_cycle", "total_steps": self.total_steps}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        _check_name(state, "one_cycle")
+        if state["total_steps"] != self.total_steps:
+            raise ValueError(
+                f"the saved one-cycle schedule spans {state['total_steps']} steps, this one {self.total_steps}; "
+                f"it cannot be continued with another number of epochs or samples"
+            )
+
+
+def build_schedule(settings: experiment.Schedule, lr: float, total_steps: int) -> Schedule:
+    """The schedule of an experiment; ``lr`` is where a plateau starts and where a cycle peaks."""
+    if settings.name == "plateau":
+        return Plateau(lr, settings)
+    return OneCycle(lr, settings, total_steps)
+
+
+def _check_name(state: Mapping[str, Any], name: str) -> None:
+    if state["name"] != name:
+        raise ValueError(f"the saved schedule is {state['name']!r}, this one {name!r}")
