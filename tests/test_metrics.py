@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import label_ranking_average_precision_score
 
-from raytag.metrics import label_precisions, lwlrap, per_class_lwlrap, tied_pairs
+from raytag.metrics import label_precisions, lwlrap, per_class_lwlrap, tied_pairs, top1_accuracy
 
 CASES = ["random", "no_positives_rows", "all_positives_rows", "single_class", "absent_class", "big_2000x80"]
 
@@ -136,6 +136,14 @@ def test_ties_can_only_lower_the_score_of_single_labels(problem: tuple[np.ndarra
     targets = targets * (targets.cumsum(axis=1) == 1)  # the first label of each clip
     assert tied_pairs(targets, scores) == 0
     assert lwlrap(targets, np.floor(scores / width)) <= lwlrap(targets, scores)
+
+
+def test_accuracy_of_single_labels() -> None:
+    targets = np.eye(4)[[0, 1, 2, 2, 3]]
+    scores = np.array([[3, 1, 2, 0], [0, 1, 2, 3], [1, 1, 1, 1], [0, 0, 5, 4], [0, 1, 1, 2]])
+    assert top1_accuracy(targets, scores) == 3 / 5  # one is wrong, one is tied
+    assert top1_accuracy(np.ones((2, 2)), np.eye(2)) is None
+    assert top1_accuracy(np.zeros((2, 2)), np.eye(2)) is None
 
 
 def test_extremes() -> None:
