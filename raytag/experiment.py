@@ -162,7 +162,7 @@ class Training(Part):
     keep_epoch: Literal["best", "last"] = "best"  # whose weights predict
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # of training; auto: bf16 where the processor has it
     channels_last: bool = True
-    tile_step: int = Field(128, ge=1)  # frames between prediction tiles; argus-freesound predicts with 64
+    tile_step: int | None = Field(None, ge=1)  # frames between prediction tiles; None: half of crop_frames
     seed: int = Field(0, ge=0)
 
 
@@ -182,6 +182,20 @@ class Experiment(Part):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.tile_step > self.augment.crop_frames:
+            raise ValueError(
+                f"training.tile_step {self.tile_step} is above augment.crop_frames {self.augment.crop_frames}: "
+                "frames between prediction tiles would be lost"
+            )
+        return self
+
+    @property
+    def tile_step(self) -> int:
+        """Frames between the starts of prediction tiles."""
+        return self.training.tile_step or max(1, self.augment.crop_frames // 2)
 
     @property
     def hash(self) -> str:

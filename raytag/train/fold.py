@@ -304,7 +304,7 @@ class Training:
                 self.bank,
                 rows,
                 crop_frames=self.experiment.augment.crop_frames,
-                tile_step=settings.tile_step,
+                tile_step=self.experiment.tile_step,
                 device=self.device,
             )
 

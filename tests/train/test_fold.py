@@ -131,9 +131,7 @@ def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
     assert outcome.result["accuracy"] is not None
     model = Training(experiment, 0, table, bank, torch.device("cpu")).model
     model.load_state_dict(store.weights())
-    again = predict(
-        model, bank, rows, crop_frames=48, tile_step=experiment.training.tile_step, device=torch.device("cpu")
-    )
+    again = predict(model, bank, rows, crop_frames=48, tile_step=experiment.tile_step, device=torch.device("cpu"))
     np.testing.assert_array_equal(again, oof[list(CLASSES)].to_numpy())
 
 
