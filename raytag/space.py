@@ -222,7 +222,8 @@ def _check(path: Path, values: Mapping[str, Any]) -> Space:
             raise SpaceError(f"{path}: VARY: {unknown_key_message(key, list(known))}")
         if not isinstance(distribution, (Uniform, Choice)):
             raise SpaceError(
-                f"{path}: VARY[{key!r}] must be uniform(...), loguniform(...) or choice([...]), not {distribution!r}"
+                f"{path}: VARY[{key!r}] must be uniform(...), loguniform(...) or choice([...]), "
+                f"not {distribution!r}"
             )
         for value in distribution.grid():
             try:
