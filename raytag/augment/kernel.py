@@ -12,8 +12,8 @@ Steps 1 and 3 stretch separately because each runs over contiguous numbers in it
 
 What keeps LLVM's vectors full, found by measuring: rows are reached by unsigned indices into whole arrays
 (signed ones are tested for negative values, and every slice costs a reference count), results are computed
-into locals before they are stored, and rows lie `MARGIN` numbers apart, as a stride that is a power of two
-maps them to the same few lines of the cache.
+into locals before they are stored, and the margins keep the distance of two rows from being a power of two,
+which would map all rows to the same few lines of the cache.
 """
 
 from __future__ import annotations

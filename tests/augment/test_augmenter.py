@@ -77,6 +77,15 @@ def test_the_bank_may_be_read_only_and_is_left_alone(bank, augmenter):
     np.testing.assert_array_equal(augmenter.images(bank, rows, partners, draws), expected)
 
 
+def test_a_bank_mapped_from_a_file_gives_the_same_bytes(bank, augmenter, tmp_path):
+    bank.save(tmp_path / "bank")
+    mapped = Bank.memmap(tmp_path / "bank")
+    rows, partners, rng = batch(bank)
+    draws = augmenter.draw(mapped.frames[rows], mapped.frames[partners], rng)
+    expected = augmenter.images(bank, rows, partners, draws)
+    assert augmenter.images(mapped, rows, partners, draws).tobytes() == expected.tobytes()
+
+
 def test_an_empty_batch_is_empty(bank, augmenter):
     none = np.zeros(0, np.int64)
     draws = augmenter.draw(none, none, generator(0))
