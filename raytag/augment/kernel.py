@@ -136,10 +136,10 @@ def _augment(
     if draws.num_masks[b, which] > 0:
         fill = _image_minimum(image, n_mels, width)
         for i in range(draws.num_masks[b, which]):
-            band, bands = draws.mel_masks[b, which, i]
-            _fill(image, band, bands, 0, width, fill)
-            first, frames = draws.frame_masks[b, which, i]
-            _fill(image, 0, n_mels, first, frames, fill)
+            start, extent = draws.mel_masks[b, which, i]
+            _fill(image, start, extent, 0, width, fill)
+            start, extent = draws.frame_masks[b, which, i]
+            _fill(image, 0, n_mels, start, extent, fill)
 
 
 @_compiled
