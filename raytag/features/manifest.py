@@ -1,0 +1,219 @@
+"""The manifest of a mel cache: which clip lies in which shard, and which are unusable and why.
+
+The shards are the truth; ``manifest.parquet`` and ``index.parquet`` beside them spare looking into all of them
+and reading all recordings again. Either may be deleted, and of two builders that write them at once either may
+win: shards that the manifest does not list are looked into by the next build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+
+from raytag.experiment import Features
+from raytag.features.bank import Bank
+from raytag.features.shards import FOLDER, read_cells, read_features
+from raytag.storage import Storage
+
+#: Raised whenever a change of raytag makes the same recording give other features.
+FORMAT = 1
+
+#: Columns of ``Manifest.rows``.
+ROWS = ["clip", "content", "frames", "shard", "reason"]
+
+
+class CacheError(ValueError):
+    """A mel cache that cannot serve; the message says what to do."""
+
+
+def feature_hash(features: Features) -> str:
+    """Name of the folder of a feature set: 16 hexadecimal digits over its parameters."""
+    fields = {"format": FORMAT, **features.model_dump(mode="json")}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The cached features of one table of clips; what `raytag.features.cache.build` returns.
+
+    Attributes
+    ----------
+    rows : pd.DataFrame
+        A row a clip, in the table's order: ``clip`` (id), ``content`` (hash of the file, "" where it could not
+        be read), ``frames`` (int64, 0 where unusable), ``shard`` (file name, "" where unusable), ``reason``
+        ("" where usable, else ``code: sentence``, see `raytag.features.waveform.UnusableClip`).
+    features : Features
+        The parameters.
+    storage : Storage
+        The folder of the feature set.
+    computed : int
+        Clips that the build computed, those found unusable included; the others were cached.
+    seconds : float
+        Wall time of the build.
+    workers : frozenset of str
+        ``host:pid`` of the processes that computed.
+    """
+
+    rows: pd.DataFrame
+    features: Features
+    storage: Storage
+    computed: int = 0
+    seconds: float = 0.0
+    workers: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def usable(self) -> pd.DataFrame:
+        """Rows of the clips that have features."""
+        return self.rows[self.rows["reason"] == ""]
+
+    @property
+    def quarantined(self) -> pd.DataFrame:
+        """Rows of the clips that have none, with reasons."""
+        return self.rows[self.rows["reason"] != ""]
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that change with the parameters and with any clip's id or audio."""
+        content = [feature_hash(self.features), self.rows["clip"].tolist(), self.rows["content"].tolist()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def bank(self, clips: Sequence[str] | None = None) -> Bank:
+        """Assemble the features of these clips (by default of all usable ones) into one array.
+
+        Raises
+        ------
+        CacheError
+            A clip that is not usable or not in the manifest, or a shard that is damaged or gone.
+        """
+        usable = self.usable.set_index("clip")
+        wanted = list(usable.index if clips is None else clips)
+        rows = usable.reindex(wanted)
+        if rows["shard"].isna().any():
+            clip = rows.index[rows["shard"].isna()][0]
+            bad = self.quarantined.set_index("clip")["reason"]
+            raise CacheError(f"clip {clip!r} has no features: {bad.get(clip, 'it is not in the manifest')}")
+        n_mels = self.features.n_mels
+        offsets = np.concatenate([[0], np.cumsum(rows["frames"].to_numpy(np.int64))])
+        buffer = np.empty((offsets[-1], n_mels), np.int16)
+        places: dict[str, dict[tuple[str, str], int]] = {}
+        for i, (clip, content, shard) in enumerate(zip(wanted, rows["content"], rows["shard"], strict=True)):
+            places.setdefault(shard, {})[clip, content] = i
+
+        def copy(shard: str) -> None:
+            missing = dict(places[shard])
+            try:
+                for clip, content, values in read_features(self.storage, shard):
+                    i = missing.pop((clip, content), None)
+                    if i is not None:
+                        buffer[offsets[i] : offsets[i + 1]] = values.reshape(-1, n_mels)
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise self._damaged(shard, str(error)) from error
+            if missing:
+                raise self._damaged(shard, f"it lacks clip {next(iter(missing))[0]!r}")
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            list(pool.map(copy, places))
+        return Bank(buffer, offsets, wanted)
+
+    def _damaged(self, shard: str, why: str) -> CacheError:
+        where = self.storage.where(f"{FOLDER}/{shard}")
+        return CacheError(f"shard {where} of the mel cache is damaged or gone ({why}); delete it and launch again")
+
+
+class Known:
+    """What a cache folder holds already: cells (clip, content) and the index of files.
+
+    Parameters
+    ----------
+    storage : Storage
+        The folder of the feature set.
+    console : Console
+        For a warning about a damaged shard, whose clips are then computed again.
+    """
+
+    def __init__(self, storage: Storage, console: Console) -> None:
+        self.storage = storage
+        #: (clip, content) -> (frames, shard, reason)
+        self.cells: dict[tuple[str, str], tuple[int, str, str]] = {}
+        #: (path, size, mtime_ns) -> content
+        self.index: dict[tuple[str, int, int], str] = {}
+        self.shards = storage.files(FOLDER)
+        listed: set[str] = set()
+        cells = self._read("manifest.parquet")
+        if cells is not None:
+            self._add_cells(cells)
+            listed = set(cells["shard"])
+        files = self._read("index.parquet")
+        if files is not None:
+            self._add_files(files)
+        for shard in self.shards:
+            if shard in listed:
+                continue
+            try:
+                frame = read_cells(storage, shard).to_pandas()
+            except (OSError, ValueError, pa.ArrowException) as error:
+                console.print(
+                    f"features: shard {storage.where(f'{FOLDER}/{shard}')} is damaged ({error}); its clips are "
+                    "computed again",
+                    style="yellow",
+                )
+                storage.delete(f"{FOLDER}/{shard}")
+                continue
+            self._add_cells(frame.assign(shard=shard))
+            self._add_files(frame)
+        self.changed = set(self.shards) != listed
+
+    def _read(self, name: str) -> pd.DataFrame | None:
+        """A table of an earlier build; a damaged or missing one costs time, nothing else."""
+        try:
+            return self.storage.read_parquet(name)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+
+    def _add_cells(self, frame: pd.DataFrame) -> None:
+        present = frame[frame["shard"].isin(self.shards)]
+        columns = (present[name].tolist() for name in ROWS)
+        for clip, content, frames, shard, reason in zip(*columns, strict=True):
+            self.cells.setdefault((clip, content), (frames, shard, reason))
+
+    def _add_files(self, frame: pd.DataFrame) -> None:
+        columns = ("path", "size", "mtime_ns", "content")
+        for path, size, mtime_ns, content in zip(*(frame[name].tolist() for name in columns), strict=True):
+            self.index[path, size, mtime_ns] = content
+
+    def add(self, results: pd.DataFrame) -> None:
+        """Take in rows of ``shards.compute_batch`` whose content could be read."""
+        readable = results[results["content"] != ""]
+        self.shards = sorted({*self.shards, *readable["shard"]} - {""})
+        self._add_cells(readable[readable["computed"]])
+        self._add_files(readable)
+        self.changed = self.changed or bool(len(readable))
+
+    def contents(self) -> dict[str, list[str]]:
+        """Known contents of each clip."""
+        contents: dict[str, list[str]] = {}
+        for clip, content in self.cells:
+            contents.setdefault(clip, []).append(content)
+        return contents
+
+    def save(self, current: dict[str, tuple[int, int]]) -> None:
+        """Write both tables; of the paths in ``current`` only the entry of this (size, mtime_ns) is kept."""
+        cells = [(clip, content, *cell) for (clip, content), cell in self.cells.items()]
+        columns = ["clip", "content", "frames", "shard", "reason"]
+        self.storage.write_parquet("manifest.parquet", pd.DataFrame(cells, columns=columns))
+        files = [
+            (path, size, mtime_ns, content)
+            for (path, size, mtime_ns), content in self.index.items()
+            if current.get(path, (size, mtime_ns)) == (size, mtime_ns)
+        ]
+        columns = ["path", "size", "mtime_ns", "content"]
+        self.storage.write_parquet("index.parquet", pd.DataFrame(files, columns=columns))
