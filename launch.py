@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 
 import tyro
-from rich.console import Console
 
+from raytag.console import make_console
 from raytag.errors import explain_errors
 from raytag.search.options import LaunchOptions
 
@@ -17,7 +17,7 @@ def main() -> int:
     with explain_errors():
         from raytag.search.launch import launch  # takes seconds to import: --help should not
 
-        return launch(options, Console())
+        return launch(options, make_console())
 
 
 if __name__ == "__main__":

@@ -13,20 +13,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from raytag.console import duration
 from raytag.search.driver import Driver, Trial
 
 ENDED_ROWS = 8  # ended trials that stay in the live table
 PLAIN_SECONDS = 10.0  # without a terminal: least time between two progress lines
 STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red", "interrupted": "magenta"}
-
-
-def duration(seconds: float | None) -> str:
-    """``75`` → ``1:15``, ``4000`` → ``1:06:40``; None → ``?``."""
-    if seconds is None or not math.isfinite(seconds):
-        return "?"
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 def score(value: float) -> str:

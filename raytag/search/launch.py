@@ -18,6 +18,7 @@ import ray
 from rich.console import Console
 
 from raytag import datasets, space
+from raytag.console import duration
 from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
@@ -26,7 +27,7 @@ from raytag.experiment import Experiment
 from raytag.features.cache import Manifest, build
 from raytag.lease import Lease
 from raytag.search import searchers
-from raytag.search.display import Screen, duration, show_leaderboard
+from raytag.search.display import Screen, show_leaderboard
 from raytag.search.driver import Driver
 from raytag.search.estimate import predicted_seconds
 from raytag.search.leaderboard import accuracy, write_leaderboard
@@ -156,7 +157,10 @@ def ray_session(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     dashboard = None if address else False
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+    # "local": without it Ray would join whatever cluster it last heard of on this machine, even a dead one
+    ray.init(
+        address=address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard
+    )
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import tempfile
@@ -91,17 +92,18 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             {"state": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
         )
         return
+    worker = {
+        "node": platform.node(),
+        "pid": os.getpid(),
+        "gpu_ids": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
+        "started": round(started, 3),
+        "ended": round(time.time(), 3),
+    }
     tune.report(
         {
             "state": outcome.state,
-            "result": outcome.result,
-            "worker": {
-                "node": platform.node(),
-                "pid": os.getpid(),
-                "gpu_ids": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
-                "started": round(started, 3),
-                "ended": round(time.time(), 3),
-            },
+            "result": json.dumps(outcome.result),  # as text: Tune would flatten a dict
+            "worker": json.dumps(worker),
         }
     )
 
