@@ -141,10 +141,10 @@ def test_wrong_arguments_are_explained(work, arguments, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("c001.wav,noise,0", "../c001.wav,noise,0", ["train_curated.csv", "line 3", "../c001.wav"]),
-        ("c001.wav,noise,0", "c001.wav,noises,0", ["train_curated.csv", "line 3", "noises"]),
-        ("c001.wav,noise,0", "c000.wav,noise,0", ["train_curated.csv", "line 3", "c000.wav"]),
-        ("fname,labels,fold", "file,labels,fold", ["train_curated.csv", "fname"]),
+        ("c001.wav,noise,0", "../c001.wav,noise,0", ["train_curated.csv:3:", "../c001.wav"]),
+        ("c001.wav,noise,0", "c001.wav,noises,0", ["train_curated.csv:3:", "noises"]),
+        ("c001.wav,noise,0", "c000.wav,noise,0", ["train_curated.csv:3:", "c000.wav"]),
+        ("fname,labels,fold", "file,labels,fold", ["train_curated.csv:1:", "fname"]),
     ],
 )
 def test_a_faulty_table_is_named_with_its_line(tmp_path, old, new, words):

@@ -33,6 +33,7 @@ class Trial:
     resumed_from: int = 0
     started: float = field(default_factory=time.monotonic)
     reason: str = ""
+    device: str = ""  # cpu or cuda, once finished
 
     @property
     def epochs(self) -> int:
@@ -174,10 +175,11 @@ class Driver:
         result: Mapping[str, Any],
         reason: str = "",
         worker: Mapping[str, Any] | None = None,
+        trace: str = "",
     ) -> None:
         """A trial ended: ``finished``, ``interrupted`` or ``failed``; a second call changes nothing.
 
-        ``worker`` says where and when it ran, for the log.
+        ``worker`` says where and when it ran and ``trace`` where it failed, for the log.
         """
         trial = self.trials[trial_id]
         if trial.state not in ("waiting", "running"):
@@ -186,7 +188,7 @@ class Driver:
         if state == "finished":
             value = float(result["lwlrap"])
             trial.lwlrap, trial.epoch = value, int(result["epochs"])
-            trial.seconds = float(result["seconds"])
+            trial.seconds, trial.device = float(result["seconds"]), str(result.get("device", ""))
             self.race.finish(trial.experiment.id, trial.fold, value)
             where = dict(worker or {})
             self.log.append("fold", experiment=trial.experiment.id, fold=trial.fold, lwlrap=value, **where)
@@ -194,7 +196,7 @@ class Driver:
                 self._tell(trial.experiment.id)
         elif state == "failed":
             # not a fact of the race: the next launch tries it again
-            self.log.append("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason)
+            self.log.append("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason, trace=trace)
             self.failed[trial.experiment.id] = f"fold {trial.fold}: {reason}"
             self.race.drop(trial.experiment.id)
         self.notify(state, trial)

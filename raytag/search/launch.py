@@ -39,6 +39,7 @@ from raytag.search.tuner import count_slots, run
 from raytag.storage import Storage
 from raytag.store import RunStore
 
+NAMED_CLIPS = 10  # unusable clips that are named on screen
 BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
 
 
@@ -73,7 +74,7 @@ def launch(options: LaunchOptions, console: Console) -> int:
         manifest = build(
             table, chosen.first.features, cache_dir, max_bad_share=options.max_bad_share, console=console
         )
-        store.set_quarantine(manifest.quarantined)
+        show_quarantine(manifest, store, console)
         usable = table.drop(manifest.quarantined["clip"].tolist())
         gpus = gpus_per_trial(options.gpus_per_trial)
         stop_file = f"stop-{uuid.uuid4().hex[:8]}"
@@ -101,7 +102,11 @@ def launch(options: LaunchOptions, console: Console) -> int:
             run(driver, shared, cpus=options.cpus_per_trial, gpus=gpus, autoscaling=autoscaling)
         store.storage.delete(stop_file)
         log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
-        return report(options, store, driver, folds, console)
+        if gpus and any(t.device == "cpu" for t in driver.trials.values()):
+            console.print(
+                "Trials had a GPU but trained on the CPU: torch sees no CUDA device there", highlight=False
+            )
+        return report(options, store, driver, console)
 
 
 def demo(options: LaunchOptions, console: Console) -> Path:
@@ -174,6 +179,17 @@ def gpus_per_trial(asked: float | None) -> float:
     return asked
 
 
+def show_quarantine(manifest: Manifest, store: RunStore, console: Console) -> None:
+    """Record the unusable clips in the run and name the first ones with their reasons."""
+    bad = manifest.quarantined
+    store.set_quarantine(bad)
+    for clip, reason in zip(bad["clip"][:NAMED_CLIPS], bad["reason"][:NAMED_CLIPS], strict=True):
+        console.print(f"  left out: {clip} ({reason})", highlight=False, soft_wrap=True, markup=False)
+    if len(bad):
+        more = f"{len(bad) - NAMED_CLIPS} more and all reasons" if len(bad) > NAMED_CLIPS else "the same list"
+        console.print(f"  {more}: {store.storage.where('quarantine.csv')}", highlight=False, soft_wrap=True)
+
+
 def make_shared(
     options: LaunchOptions,
     store: RunStore,
@@ -223,7 +239,7 @@ def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Scree
             signal.signal(s, old)
 
 
-def report(options: LaunchOptions, store: RunStore, driver: Driver, folds: Sequence[int], console: Console) -> int:
+def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
     table = write_leaderboard(store)
     states = {e.id: "dropped" for e in driver.race.entries.values() if e.dropped}

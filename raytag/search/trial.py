@@ -67,7 +67,6 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     """Train one fold. Errors of the training itself are reported; a lost worker is Tune's to restart."""
     experiment = Experiment.from_json(config["experiment"])
     fold = int(config["fold"])
-    store = RunStore(shared.runs_dir, shared.run)
     gpu = shared.gpus > 0 and torch.cuda.is_available()
     started = time.time()
 
@@ -75,6 +74,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         tune.report({"state": "running", **asdict(progress)})
 
     try:
+        store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
         outcome = train_fold(
             experiment,
             fold,

@@ -78,7 +78,9 @@ def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) 
         state = "failed"
     reason = str(result.get("reason", "its worker died too often (out of memory?)" if error else ""))
     values = json.loads(result.get("result", "null")) or {}
-    driver.on_end(trial_id, state, values, reason, json.loads(result.get("worker", "null")))
+    driver.on_end(
+        trial_id, state, values, reason, json.loads(result.get("worker", "null")), result.get("trace", "")
+    )
 
 
 def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling: bool) -> None:
