@@ -85,7 +85,12 @@ def build(
     console = Console() if console is None else console
     started = time.monotonic()
     storage = Storage(cache_dir).sub(feature_hash(features))
-    known = Known(storage, console)
+    try:
+        known = Known(storage, console)
+    except OSError as error:
+        raise CacheError(
+            f"the mel cache {storage.where()} cannot be read: {error}; choose another --cache-dir"
+        ) from error
     clips = table.clips[["clip", "path", "duration"]]
     status = {path: _status(path) for path in clips["path"]}
     pending = _pending(clips, status, known, verify)

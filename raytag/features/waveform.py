@@ -281,7 +281,7 @@ def _check_chunks(data: bytes, order: str, wanted: bytes) -> _Pcm16 | None:
             large = struct.unpack_from("<Q", data, position + 8)[0]  # RF64: the true size of "data"
         if name == b"fmt " and len(data) >= position + 16:
             layout = struct.unpack_from("<HHIIHH", data, position)
-            if layout[0] == 0xFFFE and size >= 40:  # extensible: the true tag opens the sub-format
+            if layout[0] == 0xFFFE and len(data) >= position + 26:  # extensible: the true tag opens the sub-format
                 layout = (*struct.unpack_from("<H", data, position + 24), *layout[1:])
         if name != wanted:
             position += size + size % 2
@@ -297,6 +297,9 @@ def _check_chunks(data: bytes, order: str, wanted: bytes) -> _Pcm16 | None:
         if (tag, bits) != (1, 16) or channels == 0 or rate == 0 or frame_bytes != 2 * channels:
             return None
         return _Pcm16(position, min(size, present) // frame_bytes, channels, rate)
+    announced = struct.unpack_from(f"{order}I", data, 4)[0] + 8
+    if len(data) < announced < _UNKNOWN_SIZE:
+        raise UnusableClip("truncated", f"the file ends after {len(data)} of {announced} bytes, before its samples")
     return None
 
 

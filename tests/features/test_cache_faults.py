@@ -1,0 +1,260 @@
+"""The mel cache when things go wrong: bad clips, damaged shards, kills, two builders, no room, object stores."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Features
+from raytag.features.cache import CacheError, build
+from raytag.features.manifest import feature_hash
+from raytag.features.shards import content_hash, shard_name
+from tests.cli import environment
+from tests.features.conftest import CLIPS
+from tests.features.test_cache import assert_holds, shards_of
+
+NAMES = ["missing", "unreadable", "truncated", "empty", "silent", "non_finite", "out_of_range"]
+
+
+def spoil(path: Path, code: str) -> None:
+    """Make a recording unusable in one way."""
+    if code == "missing":
+        path.unlink()
+    elif code == "unreadable":
+        path.write_bytes(b"no audio" * 99)
+    elif code == "truncated":
+        path.write_bytes(path.read_bytes()[:20_000])
+    else:
+        x = np.zeros(30_000, np.float32)
+        if code == "empty":
+            x = x[:0]
+        elif code == "non_finite":
+            x[5] = np.nan
+        elif code == "out_of_range":
+            x[::2] = 1e6  # decibels beyond the fixed point
+        soundfile.write(path, x, 44100, subtype="FLOAT")
+
+
+@pytest.mark.parametrize("code", NAMES)
+def test_an_unusable_clip_is_quarantined_and_remembered(table, run, code):
+    path, clip = Path(table.clips["path"][7]), table.clips["clip"][7]
+    spoil(path, code)
+    manifest, text = run(table)
+    assert manifest.quarantined["clip"].tolist() == [clip]
+    row = manifest.quarantined.iloc[0]
+    assert row["reason"].startswith(f"{code}: ")
+    assert (row["frames"], row["shard"]) == (0, "")
+    assert len(manifest.usable) == CLIPS - 1
+    assert f"1 of {CLIPS} clips are unusable and left out: 1 {code}" in text
+    with pytest.raises(CacheError, match=f"'{clip}' has no features: {code}"):
+        manifest.bank([clip])
+    again, text = run(table)
+    assert again.computed == 0
+    assert f"{CLIPS} clips cached, 0 to compute" in text or code == "missing"
+    assert again.rows.equals(manifest.rows)
+    assert_holds(again, table.drop([clip]))
+
+
+def test_a_mended_clip_is_usable(table, run):
+    paths = [Path(path) for path in table.clips["path"]]
+    whole = paths[3].read_bytes()
+    for path, code in ((paths[3], "truncated"), (paths[4], "missing")):
+        spoil(path, code)
+    assert len(run(table, max_bad_share=0.1)[0].quarantined) == 2
+    for path in paths[3:5]:
+        path.write_bytes(whole)
+    manifest, _ = run(table)
+    assert manifest.computed == 2
+    assert manifest.quarantined.empty
+    assert_holds(manifest, table)
+
+
+def test_too_many_unusable_clips_are_an_error_that_names_them(table, run):
+    for path, code in zip(table.clips["path"], NAMES, strict=False):
+        spoil(Path(path), code)
+    with pytest.raises(
+        CacheError, match=r"7 of 34 clips are unusable \(20.6%, more than the tolerated 5.0%\)"
+    ) as e:
+        run(table)
+    assert f"{table.clips['clip'][1]}: unreadable" in str(e.value)
+    assert "and 2 more" in str(e.value)
+    assert "--max-bad-share 0.21" in str(e.value)
+    manifest, _ = run(table, max_bad_share=0.21)
+    assert manifest.computed == 0
+    assert sorted(manifest.quarantined["reason"].str.split(":").str[0]) == sorted(NAMES)
+
+
+def test_a_damaged_shard_is_named_and_then_computed_again(table, run, tmp_path):
+    manifest, _ = run(table)
+    shard = shards_of(tmp_path / "cache")[0]
+    data = shard.read_bytes()
+    shard.write_bytes(data[: len(data) // 2])
+    with pytest.raises(CacheError, match=f"{shard.name} of the mel cache is damaged"):
+        manifest.bank()
+    (shard.parents[1] / "manifest.parquet").unlink()
+    manifest, text = run(table)
+    assert "is damaged" in text
+    assert 0 < manifest.computed < CLIPS
+    assert_holds(manifest, table)
+
+
+@pytest.mark.parametrize("name", ["manifest.parquet", "index.parquet"])
+def test_a_damaged_list_costs_time_only(table, run, tmp_path, name):
+    run(table)
+    (tmp_path / "cache" / feature_hash(Features()) / name).write_bytes(b"PAR1 nothing PAR1")
+    manifest, _ = run(table)
+    assert manifest.computed == 0
+    assert_holds(manifest, table)
+
+
+def test_a_folder_that_cannot_be_written_is_named(table, run, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(CacheError, match=str(tmp_path / "cache")):
+        run(table)
+
+
+def test_a_worker_that_cannot_write_says_so_and_what_to_do(table, run, tmp_path):
+    few = table.drop(table.clips["clip"][6:].tolist())
+    contents = [content_hash(Path(path).read_bytes()) for path in few.clips["path"]]
+    name = shard_name(list(zip(few.clips["clip"], contents, strict=True)))
+    (tmp_path / "cache" / feature_hash(Features()) / "shards" / name).mkdir(parents=True)
+    with pytest.raises(CacheError, match="could not write to the mel cache") as caught:
+        run(few)
+    assert "Is a directory" in str(caught.value)
+    assert "--cache-dir" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+BUILDER = """
+import sys
+import pandas as pd, ray
+from pathlib import Path
+from raytag.datasets.table import ClipTable
+from raytag.experiment import Features
+from raytag.features.cache import build
+ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+table = ClipTable(pd.read_parquet(sys.argv[1]), ("a",), Path("."), "test")
+build(table, Features(), sys.argv[2])
+"""
+
+
+@pytest.fixture
+def many(table, tmp_path):
+    """300 clips: seconds of work for one core."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "long.ogg"
+    soundfile.write(path, 0.1 * rng.standard_normal(10 * 44100), 44100)
+    row = table.clips.iloc[0].to_dict() | {"path": str(path), "duration": 10.0}
+    clips = pd.DataFrame([row | {"clip": f"{i}.ogg"} for i in range(300)])
+    return ClipTable(clips, table.classes, table.directory, table.layout)
+
+
+def wait_for_shards(tmp_path: Path, count: int) -> list[Path]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        shards = shards_of(tmp_path / "cache")
+        if len(shards) >= count:
+            return shards
+        time.sleep(0.02)
+    pytest.fail(f"no {count} shards within 60 s")
+
+
+def test_a_killed_build_resumes_where_it_stopped(many, run, tmp_path):
+    many.clips.to_parquet(tmp_path / "many.parquet")
+    builder = subprocess.Popen(
+        [sys.executable, "-c", BUILDER, str(tmp_path / "many.parquet"), str(tmp_path / "cache")],
+        env=environment() | {"RAY_AUTH_MODE": "disabled"},
+    )
+    before = wait_for_shards(tmp_path, 2)
+    os.kill(builder.pid, signal.SIGKILL)
+    builder.wait()
+    assert not (before[0].parents[1] / "manifest.parquet").exists()
+    times = {path: path.stat().st_mtime_ns for path in before}
+    manifest, text = run(many)
+    assert 0 < manifest.computed < len(many.clips)
+    assert f"{len(many.clips) - manifest.computed} clips cached, {manifest.computed} to compute" in text
+    assert {path: path.stat().st_mtime_ns for path in before} == times
+    assert len(manifest.bank()) == len(many.clips)
+    assert run(many)[0].computed == 0
+
+
+def test_two_builders_at_once_do_no_harm(many, run, tmp_path):
+    import ray
+
+    other = ray.remote(num_cpus=0)(build).remote(many, Features(), str(tmp_path / "cache"))
+    manifest, _ = run(many)
+    other = ray.get(other)
+    assert manifest.computed > 0
+    assert manifest.computed + other.computed >= 300
+    for built in (manifest, other, run(many)[0]):
+        bank = built.bank()
+        assert len(bank) == 300
+        assert all(np.array_equal(bank.logmel(i), bank.logmel(0)) for i in range(1, 300))
+    assert run(many)[0].computed == 0
+
+
+S3 = """
+import sys
+import boto3, numpy as np, ray
+from raytag import datasets
+from raytag.experiment import Features
+from raytag.features import extract
+from raytag.features.cache import CacheError, build
+boto3.client("s3").create_bucket(Bucket="bucket")
+ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+table = datasets.load(sys.argv[1])
+manifest = build(table, Features(), "s3://bucket/some/cache")
+bank = manifest.bank(table.clips["clip"])
+for i, path in enumerate(table.clips["path"]):
+    assert np.abs(bank.logmel(i) - extract(path, Features())).max() < 0.003
+again = build(table, Features(), "s3://bucket/some/cache")
+print("computed", manifest.computed, again.computed)
+try:
+    build(table, Features(), "s3://nowhere/cache")
+except CacheError as error:
+    print("refused", error)
+"""
+
+
+def test_the_cache_may_lie_in_an_object_store(table, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        place = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+        done = subprocess.run(
+            [sys.executable, "-c", S3, str(table.directory)],
+            env=environment() | {"RAY_AUTH_MODE": "disabled"} | keys | place,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        server.terminate()
+        server.wait()
+    assert f"computed {CLIPS} 0" in done.stdout, done.stdout + done.stderr
+    assert "refused" in done.stdout, done.stdout + done.stderr
+    assert "s3://nowhere/cache" in done.stdout
