@@ -78,6 +78,7 @@ class Driver:
     ) -> None:
         self.store, self.searcher, self.key, self.race = store, searcher, key, race
         self.number = number if searcher.size is None else min(number, searcher.size)
+        race.number = self.number
         self.log, self.notify = log, notify
         self.experiments: dict[str, Experiment] = {}  # by identity, in order of proposal
         self.index: dict[str, int] = {}  # the proposal that first gave an experiment

@@ -79,7 +79,13 @@ class Race:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, not {keep}")
         self.folds, self.stopping, self.keep = list(folds), stopping, keep
+        self.number: int | None = None  # experiments in all, once the driver knows
         self.entries: dict[str, Entry] = {}
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether any experiment may be stopped at all."""
+        return self.stopping != "none" and (self.number is None or self.number > self.keep)
 
     def add(self, experiment_id: str, kind: str, epochs: int) -> None:
         """Enter an experiment; a second time changes nothing."""
@@ -130,7 +136,8 @@ class Race:
     def next_fold(self, running: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
         """The next trial after the first folds: fold-major, the best experiment first.
 
-        ``running`` are the trials under way.
+        ``running`` are the trials under way. A later fold waits for the experiment's first one, which may
+        stop it; where nothing can be stopped it does not wait.
         """
         busy = set(running)
         for position, fold in enumerate(self.folds):
@@ -140,7 +147,7 @@ class Race:
                 if not e.dropped
                 and fold not in e.folds
                 and (e.id, fold) not in busy
-                and (position == 0 or self.folds[0] in e.folds)
+                and (position == 0 or self.folds[0] in e.folds or not self.can_stop)
             ]
             if waiting:
                 best = max(waiting, key=lambda e: (e.mean, e.id))

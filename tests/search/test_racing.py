@@ -111,6 +111,14 @@ def test_no_later_fold_before_the_first_is_done():
     assert race.next_fold([]) == ("a", 0)
 
 
+@pytest.mark.parametrize(("stopping", "number"), [("none", 9), ("asha", 3)])
+def test_where_nothing_can_be_stopped_no_fold_waits(stopping, number):
+    race = Race([0, 1], stopping, 3)
+    race.number = number
+    race.add("a", "plateau", 4)
+    assert race.next_fold([("a", 0)]) == ("a", 1)
+
+
 def test_replay_of_the_events_gives_the_same_state():
     curves = flat_curves(10)
     race, events = Race([0], "asha", 2), []
