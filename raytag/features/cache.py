@@ -28,7 +28,7 @@ from rich.console import Console
 
 from raytag.experiment import Features
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_hash
-from raytag.features.progress import Progress
+from raytag.features.progress import Progress, say
 from raytag.features.shards import ITEMS, compute_batch
 from raytag.storage import Storage
 
@@ -41,6 +41,8 @@ __all__ = ["CacheError", "Manifest", "build"]
 _BATCH_CLIPS, _BATCH_SECONDS = 128, 900.0
 #: Batches for each CPU, at least, as far as there are clips: the last ones even out what the others took.
 _BATCHES_PER_CPU = 8
+#: Unusable clips that are named on the screen.
+_NAMED = 10
 
 
 def build(
@@ -93,9 +95,12 @@ def build(
         ) from error
     clips = table.clips[["clip", "path", "duration"]]
     status = {path: _status(path) for path in clips["path"]}
-    pending = _pending(clips, status, known, verify)
+    contents = {
+        clip: _content(path, status[path], known) for clip, path in zip(clips["clip"], clips["path"], strict=True)
+    }
+    pending = _pending(clips, status, contents, known, verify)
     todo = f"{len(pending)} to {'verify' if verify else 'compute'}"
-    console.print(f"features: {len(clips) - len(pending)} clips cached, {todo}", highlight=False)
+    say(console, f"features: {len(clips) - len(pending)} clips cached, {todo}")
     unreadable: dict[str, str] = {}
     workers: set[str] = set()
     computed = 0
@@ -105,12 +110,13 @@ def build(
                 known.add(results)
                 nameless = results[results["content"] == ""]
                 unreadable.update(zip(nameless["clip"], nameless["reason"], strict=True))
+                contents.update(zip(results["clip"], results["content"], strict=True))
                 status.update(_sizes(results))
                 workers.update(results.loc[results["computed"], "worker"])
                 computed += int(results["computed"].sum())
                 progress.advance(len(results))
         _check_shared(storage, known)
-    rows = _rows(clips, status, known, unreadable)
+    rows = _rows(clips, contents, known, unreadable)
     manifest = Manifest(
         rows, features, storage, computed=computed, seconds=time.monotonic() - started, workers=frozenset(workers)
     )
@@ -141,13 +147,17 @@ def _content(path: str, status: tuple[int, int] | None, known: Known) -> str:
 
 
 def _pending(
-    clips: pd.DataFrame, status: dict[str, tuple[int, int] | None], known: Known, verify: bool
+    clips: pd.DataFrame,
+    status: dict[str, tuple[int, int] | None],
+    contents: dict[str, str],
+    known: Known,
+    verify: bool,
 ) -> pd.DataFrame:
     """Clips that a worker has to look at; missing files are not among them."""
-    wanted = []
-    for clip, path in zip(clips["clip"], clips["path"], strict=True):
-        there = status[path] is not None
-        wanted.append(there and (verify or (clip, _content(path, status[path], known)) not in known.cells))
+    wanted = [
+        status[path] is not None and (verify or (clip, contents[clip]) not in known.cells)
+        for clip, path in zip(clips["clip"], clips["path"], strict=True)
+    ]
     return clips[wanted]
 
 
@@ -233,19 +243,14 @@ def _check_shared(storage: Storage, known: Known) -> None:
         )
 
 
-def _rows(
-    clips: pd.DataFrame, status: dict[str, tuple[int, int] | None], known: Known, unreadable: dict[str, str]
-) -> pd.DataFrame:
+def _rows(clips: pd.DataFrame, contents: dict[str, str], known: Known, unreadable: dict[str, str]) -> pd.DataFrame:
     rows = []
     for clip, path in zip(clips["clip"], clips["path"], strict=True):
-        content = _content(path, status[path], known)
-        if clip in unreadable:
-            rows.append((clip, "", 0, "", unreadable[clip]))
-        elif status[path] is None:
-            rows.append((clip, "", 0, "", f"missing: there is no file {path}"))
+        if contents[clip] == "":
+            rows.append((clip, "", 0, "", unreadable.get(clip, f"missing: there is no file {path}")))
         else:
-            frames, shard, reason = known.cells[clip, content]
-            rows.append((clip, content, frames, "" if reason else shard, reason))
+            frames, shard, reason = known.cells[clip, contents[clip]]
+            rows.append((clip, contents[clip], frames, "" if reason else shard, reason))
     return pd.DataFrame(rows, columns=ROWS).astype({"frames": "int64"})
 
 
@@ -268,10 +273,10 @@ def _report(manifest: Manifest, max_bad_share: float, console: Console) -> None:
     """Say what was done and what is unusable; too much of the latter is an error."""
     if manifest.computed:
         rate = manifest.computed / max(manifest.seconds, 1e-9)
-        console.print(
+        say(
+            console,
             f"features: {manifest.computed} clips computed in {manifest.seconds:.1f} s ({rate:.0f} clips/s, "
             f"{len(manifest.workers)} processes)",
-            highlight=False,
         )
     bad = manifest.quarantined
     if not len(bad):
@@ -279,17 +284,15 @@ def _report(manifest: Manifest, max_bad_share: float, console: Console) -> None:
     codes = bad["reason"].str.split(":").str[0].value_counts()
     kinds = ", ".join(f"{count} {code}" for code, count in codes.items())
     total = len(manifest.rows)
-    console.print(
-        f"features: {len(bad)} of {total} clips are unusable and left out: {kinds}", style="yellow", highlight=False
-    )
+    named = [f"{clip}: {reason}" for clip, reason in zip(bad["clip"][:_NAMED], bad["reason"][:_NAMED], strict=True)]
+    more = [f"and {len(bad) - _NAMED} more"] * (len(bad) > _NAMED)
+    say(console, f"features: {len(bad)} of {total} clips are unusable and left out: {kinds}", style="yellow")
+    for line in named + more:
+        say(console, f"  {line}", style="yellow")
     share = len(bad) / total
     if share > max_bad_share:
-        first = "; ".join(
-            f"{clip}: {reason}" for clip, reason in zip(bad["clip"][:5], bad["reason"][:5], strict=True)
-        )
-        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         raise CacheError(
             f"{len(bad)} of {total} clips are unusable ({share:.1%}, more than the tolerated {max_bad_share:.1%}): "
-            f"{first}{more}. Repair these files or take them out of the dataset, or tolerate them with "
-            f"--max-bad-share {math.ceil(share * 100) / 100:g}"
+            f"{'; '.join(named[:3])}{' …' if len(bad) > 3 else ''}. Repair these files or take them out of the "
+            f"dataset, or tolerate them with --max-bad-share {math.ceil(share * 100) / 100:g}"
         )

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from raytag.experiment import Features
 from raytag.features.bank import Bank
+from raytag.features.progress import say
 from raytag.features.shards import FOLDER, read_cells, read_features
 from raytag.storage import Storage
 
@@ -161,10 +162,9 @@ class Known:
             try:
                 frame = read_cells(storage, shard).to_pandas()
             except (OSError, ValueError, pa.ArrowException) as error:
-                console.print(
-                    f"features: shard {storage.where(f'{FOLDER}/{shard}')} is damaged ({error}); its clips are "
-                    "computed again",
-                    style="yellow",
+                where = storage.where(f"{FOLDER}/{shard}")
+                say(
+                    console, f"features: shard {where} is damaged ({error}); its clips are computed again", "yellow"
                 )
                 storage.delete(f"{FOLDER}/{shard}")
                 continue

@@ -14,6 +14,11 @@ from rich.progress import Progress as Bar
 _PLAIN_SECONDS = 5.0
 
 
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print one line as it is: not wrapped, and with square brackets and numbers left alone."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
 class Progress:
     """Show how many of ``total`` clips are done, at what rate, and the time left, in a ``with`` block."""
 
@@ -48,9 +53,7 @@ class Progress:
         elif now - self._shown >= _PLAIN_SECONDS:
             self._shown = now
             left = (self.total - self.done) / rate
-            self.console.print(
-                f"features: {self.done}/{self.total} clips, {rate:.0f} clips/s, {left:.0f} s left", highlight=False
-            )
+            say(self.console, f"features: {self.done}/{self.total} clips, {rate:.0f} clips/s, {left:.0f} s left")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
