@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raytag.models.fused import batch_norm_relu
 
-class ConvBlock(nn.Sequential):
+
+class ConvBlock(nn.Module):
     """Twice (3x3 convolution, batch norm, ReLU), then 2x2 average pooling.
 
     (B, in_channels, F, T) -> (B, out_channels, F // 2, T // 2). Convolutions have no bias and start from
@@ -19,33 +21,44 @@ class ConvBlock(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-            nn.AvgPool2d(2),
-        )
-        for module in self:
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        nn.init.kaiming_normal_(self.conv1.weight)
+        nn.init.kaiming_normal_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = batch_norm_relu(self.conv1(x), self.norm1)
+        return batch_norm_relu(self.conv2(x), self.norm2, pool=2)
 
 
-class SkipBlock(nn.Sequential):
+class SkipBlock(nn.Module):
     """Average pooling by ``pool`` (1: none), then a 3x3 convolution without bias, batch norm, ReLU.
 
     (B, in_channels, F, T) -> (B, out_channels, F // pool, T // pool).
     """
 
     def __init__(self, in_channels: int, out_channels: int, pool: int = 1) -> None:
-        super().__init__(
-            nn.AvgPool2d(pool) if pool > 1 else nn.Identity(),
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
+        super().__init__()
+        self.pool = pool
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool > 1:
+            x = F.avg_pool2d(x, self.pool)
+        return batch_norm_relu(self.conv(x), self.norm)
+
+
+def pixels(x: Tensor) -> Tensor:
+    """(B, C, F, T) -> (B, F * T, C), a view if the layout is channels last.
+
+    Reductions and broadcasts over the three dimensions keep that layout in the backward pass as well, where
+    their four-dimensional twins return contiguous gradients, which are slow to add to channels-last ones.
+    """
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class CBAM(nn.Module):
@@ -65,27 +78,31 @@ class CBAM(nn.Module):
         if kernel_size % 2 != 1:
             raise ValueError(f"kernel_size must be odd to keep the image's size, not {kernel_size}")
         hidden = max(1, channels // ratio)
-        self.mlp = nn.Sequential(
-            nn.Conv2d(channels, hidden, 1, bias=False),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, channels, 1, bias=False),
-        )
+        self.squeeze = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.excite = nn.Conv2d(hidden, channels, 1, bias=False)
         self.where = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
+    def mlp(self, x: Tensor) -> Tensor:
+        """The 1x1 convolutions on single pixels: (B, C) -> (B, C)."""
+        return F.linear(F.relu(F.linear(x, self.squeeze.weight.flatten(1))), self.excite.weight.flatten(1))
+
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.mlp(F.adaptive_avg_pool2d(x, 1)) + self.mlp(F.adaptive_max_pool2d(x, 1))
-        x = x * torch.sigmoid(pooled)
-        maps = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
-        return x * torch.sigmoid(self.where(maps))
+        size = x.shape[2:]
+        x = pixels(x)  # (B, P, C)
+        gate = torch.sigmoid(self.mlp(x.mean(dim=1)) + self.mlp(x.max(dim=1).values))
+        x = x * gate[:, None, :]
+        maps = torch.cat([x.mean(dim=2, keepdim=True), x.max(dim=2, keepdim=True).values], dim=2)  # (B, P, 2)
+        gate = torch.sigmoid(self.where(maps.unflatten(1, size).permute(0, 3, 1, 2)))  # (B, 1, F, T)
+        x = x * gate.flatten(1)[:, :, None]
+        return x.unflatten(1, size).permute(0, 3, 1, 2)
 
 
-class Head(nn.Sequential):
+class Head(nn.Module):
     """Global average pooling and a two-layer classifier. (B, in_channels, F, T) -> logits (B, num_classes)."""
 
     def __init__(self, in_channels: int, hidden: int, num_classes: int, dropout: float) -> None:
-        super().__init__(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
+        super().__init__()
+        self.layers = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(in_channels, hidden),
             nn.PReLU(),
@@ -93,3 +110,6 @@ class Head(nn.Sequential):
             nn.Dropout(dropout / 2),
             nn.Linear(hidden, num_classes),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(pixels(x).mean(dim=1))

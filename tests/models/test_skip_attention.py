@@ -119,8 +119,7 @@ def test_auxiliary_heads_read_their_skip_connection() -> None:
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         before = net(x)
-        assert isinstance(net.aux1, nn.Sequential)
-        net.skip1[1].weight.add_(1.0)  # type: ignore[operator, index, union-attr]
+        net.skip1.conv.weight.add_(1.0)  # type: ignore[operator, index, union-attr]
         after = net(x)
     changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert changed == [True, False, False, True]  # main and, last, aux1
@@ -146,9 +145,9 @@ def test_autocast_gives_bfloat16_logits_and_float32_gradients() -> None:
 def test_convolutional_blocks_start_from_he_initialisation() -> None:
     torch.manual_seed(4)
     net = models.build("SkipAttention", num_classes=5)
-    for block, fan_in in ((net.conv1[3], 64 * 9), (net.conv4[0], 256 * 9)):  # type: ignore[index]
+    for block, fan_in in ((net.conv1.conv2, 64 * 9), (net.conv4.conv1, 256 * 9)):  # type: ignore[index]
         assert block.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
-    assert net.skip3[1].weight.abs().max().item() <= (256 * 9) ** -0.5  # type: ignore[index, union-attr]
+    assert net.skip3.conv.weight.abs().max().item() <= (256 * 9) ** -0.5  # type: ignore[index, union-attr]
 
 
 def test_names_and_fields() -> None:
