@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 #: Raised whenever a change of raytag makes training give other numbers for the same experiment.
 ALGORITHM_VERSION = 1
@@ -103,6 +103,12 @@ class Sampling(Part):
     corrected_noisy_prob: float = Field(0.0, ge=0, le=1)  # share of draws from noisy clips with corrected labels
     curated_corrections: str | None = None  # JSON {fname: "remove" or "label,label"}; its content is hashed
     noisy_corrections: str | None = None  # the same for the noisy subset
+
+    @field_validator("curated_corrections", "noisy_corrections")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        """Trials run in other folders than the launch."""
+        return None if path is None else str(Path(path).absolute())
 
     @model_validator(mode="after")
     def _check(self) -> Self:

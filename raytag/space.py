@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from raytag.experiment import Experiment, unknown_key_message
+from raytag.experiment import Experiment, Features, unknown_key_message
 from raytag.seeding import generator
 
 
@@ -124,6 +124,24 @@ class Space:
     def first(self) -> Experiment:
         """The experiment that is always drawn first."""
         return self.base if self.base is not None else self.experiments[0]
+
+    @property
+    def features(self) -> Features:
+        """The features that all experiments of the space share: one launch reads one bank.
+
+        Raises
+        ------
+        SpaceError
+            They differ or vary.
+        """
+        varied = [key for key in self.vary if key.startswith("features.")]
+        if varied or any(e.features != self.first.features for e in self.experiments):
+            raise SpaceError(
+                f"{self.path}: the experiments of one launch share their features, but "
+                f"{', '.join(varied) or 'features'} differ. Launch once for each, fixed with --set "
+                f"{varied[0] if varied else 'features.FIELD'}=VALUE, into the same --run"
+            )
+        return self.first.features
 
     def sample(self, seed: int, index: int) -> Experiment:
         """The experiment number ``index`` of a random search: a function of (seed, index)."""

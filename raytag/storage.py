@@ -47,6 +47,11 @@ class Storage:
         base, _, query = self.uri.partition("?")
         return Storage(f"{base}/{name}" + (f"?{query}" if query else ""))
 
+    def beside(self, name: str) -> Storage:
+        """The storage of a folder next to this one."""
+        base, _, query = self.uri.partition("?")
+        return Storage(f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else ""))
+
     def where(self, name: str = "") -> str:
         """The path or URI of ``name``, for messages."""
         base = self.uri.partition("?")[0]

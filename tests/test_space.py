@@ -100,6 +100,13 @@ def test_faulty_files_are_named(tmp_path, text, words):
     assert "faulty.py" in str(error.value)
 
 
+def test_features_are_one_for_a_launch(tmp_path):
+    s = space.load(write(tmp_path, SMALL + "VARY['features.n_mels'] = choice([64, 128])"))
+    with pytest.raises(SpaceError, match=r"features\.n_mels differ.*--set features\.n_mels=VALUE"):
+        _ = s.features
+    assert s.fix({"features.n_mels": 64}).features.n_mels == 64
+
+
 def test_an_unknown_name_lists_the_near_ones():
     with pytest.raises(SpaceError, match="did you mean specaug_mixup"):
         space.load("specaug_mixupp")

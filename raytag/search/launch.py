@@ -23,7 +23,6 @@ from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
 from raytag.events import EventLog
-from raytag.experiment import Experiment
 from raytag.features.cache import Manifest, build
 from raytag.lease import Lease
 from raytag.search import searchers
@@ -39,7 +38,6 @@ from raytag.search.tuner import count_slots, run
 from raytag.storage import Storage
 from raytag.store import RunStore
 
-NAMED_CLIPS = 10  # unusable clips that are named on screen
 BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
 
 
@@ -53,32 +51,35 @@ def launch(options: LaunchOptions, console: Console) -> int:
     """
     options.check()
     chosen = space.load(options.space).fix(options.changes())
+    features = chosen.features
     directory = options.data if options.data is not None else demo(options, console)
     table = datasets.load(directory, n_folds=options.n_folds, fold_method=options.fold_method, seed=options.seed)
     console.print(str(audit(table)), highlight=False)
     folds = options.folds(table.n_folds)
     if options.dry_run:
         return dry_run(options, chosen, table, folds, console)
-    runs_dir = Storage(options.runs_dir).where()
+    runs_dir = Storage(options.runs_dir).uri
     name = options.run or f"{chosen.name}-{directory.resolve().name}"
     storage = Storage(runs_dir).sub(name)
     with Lease(storage, name) as lease, ray_session(options.address):
         store = RunStore.open_for(runs_dir, name, table, str(directory))
         log = EventLog(store.storage)
         log.append("launch", command=shlex.join(sys.argv), options=options.plain())
-        cache_dir = (
-            options.cache_dir
-            or f"{Path(runs_dir).parent / 'cache' if '://' not in runs_dir else runs_dir + '-cache'}"
-        )
+        cache_dir = Storage(options.cache_dir).uri if options.cache_dir else Storage(runs_dir).beside("cache").uri
         nodes = check_nodes(runs_dir, cache_dir, str(table.clips["path"].iloc[0]))
         manifest = build(
-            table, chosen.first.features, cache_dir, max_bad_share=options.max_bad_share, console=console
+            table,
+            features,
+            cache_dir,
+            verify=options.verify,
+            max_bad_share=options.max_bad_share,
+            console=console,
         )
-        show_quarantine(manifest, store, console)
+        store.set_quarantine(manifest.quarantined)
         usable = table.drop(manifest.quarantined["clip"].tolist())
         gpus = gpus_per_trial(options.gpus_per_trial)
         stop_file = f"stop-{uuid.uuid4().hex[:8]}"
-        shared = make_shared(options, store, usable, manifest, chosen.first, gpus, stop_file)
+        shared = make_shared(options, store, usable, manifest, gpus, stop_file)
         searcher = searchers.build(options.search, chosen, options.seed, options.num_samples)
         race = Race(folds, options.stopping, options.keep)
         autoscaling = options.address is not None and nodes > 0
@@ -179,30 +180,18 @@ def gpus_per_trial(asked: float | None) -> float:
     return asked
 
 
-def show_quarantine(manifest: Manifest, store: RunStore, console: Console) -> None:
-    """Record the unusable clips in the run and name the first ones with their reasons."""
-    bad = manifest.quarantined
-    store.set_quarantine(bad)
-    for clip, reason in zip(bad["clip"][:NAMED_CLIPS], bad["reason"][:NAMED_CLIPS], strict=True):
-        console.print(f"  left out: {clip} ({reason})", highlight=False, soft_wrap=True, markup=False)
-    if len(bad):
-        more = f"{len(bad) - NAMED_CLIPS} more and all reasons" if len(bad) > NAMED_CLIPS else "the same list"
-        console.print(f"  {more}: {store.storage.where('quarantine.csv')}", highlight=False, soft_wrap=True)
-
-
 def make_shared(
     options: LaunchOptions,
     store: RunStore,
     table: ClipTable,
     manifest: Manifest,
-    first: Experiment,
     gpus: float,
     stop_file: str,
 ) -> Shared:
     """Decide where the bank lives: in the object store, or mapped from each node's disk when it is large."""
     clips = table.clips["clip"].tolist()
     frames = int(manifest.usable["frames"].sum())
-    size = frames * first.features.n_mels * 2
+    size = frames * manifest.features.n_mels * 2
     room = min(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
     in_memory = size <= BANK_SHARE * room
     return Shared(
@@ -257,6 +246,8 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Con
             say(f"Top-1 accuracy of {best}: " + " ".join(f"{100 * a:.1f}" for a in shares if a is not None) + " %")
     for experiment_id, reason in driver.failed.items():
         say(f"failed: {experiment_id} {reason}")
+    if len(store.quarantine()):
+        say(f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
     say(f"Leaderboard: {store.storage.where('leaderboard.csv')}")
     say(f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
     again = shlex.join(["python", *sys.argv])

@@ -58,6 +58,8 @@ class LaunchOptions:
     """least seconds between two checkpoints of a trial; the first is written after its first epoch"""
     max_bad_share: float = 0.05
     """give up when more than this share of the clips is unusable (they are listed with their reasons)"""
+    verify: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """read every recording again instead of trusting sizes and times; changed ones are computed anew"""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """print the trials and the predicted time, then stop"""
 
