@@ -1,0 +1,125 @@
+"""What a choice is worth on clips that it has not seen.
+
+The best of many ensembles is partly lucky: its in-sample score is too high. The nested score repeats the whole
+choice once per fold on the other folds and scores it on the fold left out; pooled over the folds it is an honest
+estimate for *this way of choosing from this pool*. In-sample minus nested is the subset optimism.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from raytag.ensemble.scoring import Scorer
+from raytag.ensemble.subsets import Found, Objective
+
+NOT_COVERED = (
+    "the nested score is conditional on the pool of experiments; which experiments exist, were completed and which "
+    "epochs they kept was itself decided on these folds, by racing and by early stopping"
+)
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A choice in-sample and nested.
+
+    Attributes
+    ----------
+    in_sample : float
+        lwlrap of the members chosen on all folds, on all folds.
+    nested : float
+        lwlrap of the members chosen on the other folds, on the fold left out, pooled over folds; NaN
+        where there is only one fold with labels.
+    chosen : tuple of members
+        What was chosen with each fold left out.
+    """
+
+    in_sample: float
+    nested: float
+    chosen: tuple[tuple[int, ...], ...]
+
+    @property
+    def optimism(self) -> float:
+        """In-sample minus nested score."""
+        return self.in_sample - self.nested
+
+    @property
+    def frequency(self) -> dict[int, float]:
+        """Share of the outer folds in which a model was chosen; models never chosen are left out."""
+        counts = Counter(member for members in self.chosen for member in set(members))
+        return {m: n / len(self.chosen) for m, n in sorted(counts.items())}
+
+
+def objectives(n_parts: int, keep: int) -> list[Objective]:
+    """All folds together (its ``keep`` best), then all but fold 0, all but fold 1, … (the best of each)."""
+    everything = tuple(range(n_parts))
+    leave_one_out = [Objective(tuple(k for k in everything if k != out), 1) for out in everything]
+    return [Objective(everything, keep), *(leave_one_out if n_parts > 1 else [])]
+
+
+def evaluate(scorer: Scorer, final: Found, left_out: Sequence[Found]) -> Nested:
+    """Score a choice.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    final : Found
+        Chosen on all parts.
+    left_out : sequence of Found
+        ``left_out[k]`` was chosen without part k.
+    """
+    sums = [found.sums[k] for k, found in enumerate(left_out)]
+    honest = sum(1 for n in scorer.labels if n) > 1 and len(left_out) == len(scorer.labels)
+    return Nested(
+        in_sample=scorer.lwlrap(final.sums),
+        nested=scorer.lwlrap(sums) if honest else math.nan,
+        chosen=tuple(found.members for found in left_out),
+    )
+
+
+def epoch_optimism(curves: Sequence[pd.DataFrame], labels: Sequence[int]) -> float:
+    """How much choosing each fold's best epoch on that very fold adds to an experiment's score.
+
+    Score with each fold's own best epoch minus score with the epoch that the other folds' curves choose (the
+    one with the highest label-weighted mean), averaged over folds weighted by their number of labels. A curve
+    that ended early keeps its last value.
+
+    Parameters
+    ----------
+    curves : sequence of pd.DataFrame
+        ``curve.csv`` of each fold: columns epoch and lwlrap.
+    labels : sequence of int
+        Number of labels in each fold.
+
+    Returns
+    -------
+    float
+        At least 0; NaN with fewer than two folds that have labels.
+    """
+    used = [k for k, n in enumerate(labels) if n and len(curves[k])]
+    if len(used) < 2:
+        return math.nan
+    epochs = max(len(curves[k]) for k in used)
+    values = np.empty((len(used), epochs))
+    for row, k in enumerate(used):
+        curve = curves[k]["lwlrap"].to_numpy(dtype=np.float64)
+        values[row, : len(curve)] = curve
+        values[row, len(curve) :] = curve[-1]
+    weights = np.array([labels[k] for k in used], dtype=np.float64)
+    weighted = values * weights[:, None]
+    chosen = np.empty(len(used))
+    for row in range(len(used)):
+        # added up afresh: a difference of sums would break ties by rounding
+        chosen[row] = values[row, np.delete(weighted, row, axis=0).sum(axis=0).argmax()]
+    return float(((values.max(axis=1) - chosen) * weights).sum() / weights.sum())
+
+
+def frequency_by_name(frequency: Mapping[int, float], names: Sequence[str]) -> dict[str, float]:
+    """Member frequency by experiment, most frequent first."""
+    ordered = sorted(frequency.items(), key=lambda item: (-item[1], item[0]))
+    return {names[m]: round(share, 4) for m, share in ordered}

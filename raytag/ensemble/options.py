@@ -1,0 +1,67 @@
+"""The options of an ensemble search, which are those of ``ensemble_search.py``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+DEFAULT_SIZES = "1-7"
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """Search all subsets of a run's complete experiments for the best blend, train stackers on them, and
+    write the submission, each with its honest score.
+
+    Example: python ensemble_search.py --run specaug_mixup-recordings --size 1-5
+    """
+
+    run: str | None = None
+    """name of the run; by default the newest"""
+    runs_dir: str = "runs"
+    """folder or URI (s3://bucket/runs) of runs"""
+    size: Annotated[str, tyro.conf.arg(metavar="K|A-B")] = DEFAULT_SIZES
+    """numbers of members to try: 5, or 1-7"""
+    top: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
+    """how many of the best subsets subsets.parquet keeps"""
+    stackers: Annotated[int, tyro.conf.arg(metavar="N")] = 8
+    """size of the grid of second-level networks; 0 for none"""
+    name: str | None = None
+    """name of the ensemble, a folder under RUN/ensembles; by default ensemble-001, -002, …"""
+    address: str | None = None
+    """a running Ray cluster (auto, HOST:PORT or ray://…); by default Ray starts on this machine"""
+    seed: int = 0
+    """of the stackers"""
+
+    def sizes(self, n_models: int) -> tuple[int, ...]:
+        """The sizes to search; a range ends at the number of experiments.
+
+        Raises
+        ------
+        ValueError
+            Not K or A-B, or more members than there are experiments.
+        """
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", self.size)
+        if match is None:
+            raise ValueError(f"--size {self.size}: write a number or a range, e.g. 5 or 1-7")
+        first = int(match[1])
+        last = first if match[2] is None else int(match[2])
+        if not 1 <= first <= last:
+            raise ValueError(f"--size {self.size}: sizes start at 1 and do not fall")
+        if first > n_models:
+            raise ValueError(f"--size {self.size}: the run has only {n_models} complete experiments")
+        return tuple(range(first, min(last, n_models) + 1))
+
+    def check(self) -> None:
+        """Refuse values that make no sense, naming the option."""
+        if self.top < 1:
+            raise ValueError(f"--top {self.top}: must be at least 1")
+        if self.stackers < 0:
+            raise ValueError(f"--stackers {self.stackers}: must be at least 0")
+        if self.seed < 0:
+            raise ValueError(f"--seed {self.seed}: must be at least 0")
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+            raise ValueError(f"--name {self.name}: use letters, digits, '_', '.' and '-'")
