@@ -5,11 +5,11 @@
 
 Plain is float32, contiguous tensors, torch's default Adam and the allocator as glibc sets it up. Against it,
 each of raytag's measures alone, then together: freed memory kept (raytag.train.memory), channels-last layout,
-bfloat16 autocast; raytag's own rows have the fused batch norm (raytag.models.fused) and Adam as well. A step is what the training loop does: layout
-of the batch, forward, loss with auxiliary heads, backward, optimizer.
+bfloat16 autocast; raytag's own rows have the fused batch norm (raytag.models.fused) and Adam as well. A step is
+what the training loop does: layout of the batch, forward, loss with auxiliary heads, backward, optimizer.
 
 Allocator settings stick to a process, so every row runs in a process of its own, which waits while the others
-take their turn. The last column counts the page faults of a step.
+take their turn. Below the table: that they compute the same, and the page faults of a step.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Batch norm, ReLU and average pooling in one operation, for training on a CPU.
+"""Batch norm, ReLU and average pooling in one operation, for networks on a CPU.
 
 Between two convolutions a network streams its activations through memory again and again: batch norm reads them
 twice and writes them, ReLU and pooling read and write them once more, and the way back is longer. For small
 networks on a CPU that costs as much as the convolutions. The kernels here make two passes forward and two
 back, keep sums in registers, recompute the ReLU's mask instead of storing it, and never write what pooling is
-about to average. The numbers are those of the three separate operations up to rounding, of which there is
-less: bfloat16 activations are rounded once instead of three times.
+about to average; prediction takes one pass. The numbers are those of the three separate operations up to
+rounding, of which there is less: bfloat16 activations are rounded once instead of three times.
 
-`batch_norm_relu` uses them where they apply and torch's own operations everywhere else (GPU, evaluation,
-contiguous layout, many threads).
+`batch_norm_relu` uses them where they apply and torch's own operations everywhere else (GPU, contiguous
+layout, many threads).
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def batch_norm_relu(x: Tensor, norm: nn.BatchNorm2d, pool: int = 1) -> Tensor:
         (B, C, F // pool, T // pool), of the dtype of ``x``.
     """
     if _applies(x, norm, pool):
-        return _BatchNormReLU.apply(x, norm.weight, norm.bias, norm, pool)
+        if norm.training:
+            return _BatchNormReLU.apply(x, norm.weight, norm.bias, norm, pool)
+        if not torch.is_grad_enabled():
+            return _affine_relu(x, *_running_affine(norm), pool)
     y = F.relu(norm(x), inplace=True)
     return F.avg_pool2d(y, pool) if pool > 1 else y
 
@@ -59,15 +62,34 @@ def _applies(x: Tensor, norm: nn.BatchNorm2d, pool: int) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
-        and norm.training
         and norm.weight is not None
         and norm.running_mean is not None
         and norm.momentum is not None
         and x.permute(0, 2, 3, 1).is_contiguous()
-        and x.numel() > x.shape[1]
+        and (x.numel() > x.shape[1] or not norm.training)  # torch's message for a batch of one pixel
         and x.shape[2] % pool == x.shape[3] % pool == 0
         and torch.get_num_threads() <= MAX_THREADS
     )
+
+
+def _running_affine(norm: nn.BatchNorm2d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a batch norm multiplies and adds in evaluation mode."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    mean, variance = (v.double().numpy() for v in (norm.running_mean, norm.running_var))
+    scale = norm.weight.detach().double().numpy() / np.sqrt(variance + norm.eps)
+    return scale, norm.bias.detach().double().numpy() - mean * scale
+
+
+def _affine_relu(x: Tensor, scale: NDArray[np.float64], shift: NDArray[np.float64], pool: int) -> Tensor:
+    b, c, f, t = x.shape
+    y = torch.empty((b, c, f // pool, t // pool), dtype=x.dtype, memory_format=torch.channels_last)
+    lanes = _lanes(c, b * f * t if pool == 1 else t)
+    if pool == 1:
+        _activate(_array(x), _tile(scale, lanes), _tile(shift, lanes), _array(y))
+    else:
+        _activate_and_halve(_array(x), _tile(scale, lanes), _tile(shift, lanes), c, _array(y))
+    return y
 
 
 class _BatchNormReLU(torch.autograd.Function):
@@ -94,11 +116,7 @@ class _BatchNormReLU(torch.autograd.Function):
         inverse = 1 / np.sqrt(variance + norm.eps)
         scale = weight.detach().double().numpy() * inverse
         shift = bias.detach().double().numpy() - mean * scale
-        y = torch.empty((b, c, f // pool, t // pool), dtype=x.dtype, memory_format=torch.channels_last)
-        if pool == 1:
-            _activate(images, _tile(scale, lanes), _tile(shift, lanes), _array(y))
-        else:
-            _activate_and_halve(images, _tile(scale, _lanes(c, t)), _tile(shift, _lanes(c, t)), c, _array(y))
+        y = _affine_relu(x, scale, shift, pool)
         ctx.save_for_backward(x, weight)
         ctx.values = mean, inverse, scale, shift, pool
         return y

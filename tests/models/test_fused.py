@@ -132,16 +132,35 @@ def test_gradients_of_any_layout_are_taken() -> None:
     )
 
 
+@pytest.mark.parametrize("pool", [1, 2])
+def test_evaluation_uses_the_running_statistics(pool: int) -> None:
+    torch.manual_seed(7)
+    x = (3 * torch.randn(2, 5, 6, 8)).to(memory_format=torch.channels_last)
+    norm = norm_of(5)
+    norm(x)
+    norm.eval()
+    state = {key: value.clone() for key, value in norm.state_dict().items()}
+    expected = separate(x.double(), copy.deepcopy(norm).double(), pool)
+    with torch.no_grad():
+        y = fused.batch_norm_relu(x, norm, pool)
+        one = fused.batch_norm_relu(x[:1, :, :1, :1], norm)
+    assert error(y, expected) < 1e-6
+    assert one.shape == (1, 5, 1, 1)
+    assert all(torch.equal(value, state[key]) for key, value in norm.state_dict().items())
+    leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    fused.batch_norm_relu(leaf, norm, pool).sum().backward()  # fine-tuning with frozen statistics
+    assert leaf.grad is not None
+    assert leaf.grad.any()
+
+
 def test_torch_does_what_the_kernels_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(5)
     last = torch.randn(2, 4, 6, 9).to(memory_format=torch.channels_last)
-    frozen = norm_of(4).eval()
     untracked = nn.BatchNorm2d(4, track_running_stats=False)
     plain = nn.BatchNorm2d(4, affine=False)
     cases = [
         (last.contiguous(), norm_of(4), 1),
         (last, norm_of(4), 2),  # nine frames
-        (last, frozen, 1),
         (last, untracked, 1),
         (last, plain, 1),
         (last.double(), norm_of(4).double(), 1),
