@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 
 import tyro
-from rich.console import Console
 
+from raytag.console import make_console
 from raytag.ensemble.options import EnsembleOptions
 from raytag.errors import explain_errors
 
@@ -17,7 +17,7 @@ def main() -> int:
     with explain_errors():
         from raytag.ensemble.command import ensemble_search  # takes seconds to import: --help should not
 
-        return ensemble_search(options, Console())
+        return ensemble_search(options, make_console())
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
-"""The console of the command lines, and how they write times."""
+"""The console of the command lines: lines, times and progress."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
+import time
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: tables in a log file should not be cut
+PLAIN_SECONDS = 5.0  # without a terminal: least time between two lines of progress
 
 
 def make_console() -> Console:
@@ -25,3 +31,69 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print one line as it is: not wrapped, and with square brackets and numbers left alone."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+class Progress:
+    """Show how much of a job is done and the time left, in a ``with`` block.
+
+    A bar on a terminal, a plain line every few seconds elsewhere.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    label : str
+        What is done: ``"features"``.
+    total : float
+        Size of the job.
+    unit : str
+        What is counted, for jobs that are; without it only shares are shown.
+    """
+
+    def __init__(self, console: Console, label: str, total: float, unit: str = "") -> None:
+        self.console, self.label, self.total, self.unit = console, label, max(total, 1e-12), unit
+        self.done = 0.0
+        self._started = self._shown = time.monotonic()
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Self:
+        self._started = self._shown = time.monotonic()
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+            self._bar = Bar(*columns, console=self.console, transient=True)
+            self._bar.add_task(self.label, total=self.total, words="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None before anything is done."""
+        if self.done <= 0:
+            return None
+        return (time.monotonic() - self._started) * (self.total - self.done) / self.done
+
+    def advance(self, amount: float) -> None:
+        """So much more is done."""
+        self.done += amount
+        now = time.monotonic()
+        if self.unit:
+            rate = self.done / max(now - self._started, 1e-9)
+            words = f"{self.done:.0f}/{self.total:.0f} {self.unit}, {rate:.0f} {self.unit}/s"
+        else:
+            words = f"{min(1.0, self.done / self.total):.0%} done"
+        words += f", {duration(self.seconds_left)} left"
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self.done, words=words)
+        elif now - self._shown >= PLAIN_SECONDS:
+            self._shown = now
+            say(self.console, f"{self.label}: {words}")

@@ -13,12 +13,11 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
+from raytag.console import Progress, duration
 from raytag.ensemble.kernel import upper_bounds
 from raytag.ensemble.pairs import Pairs
-from raytag.ensemble.progress import TaskProgress
 from raytag.ensemble.subsets import TREE_LIMIT, Board, Objective, merge, search_trees
 from raytag.ensemble.trees import Tree, count_subsets, plan
-from raytag.search.display import duration
 
 R = TypeVar("R")
 
@@ -93,7 +92,7 @@ def run_tasks(
     running: dict[Any, int] = {}
     done: dict[int, tuple[R, str, int, float]] = {}
     try:
-        with TaskProgress(console, label, sum(weights)) as progress:
+        with Progress(console, label, sum(weights)) as progress:
             while waiting or running:
                 while waiting and (workers is None or len(running) < workers):
                     index = waiting.pop()

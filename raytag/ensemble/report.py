@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raytag import __version__
+from raytag.console import say
 from raytag.ensemble.nested import NOT_COVERED, Nested, epoch_optimism, frequency_by_name
 from raytag.ensemble.oof import OofMatrix
 from raytag.ensemble.pipeline import Blend, StackerResult, SubsetResult
@@ -195,9 +196,6 @@ def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
     if not console.is_terminal:  # a file or a pipe has no width: do not cut names short
         console = Console(file=console.file, width=max(console.width, 140))
 
-    def say(words: str) -> None:
-        console.print(words, highlight=False, soft_wrap=True, markup=False)
-
     baselines, stacking, subset = report["baselines"], report["subset_and_stackers"], report["subset"]
     rows = [
         ("best single model", 1, baselines["best_single"]),
@@ -219,22 +217,26 @@ def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
         chosen.add_row(name, _score(report["experiments"][name]), share, _score(epochs.get(name)), used)
     console.print(chosen)
     say(
+        console,
         f"Final: {len(report['members'])} members, {len(report['stackers'])} stackers, nested lwlrap "
         f"{_score(report['nested'])} (in-sample {_score(report['in_sample'])}); "
         f"subset optimism {_score(subset['optimism'])}, epoch optimism "
-        f"{_score(report['epoch_optimism']['mean'])} (mean over the members); {report['tied_pairs']} tied pairs"
+        f"{_score(report['epoch_optimism']['mean'])} (mean over the members); {report['tied_pairs']} tied pairs",
     )
     if stacking is not None:
-        say(f"Stackers: {stacking['decision']}")
+        say(console, f"Stackers: {stacking['decision']}")
     if report["nested"] is None:
-        say("Nested score: there is only one fold, so nothing could be left out")
-    say(f"Not covered: {report['not_covered']}")
+        say(console, "Nested score: there is only one fold, so nothing could be left out")
+    say(console, f"Not covered: {report['not_covered']}")
     missing = report["test_clips_without_prediction"]
     if missing:
-        say(f"submission.csv: {len(missing)} clips could not be used and got the mean row, first {missing[0]}")
-    say(f"{report['seconds']:.1f} s on {report['n_worker_processes']} worker processes")
+        say(
+            console,
+            f"submission.csv: {len(missing)} clips could not be used and got the mean row, first {missing[0]}",
+        )
+    say(console, f"{report['seconds']:.1f} s on {report['n_worker_processes']} worker processes")
     for name in storage.files():
-        say(storage.where(name))
+        say(console, storage.where(name))
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

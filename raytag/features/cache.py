@@ -28,12 +28,12 @@ from rich.console import Console
 
 from raytag.experiment import Features
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_hash
-from raytag.features.progress import Progress, say
 from raytag.features.shards import ITEMS, compute_batch
 from raytag.storage import Storage
 
 if TYPE_CHECKING:
-    from raytag.datasets.table import ClipTable
+    from raytag.console import Progress, say
+from raytag.datasets.table import ClipTable
 
 __all__ = ["CacheError", "Manifest", "build"]
 
@@ -105,7 +105,7 @@ def build(
     workers: set[str] = set()
     computed = 0
     if len(pending):
-        with Progress(console, len(pending)) as progress:
+        with Progress(console, "features", len(pending), "clips") as progress:
             for results in _results(pending, known, storage, features):
                 known.add(results)
                 nameless = results[results["content"] == ""]

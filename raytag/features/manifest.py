@@ -19,9 +19,9 @@ import pandas as pd
 import pyarrow as pa
 from rich.console import Console
 
+from raytag.console import say
 from raytag.experiment import Features
 from raytag.features.bank import Bank
-from raytag.features.progress import say
 from raytag.features.shards import FOLDER, read_cells, read_features
 from raytag.storage import Storage
 

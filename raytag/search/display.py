@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from raytag.console import duration
+from raytag.console import duration, say
 from raytag.search.driver import Driver, Trial
 
 ENDED_ROWS = 8  # ended trials that stay in the live table
@@ -82,11 +82,11 @@ class Screen:
 
     def say(self, words: str) -> None:
         """A line above the table."""
-        self.console.print(words, highlight=False, soft_wrap=True)
+        say(self.console, words)
 
     def _print(self, line: str) -> None:
         self._last_line = time.monotonic()
-        self.say(f"[{duration(time.monotonic() - self._started)}] {line}".replace("[", r"\[", 1))
+        self.say(f"[{duration(time.monotonic() - self._started)}] {line}")
 
     def summary(self) -> str:
         """Counts of experiments and the time left at most (if no more experiment is stopped)."""
@@ -175,4 +175,4 @@ def show_leaderboard(console: Console, table: pd.DataFrame, dropped: dict[str, s
         )
     console.print(view)
     if len(table) > limit:
-        console.print(f"… and {len(table) - limit} more in leaderboard.csv", highlight=False)
+        say(console, f"… and {len(table) - limit} more in leaderboard.csv")

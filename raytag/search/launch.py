@@ -18,7 +18,7 @@ import ray
 from rich.console import Console
 
 from raytag import datasets, space
-from raytag.console import duration
+from raytag.console import duration, say
 from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
@@ -54,7 +54,7 @@ def launch(options: LaunchOptions, console: Console) -> int:
     features = chosen.features
     directory = options.data if options.data is not None else demo(options, console)
     table = datasets.load(directory, n_folds=options.n_folds, fold_method=options.fold_method, seed=options.seed)
-    console.print(str(audit(table)), highlight=False)
+    say(console, str(audit(table)))
     folds = options.folds(table.n_folds)
     if options.dry_run:
         return dry_run(options, chosen, table, folds, console)
@@ -94,18 +94,18 @@ def launch(options: LaunchOptions, console: Console) -> int:
         key = searchers.search_key(options.search, chosen, options.seed)
         driver = Driver(store, searcher, key, race, options.num_samples, log, screen.notify)
         screen.driver = driver
-        console.print(
+        say(
+            console,
             f"Run {name}: {driver.number} experiments × {len(folds)} folds, fold order "
             f"{', '.join(map(str, folds))}, {slots} trials at a time, stopping {options.stopping}",
-            highlight=False,
         )
         with screen, on_interrupt(driver, store.storage, stop_file, screen, lease):
             run(driver, shared, cpus=options.cpus_per_trial, gpus=gpus, autoscaling=autoscaling)
         store.storage.delete(stop_file)
         log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
         if gpus and any(t.device == "cpu" for t in driver.trials.values()):
-            console.print(
-                "Trials had a GPU but trained on the CPU: torch sees no CUDA device there", highlight=False
+            say(
+                console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there", highlight=False
             )
         return report(options, store, driver, console)
 
@@ -116,11 +116,8 @@ def demo(options: LaunchOptions, console: Console) -> Path:
     directory = base.absolute().parent / "data" / "demo"
     started = time.monotonic()
     made = make_demo(directory)
-    console.print(
-        f"No --data given: using the built-in demo data in {made} ({time.monotonic() - started:.1f} s)",
-        highlight=False,
-        soft_wrap=True,
-    )
+    seconds = time.monotonic() - started
+    say(console, f"No --data given: using the built-in demo data in {made} ({seconds:.1f} s)")
     return made
 
 
@@ -132,24 +129,22 @@ def dry_run(
     searcher = searchers.build(options.search, chosen, options.seed, number)
     number = number if searcher.size is None else min(number, searcher.size)
     if options.search == "hyperopt":  # later proposals depend on results: only the first ones are known
-        console.print(f"hyperopt: proposals after the first {searchers.INITIAL_POINTS + 1} depend on results")
+        say(console, f"hyperopt: proposals after the first {searchers.INITIAL_POINTS + 1} depend on results")
         number = min(number, searchers.INITIAL_POINTS + 1)
     drawn = [searcher.propose(i) for i in range(number)]
     varied = sorted(chosen.vary)
     for experiment in drawn:
         values = experiment.flat()
         words = ", ".join(f"{key}={values[key]}" for key in varied) if varied else ""
-        console.print(
-            f"{experiment.id}  folds {','.join(map(str, folds))}  {words}", highlight=False, soft_wrap=True
-        )
-    console.print("Timing a few training steps …", highlight=False)
+        say(console, f"{experiment.id}  folds {','.join(map(str, folds))}  {words}")
+    say(console, "Timing a few training steps …")
     seconds = predicted_seconds(drawn, table, folds)
     slots = max(1, int((os.cpu_count() or 1) / options.cpus_per_trial)) if options.cpus_per_trial else 1
-    console.print(
+    say(
+        console,
         f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
         f"{duration(seconds / slots)} with {slots} trials at a time"
         + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else ""),
-        highlight=False,
     )
     return 0
 
@@ -235,29 +230,32 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Con
     states |= dict.fromkeys(driver.failed, "failed")
     show_leaderboard(console, table, states)
 
-    def say(words: str) -> None:
-        console.print(words, highlight=False, soft_wrap=True)
-
     complete = store.complete()
     if complete:
         best = str(table["experiment"].iloc[0])
         shares = accuracy(store, best)
         if all(a is not None for a in shares):
-            say(f"Top-1 accuracy of {best}: " + " ".join(f"{100 * a:.1f}" for a in shares if a is not None) + " %")
+            say(
+                console,
+                f"Top-1 accuracy of {best}: " + " ".join(f"{100 * a:.1f}" for a in shares if a is not None) + " %",
+            )
     for experiment_id, reason in driver.failed.items():
-        say(f"failed: {experiment_id} {reason}")
+        say(console, f"failed: {experiment_id} {reason}")
     if len(store.quarantine()):
-        say(f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
-    say(f"Leaderboard: {store.storage.where('leaderboard.csv')}")
-    say(f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
+        say(console, f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
+    say(console, f"Leaderboard: {store.storage.where('leaderboard.csv')}")
+    say(console, f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
     again = shlex.join(["python", *sys.argv])
     if driver.interrupted:
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]
-        say(f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
+        say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
         return 130
     if driver.failed:
-        say(f"{len(driver.failed)} experiments failed; after mending the cause, try them again with: {again}")
+        say(
+            console,
+            f"{len(driver.failed)} experiments failed; after mending the cause, try them again with: {again}",
+        )
     if complete:
         where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
-        say("Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))
+        say(console, "Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))
     return 1 if driver.failed else 0
