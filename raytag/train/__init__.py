@@ -1,0 +1,1 @@
+"""Training of one experiment on one fold: plain torch, which knows nothing of Ray."""
