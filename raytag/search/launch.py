@@ -104,9 +104,7 @@ def launch(options: LaunchOptions, console: Console) -> int:
         store.storage.delete(stop_file)
         log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
         if gpus and any(t.device == "cpu" for t in driver.trials.values()):
-            say(
-                console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there", highlight=False
-            )
+            say(console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there")
         return report(options, store, driver, console)
 
 

@@ -17,7 +17,6 @@ from raytag.ensemble import distributed, subsets
 from raytag.ensemble.distributed import Speed, make_shards, run_tasks, search
 from raytag.ensemble.nested import objectives
 from raytag.ensemble.pairs import log_probabilities, reduce_pairs
-from raytag.ensemble.progress import TaskProgress
 from raytag.ensemble.trees import count_subsets, plan
 from tests.ensemble.fakes import simulate
 
@@ -99,22 +98,3 @@ def test_the_number_of_workers_can_be_limited(ray_session):
     outcome = run_tasks(pid, None, list(range(4)), label="pids", weights=[1.0] * 4, console=quiet(), workers=1)
     assert outcome.seconds > 0
     assert sum(w.tasks for w in outcome.workers) == 4
-
-
-def test_progress_in_plain_lines(monkeypatch):
-    console = quiet()
-    monkeypatch.setattr("raytag.ensemble.progress.PLAIN_SECONDS", 0.0)
-    with TaskProgress(console, "search", 4.0) as progress:
-        assert progress.seconds_left is None
-        progress.advance(1.0)
-        progress.advance(3.0)
-    lines = console.file.getvalue().splitlines()
-    assert lines[0].startswith("search: 25% done, ")
-    assert lines[1] == "search: 100% done, 0:00 left"
-
-
-def test_progress_on_a_terminal():
-    console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    with TaskProgress(console, "search", 2.0) as progress:
-        progress.advance(2.0)
-    assert "100%" in console.file.getvalue()

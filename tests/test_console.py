@@ -1,0 +1,66 @@
+"""What long jobs show, with and without a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from raytag import console as console_module
+from raytag.console import Progress, duration, make_console, say
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(None, "?"), (float("inf"), "?"), (0.4, "0:00"), (75, "1:15"), (4000, "1:06:40")]
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_lines_stay_as_they_are():
+    console = Console(file=io.StringIO(), width=20)
+    say(console, "[0:01] a line that is longer than the console is wide")
+    assert console.file.getvalue() == "[0:01] a line that is longer than the console is wide\n"
+
+
+def test_plain_progress_counts_units_and_time_left(monkeypatch):
+    monkeypatch.setattr(console_module, "PLAIN_SECONDS", 0.0)
+    console = Console(file=io.StringIO(), width=200)
+    with Progress(console, "features", 4, "clips") as progress:
+        assert progress.seconds_left is None
+        progress.advance(1)
+        progress.advance(3)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0].startswith("features: 1/4 clips, ")
+    assert lines[1].endswith(", 0:00 left")
+
+
+def test_progress_without_a_unit_shows_shares(monkeypatch):
+    monkeypatch.setattr(console_module, "PLAIN_SECONDS", 0.0)
+    console = Console(file=io.StringIO(), width=200)
+    with Progress(console, "search", 4.0) as progress:
+        progress.advance(1.0)
+        progress.advance(3.0)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0].startswith("search: 25% done, ")
+    assert lines[1] == "search: 100% done, 0:00 left"
+
+
+def test_a_fast_job_prints_no_plain_lines():
+    console = Console(file=io.StringIO(), width=200)
+    with Progress(console, "search", 4.0) as progress:
+        progress.advance(4.0)
+    assert console.file.getvalue() == ""
+
+
+def test_progress_on_a_terminal_is_a_bar():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Progress(console, "search", 2.0) as progress:
+        progress.advance(2.0)
+    assert "100% done" in console.file.getvalue()
+
+
+def test_tables_in_a_log_file_are_not_cut(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert make_console().width == console_module.PLAIN_WIDTH
