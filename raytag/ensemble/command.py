@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from raytag.console import say
 from raytag.ensemble import pipeline
 from raytag.ensemble import report as reports
 from raytag.ensemble.oof import load_oof
@@ -48,16 +49,15 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
                 f"ensemble {name!r} of run {store.name!r} exists and was searched with other options or other "
                 "experiments; give another --name"
             )
-        console.print(f"Ensemble {name} of run {store.name} exists: nothing to do", highlight=False)
+        say(console, f"Ensemble {name} of run {store.name} exists: nothing to do")
         reports.show(console, found, storage)
         return 0
 
     n_subsets = count_subsets(len(oof.experiments), sizes)
-    console.print(
+    say(
+        console,
         f"Run {store.name}: {len(oof.experiments)} complete experiments, {len(oof.fnames)} clips, "
         f"{oof.n_folds} folds; {n_subsets:,} subsets of {sizes[0]} to {sizes[-1]} members",
-        highlight=False,
-        soft_wrap=True,
     )
     with ray_session(options.address):
         subset = pipeline.choose_subset(oof, sizes, options.top, console)

@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
-from raytag.console import Progress, duration
+from raytag.console import Progress, duration, say
 from raytag.ensemble.kernel import upper_bounds
 from raytag.ensemble.pairs import Pairs
 from raytag.ensemble.subsets import TREE_LIMIT, Board, Objective, merge, search_trees
@@ -189,9 +189,7 @@ def search(
     shards = make_shards(pairs.n_models, sizes, speed, slots)
     costs = [speed.seconds(shard) for shard in shards]
     if sum(costs) > 10:
-        console.print(
-            f"About {duration(sum(costs) / slots)} on {slots} cores, in {len(shards)} shards", highlight=False
-        )
+        say(console, f"About {duration(sum(costs) / slots)} on {slots} cores, in {len(shards)} shards")
     outcome = run_tasks(
         _search_shard,
         (pairs, tuple(objectives)),

@@ -70,6 +70,8 @@ class StackerResult:
         Final stackers, best first.
     selected_without : list of list of int
         Stackers selected without each fold.
+    nested_oof : np.ndarray [shape=(n_clips, n_classes)], float64
+        For the clips of each fold, the blend that was chosen and trained without that fold.
     blend : Nested
         Subset and stackers together; ``chosen`` is empty.
     """
@@ -80,6 +82,7 @@ class StackerResult:
     test: NDArray[np.float32] | None
     selected: list[int]
     selected_without: list[list[int]]
+    nested_oof: NDArray[np.float64]
     blend: Nested
     workers: list[Worker]
     seconds: float
@@ -176,7 +179,7 @@ def train_stackers(
 
     inner = np.array([[s.inner_lwlrap for s in fold_of(final, k)] for k in folds]).T
     predictions = np.empty((n_stackers, *oof.targets.shape), np.float32)
-    nested_blend = np.empty(oof.targets.shape)
+    nested_oof = np.empty(oof.targets.shape)
     selected_without = []
     for k in folds:
         rows = oof.fold == k
@@ -184,7 +187,7 @@ def train_stackers(
         candidates = fold_of(left_out[k], k)
         chosen = select([s.inner_lwlrap for s in candidates], BLENDED_STACKERS)
         selected_without.append(chosen)
-        nested_blend[rows] = geometric_mean(
+        nested_oof[rows] = geometric_mean(
             np.concatenate([oof.probabilities[list(left_out[k])][:, rows], [candidates[i].oof for i in chosen]])
         )
     selected = select(inner.mean(axis=1).tolist(), BLENDED_STACKERS)
@@ -204,7 +207,8 @@ def train_stackers(
         test=test,
         selected=selected,
         selected_without=selected_without,
-        blend=Nested(lwlrap(oof.targets, final_blend), lwlrap(oof.targets, nested_blend), ()),
+        nested_oof=nested_oof,
+        blend=Nested(lwlrap(oof.targets, final_blend), lwlrap(oof.targets, nested_oof), ()),
         workers=outcome.workers,
         seconds=outcome.seconds,
     )

@@ -193,9 +193,6 @@ def write(
 def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
     """Print an ensemble's scores, members and files."""
 
-    if not console.is_terminal:  # a file or a pipe has no width: do not cut names short
-        console = Console(file=console.file, width=max(console.width, 140))
-
     baselines, stacking, subset = report["baselines"], report["subset_and_stackers"], report["subset"]
     rows = [
         ("best single model", 1, baselines["best_single"]),

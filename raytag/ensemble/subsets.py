@@ -21,7 +21,7 @@ from raytag.ensemble.scoring import Scorer
 from raytag.ensemble.trees import Tree, check_sizes, plan
 
 #: Subsets of a tree: memory is 8 bytes a subset and part, and each tree is arranged anew.
-TREE_LIMIT = 1 << 18
+TREE_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
