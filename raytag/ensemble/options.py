@@ -25,7 +25,7 @@ class EnsembleOptions:
     """folder or URI (s3://bucket/runs) of runs"""
     size: Annotated[str, tyro.conf.arg(metavar="K|A-B")] = DEFAULT_SIZES
     """numbers of members to try: 5, or 1-7"""
-    top: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
+    top: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """how many of the best subsets subsets.parquet keeps"""
     stackers: Annotated[int, tyro.conf.arg(metavar="N")] = 8
     """size of the grid of second-level networks; 0 for none"""

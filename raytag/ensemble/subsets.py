@@ -147,9 +147,11 @@ def search_tree(scorer: Scorer, tree: Tree, boards: Sequence[Board]) -> None:
         for board in boards:
             board.offer(found(0))
         return
-    bounds = upper_bounds(scorer.pairs, tree)
+    bounds, all_equal = upper_bounds(scorer.pairs, tree)
     for board in boards:
         bound = bounds[list(board.objective.parts)].sum(axis=0)
+        if all_equal:  # the first of them come first
+            bound = bound[: board.objective.keep]
         enough = board.last_total / scorer.scale if board.full else -np.inf
         candidates = np.flatnonzero(bound >= enough)
         candidates = candidates[np.argsort(-bound[candidates], kind="stable")]

@@ -69,10 +69,12 @@ def count_subsets(n_models: int, sizes: Iterable[int]) -> int:
 
 
 def plan(n_models: int, sizes: Iterable[int], limit: int) -> list[Tree]:
-    """Trees of at most ``limit`` subsets that together hold every subset of the given sizes once."""
+    """Trees of at most ``limit`` subsets that together hold every subset of the given sizes once.
+
+    Small subsets come first, then those with low members.
+    """
     trees: list[Tree] = []
-    # large subsets first: theirs are the largest trees, and small ones fill the gaps at the end
-    pending = [Tree((), 0, size, n_models) for size in sorted(sizes)]
+    pending = [Tree((), 0, size, n_models) for size in sorted(sizes, reverse=True)]
     while pending:
         tree = pending.pop()
         if tree.size <= limit:

@@ -105,16 +105,17 @@ def test_bounds_hold_for_every_subset_of_every_tree(problem, data):
     for tree in plan(n, [size], data.draw(st.integers(1, 20))):
         if tree.size == 1:
             continue
-        bounds = upper_bounds(pairs, tree)
+        bounds, all_equal = upper_bounds(pairs, tree)
         exact = np.array([scorer.sums(tree.members(i)) for i in range(tree.size)]).T / scorer.scale
         assert (bounds >= exact).all()
+        assert not all_equal or (exact == exact[:, :1]).all()
 
 
 def test_bounds_are_tight():
     probabilities, targets = simulate(12, 400, 20)
     pairs = reduce_pairs(log_probabilities(probabilities), targets)
     scorer, tree = Scorer(pairs), Tree((), 0, 5, 12)
-    bounds = upper_bounds(pairs, tree)[0] / len(pairs.hits)
+    bounds = upper_bounds(pairs, tree)[0][0] / len(pairs.hits)
     exact = np.array([scorer.lwlrap(scorer.sums(tree.members(i))) for i in range(tree.size)])
     assert (bounds - exact).mean() < 1e-4
     assert (bounds - exact).max() < 5e-3  # two labels of 480, one rank each
@@ -128,6 +129,13 @@ def test_models_that_contradict_each_other_beyond_int16():
     targets = (rng.random((30, 5)) < 0.3).astype(np.float32)
     targets[0, 0] = 1
     check(probabilities, targets, range(1, 8))
+
+
+def test_copies_of_one_model_are_ordered_by_number_and_cost_nothing():
+    one, targets = simulate(1, 200, 10, own=2.0)
+    result = search_subsets(np.log(np.repeat(one, 20, axis=0)), targets, range(1, 20), 25)
+    assert list(result["members"][:21]) == [*((m,) for m in range(20)), (0, 1)]
+    assert result["score"].nunique() == 1
 
 
 def test_many_classes():
