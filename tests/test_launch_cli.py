@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import soundfile
 
@@ -210,6 +212,31 @@ def test_a_killed_driver_goes_on_and_gives_the_same_bits(tmp_path):
         assert len(ours) == 4
         for a, b in zip(ours, theirs, strict=True):
             assert a.read_bytes() == b.read_bytes(), f"{a} differs"
+
+
+def trial_workers(driver: int) -> list[psutil.Process]:
+    """Ray workers of a driver that train right now."""
+    found = []
+    for child in psutil.Process(driver).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] * ("ray::" in " ".join(child.cmdline()) and "train" in " ".join(child.cmdline()))
+    return found
+
+
+def test_a_killed_worker_costs_nothing_but_time(tmp_path):
+    make_folder(tmp_path / "recordings", clips=12)
+    process = start("launch.py", *LONG, cwd=tmp_path)
+    try:
+        wait_for(lambda: fold_files(tmp_path, "checkpoint.json"), "a checkpoint")
+        workers = trial_workers(process.pid)
+        assert workers
+        workers[0].kill()
+        output, _ = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    assert len(fold_files(tmp_path, "result.json")) == 4
+    assert "failed" not in output
 
 
 def test_ctrl_c_keeps_checkpoints_and_says_how_to_go_on(tmp_path):

@@ -26,14 +26,14 @@ import pandas as pd
 import pyarrow as pa
 from rich.console import Console
 
+from raytag.console import Progress, say
 from raytag.experiment import Features
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_hash
 from raytag.features.shards import ITEMS, compute_batch
 from raytag.storage import Storage
 
 if TYPE_CHECKING:
-    from raytag.console import Progress, say
-from raytag.datasets.table import ClipTable
+    from raytag.datasets.table import ClipTable
 
 __all__ = ["CacheError", "Manifest", "build"]
 

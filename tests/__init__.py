@@ -1,0 +1,1 @@
+"""Tests of raytag; helpers that several of them use are imported from here."""
