@@ -43,8 +43,11 @@ def commands() -> dict[str, list[list[str]]]:
 def main() -> int:
     known = commands()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*known, []], help=f"some of {', '.join(known)}; all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(known)}; all by default")
     names = parser.parse_args().names or list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(known)}")
     failed = []
     for name in names:
         for arguments in known[name]:
