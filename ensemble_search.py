@@ -17,7 +17,11 @@ def main() -> int:
     with explain_errors():
         from raytag.ensemble.command import ensemble_search  # takes seconds to import: --help should not
 
-        return ensemble_search(options, make_console())
+        try:
+            return ensemble_search(options, make_console())
+        except KeyboardInterrupt:
+            print("interrupted; nothing was written", file=sys.stderr)
+            return 130
 
 
 if __name__ == "__main__":
