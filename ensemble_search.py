@@ -20,7 +20,7 @@ def main() -> int:
         try:
             return ensemble_search(options, make_console())
         except KeyboardInterrupt:
-            print("interrupted; nothing was written", file=sys.stderr)
+            print("interrupted: no ensemble was written", file=sys.stderr)
             return 130
 
 
