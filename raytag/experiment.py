@@ -137,6 +137,7 @@ class Loss(Part):
     name: str = "OnlyNoisyLSoft"
     beta: float = Field(0.7, ge=0, le=1)  # LSoft: weight of the given label against the prediction
     q: float = Field(0.5, gt=0, le=1)  # Lq: exponent
+    alpha: float = Field(0.8, gt=0, le=1)  # BCEMaxOutlier: noisy clips above this share of the largest are dropped
     noisy_weight: float = Field(0.5, ge=0)
     curated_weight: float = Field(0.5, ge=0)
     aux_weights: tuple[float, ...] = (1.0, 0.4, 0.2, 0.1)  # main output first, then deep to shallow

@@ -189,7 +189,7 @@ def build(name: str = "OnlyNoisyLSoft", **fields: Any) -> WithAuxiliaries:
     name
         A name in `LOSSES`, ignoring case and underscores.
     fields
-        Those of `raytag.experiment.Loss` (a loss takes what it needs of them) and ``alpha``. ``aux_weights``
+        Those of `raytag.experiment.Loss` (a loss takes what it needs of them). ``aux_weights``
         weighs the outputs of a network with auxiliary heads, main output first; default (1, 0.4, 0.2, 0.1).
 
     Returns
