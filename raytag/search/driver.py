@@ -202,6 +202,12 @@ class Driver:
             self.race.drop(trial.experiment.id)
         self.notify(state, trial)
 
+    def on_lost_worker(self, trial_id: str) -> None:
+        """The worker of a trial died; it starts again elsewhere from its checkpoint."""
+        trial = self.trials[trial_id]
+        self.log.append("lost_worker", experiment=trial.experiment.id, fold=trial.fold)
+        self.notify("lost its worker", trial)
+
     def interrupt(self) -> None:
         """Start nothing more."""
         if not self.interrupted:

@@ -72,6 +72,16 @@ class _Racer(FIFOScheduler):
         return TrialScheduler.STOP if driver.on_epoch(trial.trial_id, result) else TrialScheduler.CONTINUE
 
 
+class _Watch(tune.Callback):
+    """Says when a worker died; Tune starts its trial again, which continues from its checkpoint."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _drivers[self.key].on_lost_worker(trial.trial_id)
+
+
 def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) -> None:
     state = "failed" if error else str(result.get("state", "failed"))
     if state == "running":  # Tune ended it without a word of its own
@@ -108,7 +118,7 @@ def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling
         TUNE_MAX_PENDING_TRIALS_PG="16" if autoscaling else "1",
     )
     for name in ("ray.tune", "ray.train", "ray.air"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong we say ourselves
 
     def slots() -> int:
         return count_slots(cpus, gpus) + (16 if autoscaling else 0)
@@ -128,6 +138,7 @@ def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling
                     name="trials",
                     storage_path=scratch,
                     verbose=0,
+                    callbacks=[_Watch(key)],
                     failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
                 ),
             ).fit()
