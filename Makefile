@@ -22,8 +22,9 @@ setup: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# a small network and few experiments: minutes on two cores
 demo: setup
-	$(BIN)/python launch.py --space specaug_mixup
+	$(BIN)/python launch.py --space specaug_mixup --num-samples 6 --epochs 30 --set model.base_size=8
 	$(BIN)/python ensemble_search.py
 
 test: setup
