@@ -41,7 +41,7 @@ class Row:
     wall_range: tuple[float, float]
     cpu: float  # median, this process
     cpu_range: tuple[float, float]
-    wall_ratio: float  # baseline / this: above 1 is faster than the baseline
+    wall_ratio: float  # baseline / this, a unit: above 1 is faster than the baseline
     cpu_ratio: float
 
     @property
@@ -102,18 +102,19 @@ def compare(
                 function()
             wall[name].append((time.perf_counter() - started) / n)
             cpu[name].append((time.process_time() - cpu_started) / n)
+    units = {name: float(per[name] if isinstance(per, Mapping) else per) for name in names}
     return [
         Row(
             name=name,
             unit=unit,
-            per=float(per[name] if isinstance(per, Mapping) else per),
+            per=units[name],
             rounds=rounds,
             wall=statistics.median(wall[name]),
             wall_range=(min(wall[name]), max(wall[name])),
             cpu=statistics.median(cpu[name]),
             cpu_range=(min(cpu[name]), max(cpu[name])),
-            wall_ratio=_median_ratio(wall[baseline], wall[name]),
-            cpu_ratio=_median_ratio(cpu[baseline], cpu[name]),
+            wall_ratio=_median_ratio(wall[baseline], wall[name]) * units[name] / units[baseline],
+            cpu_ratio=_median_ratio(cpu[baseline], cpu[name]) * units[name] / units[baseline],
         )
         for name in names
     ]

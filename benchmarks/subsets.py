@@ -15,7 +15,6 @@ import argparse
 import io
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 from _timing import Row, add_json_argument, compare, print_table, write_json
@@ -110,24 +109,17 @@ def one_core(logs: np.ndarray, targets: np.ndarray, size: int, rounds: int) -> l
         f"{pairs.margins.shape[1] / pairs.n_tested:.1%} of {pairs.n_tested:,} pairs disputed"
     )
     n_numpy, n_sklearn = 10, 2
-    per = {"scikit-learn": n_sklearn, "numpy": n_numpy, "raytag": n_subsets}
-    rows = compare(
+    return compare(
         {
             "scikit-learn": lambda: [sklearn_score(next(draws)) for _ in range(n_sklearn)],
             "numpy": lambda: [numpy_score(next(draws)) for _ in range(n_numpy)],
             "raytag": search,
         },
         rounds=rounds,
-        per=per,
+        per={"scikit-learn": n_sklearn, "numpy": n_numpy, "raytag": n_subsets},
         unit="subsets",
         min_seconds=0.0,
     )
-    # a call of each holds another number of subsets: ratios a subset instead of ratios a call
-    scale = {name: n / n_sklearn for name, n in per.items()}
-    return [
-        replace(row, wall_ratio=row.wall_ratio * scale[row.name], cpu_ratio=row.cpu_ratio * scale[row.name])
-        for row in rows
-    ]
 
 
 def two_cores(logs: np.ndarray, targets: np.ndarray, size: int, rounds: int) -> list[Row]:
