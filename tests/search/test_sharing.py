@@ -19,7 +19,7 @@ from raytag.search.launch import launch
 from raytag.search.options import LaunchOptions
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
 small = ("model.base_size=4", "augment.crop_frames=64", "training.batch_size=4", "sampling.samples_per_epoch=48")
-options = LaunchOptions(data=Path("recordings"), num_samples=1, epochs=6, gpus_per_trial=0.5, set=small)
+options = LaunchOptions(data=Path("recordings"), num_samples=1, epochs=40, gpus_per_trial=0.5, set=small)
 code = launch(options, Console())
 assert code == 0
 """
@@ -49,6 +49,7 @@ try:
 except NodeError as error:
     print(error)
 os.chdir(here)
+ray.shutdown()
 cluster.shutdown()
 """
 
