@@ -14,7 +14,7 @@ from raytag.ensemble import report as reports
 from raytag.ensemble.oof import load_oof
 from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.trees import count_subsets
-from raytag.search.launch import ray_session
+from raytag.search.session import ray_session
 from raytag.store import RunStore
 
 

@@ -1,0 +1,1 @@
+"""The search: fold × experiment trials on Ray Tune, and who of them goes on."""

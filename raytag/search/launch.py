@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import signal
@@ -33,6 +32,7 @@ from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.nodes import check_nodes
 from raytag.search.options import LaunchOptions
 from raytag.search.racing import Race
+from raytag.search.session import ray_session
 from raytag.search.trial import Shared
 from raytag.search.tuner import count_slots, run
 from raytag.storage import Storage
@@ -145,25 +145,6 @@ def dry_run(
         + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else ""),
     )
     return 0
-
-
-@contextmanager
-def ray_session(address: str | None) -> Iterator[None]:
-    """Join the cluster at ``address``, or start Ray on this machine; a Ray that is already there is used."""
-    if ray.is_initialized():
-        yield
-        return
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    dashboard = None if address else False
-    # "local": without it Ray would join whatever cluster it last heard of on this machine, even a dead one
-    ray.init(
-        address=address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def gpus_per_trial(asked: float | None) -> float:
