@@ -6,6 +6,8 @@ import contextlib
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import psutil
 import pytest
 import soundfile
 
-from tests.cli import SMALL, run, start
+from tests.cli import SMALL, environment, run, start
 from tests.recordings import make_folder, sound, write_wav
 
 BAD = {
@@ -254,3 +256,47 @@ def test_ctrl_c_keeps_checkpoints_and_says_how_to_go_on(tmp_path):
     assert "Continue with: python" in output
     assert "Traceback" not in output
     assert not (tmp_path / "runs/specaug_mixup-recordings/lease.json").exists()
+
+
+WAITING = """
+import os, signal, threading, time
+from pathlib import Path
+import ray
+from rich.console import Console
+from raytag.search.launch import launch
+from raytag.search.options import LaunchOptions
+ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+
+@ray.remote(num_gpus=1)
+class Occupant:
+    def here(self):
+        return True
+
+occupant = Occupant.remote()
+assert ray.get(occupant.here.remote())  # the only GPU is taken: no trial will ever start
+
+def interrupt():
+    while not list(Path("runs").glob("*/experiments/*/experiment.json")):
+        time.sleep(0.1)
+    time.sleep(2)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+small = ("model.base_size=4", "augment.crop_frames=64", "training.batch_size=4")
+options = LaunchOptions(data=Path("recordings"), num_samples=2, set=small, gpus_per_trial=1.0)
+raise SystemExit(launch(options, Console()))
+"""
+
+
+def test_an_interrupt_does_not_wait_for_trials_that_never_started(tmp_path):
+    make_folder(tmp_path / "recordings", clips=12)
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "Continue with" in done.stdout

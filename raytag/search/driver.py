@@ -146,6 +146,12 @@ class Driver:
 
     # -- what came out --------------------------------------------------------------------------------
 
+    def on_start(self, trial_id: str) -> None:
+        """A worker took the trial up."""
+        trial = self.trials[trial_id]
+        if trial.state == "waiting":
+            trial.state, trial.started = "running", time.monotonic()
+
     def on_epoch(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """An epoch of a trial is done; whether it shall stop now."""
         trial = self.trials[trial_id]

@@ -20,6 +20,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 
 from raytag.search.driver import Driver
 from raytag.search.trial import Shared, run_trial
@@ -73,13 +74,30 @@ class _Racer(FIFOScheduler):
 
 
 class _Watch(tune.Callback):
-    """Says when a worker died; Tune starts its trial again, which continues from its checkpoint."""
+    """Tells the driver when a trial starts and when its worker died (Tune starts it again by itself)."""
 
     def __init__(self, key: str) -> None:
         self.key = key
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _drivers[self.key].on_start(trial.trial_id)
+
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         _drivers[self.key].on_lost_worker(trial.trial_id)
+
+
+class _Interrupt(Stopper):
+    """Ends the launch once an interrupted driver has no running trial: what waits for room never starts."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        driver = _drivers[self.key]
+        return driver.interrupted and not any(t.state == "running" for t in driver.trials.values())
 
 
 def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) -> None:
@@ -139,6 +157,7 @@ def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[_Watch(key)],
+                    stop=_Interrupt(key),
                     failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
                 ),
             ).fit()
