@@ -141,7 +141,7 @@ def two_cores(logs: np.ndarray, targets: np.ndarray, size: int, rounds: int) -> 
         if not pids[workers] or len(mine) < len(pids[workers]):
             pids[workers] = mine
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         rows = compare(
             {"1 task at a time": lambda: run(1), "2 tasks at a time": lambda: run(2)},
