@@ -1,8 +1,9 @@
 """argus-freesound's log-mel CNN with SpecAugment and mixup, searched around its published values.
 
-The base experiment suits a few hundred clips on a small machine; it is always the first one drawn. For a
-competition with thousands of clips on GPUs set ``model.base_size=64 training.batch_size=128
-sampling.samples_per_epoch=32768 schedule.name=plateau`` and more epochs.
+The base experiment suits a few hundred clips on a small machine; it is always the first one drawn. For the
+published scale (thousands of clips, GPUs) fix with --set: ``model.base_size=64 training.batch_size=128
+sampling.samples_per_epoch=32768 schedule.name=plateau optimizer.lr=9e-4 training.early_stopping=18
+training.keep_epoch=best training.epochs=700``.
 """
 
 from raytag.experiment import (
