@@ -10,7 +10,7 @@ help:
 	@echo "make test    set up .venv, then run the tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff format the code"
-	@echo "make bench   the speed claims, side by side with what they are compared to (about 10 minutes)"
+	@echo "make bench   the speed claims, side by side with what they are compared to"
 	@echo "make clean   remove .venv and caches (never runs/)"
 
 setup: .venv/.installed

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """All speed claims in one run, each side by side with what it is compared to.
 
-    python benchmarks/run.py                    # everything, about ten minutes on two quiet cores
+    python benchmarks/run.py                    # everything; best on a quiet machine
     python benchmarks/run.py features augment   # some of them
 
 Every script can also be run alone; its --help says what it measures.

@@ -1,7 +1,8 @@
 """Random streams that are a pure function of what they are for.
 
-Nothing in raytag draws from a global generator: a stream is named by integers such as (seed, epoch, step),
-so an interrupted training continues with the very numbers that it would have drawn.
+A stream is named by integers such as (seed, epoch, step), so an interrupted training continues with the very
+numbers that it would have drawn. Where torch draws from its global generator (initial weights, dropout), that
+generator is seeded from such a name first.
 """
 
 from __future__ import annotations

@@ -179,12 +179,12 @@ def _fold(sums: tuple[NDArray[np.float64], ...], channels: int) -> list[NDArray[
 
 def _load(array, i):  # type: ignore[no-untyped-def]
     """Element of a float32 array, or of a uint16 array that holds bfloat16, as float32."""
-    raise NotImplementedError
+    raise TypeError("only compiled code calls this: numba puts the overload below in its place")
 
 
 def _store(array, i, value):  # type: ignore[no-untyped-def]
     """Set such an element; bfloat16 is rounded to nearest, ties to even."""
-    raise NotImplementedError
+    raise TypeError("only compiled code calls this: numba puts the overload below in its place")
 
 
 @overload(_load)

@@ -17,7 +17,7 @@ from raytag.train.sources import split, steps_per_epoch
 
 STEPS = 3  # timed; one more warms up
 SAMPLED_CLIPS = 16  # of each subset and fold
-OVERHEAD = 1.2  # validation each epoch, tiles at the end; measured in docs/results.md as 10 to 25 %
+OVERHEAD = 1.2  # a rough allowance for validation after each epoch and prediction at the end
 
 
 def predicted_seconds(experiments: Sequence[Experiment], table: ClipTable, folds: Sequence[int]) -> float:
