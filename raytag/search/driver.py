@@ -109,6 +109,10 @@ class Driver:
 
     def _next(self) -> tuple[str, int] | None:
         busy = [(t.experiment.id, t.fold) for t in self.running]
+        if not self.race.can_stop:  # full cross-validation: complete what is open before drawing more
+            while (found := self.race.next_fold(busy)) is None and self.proposed < self.number:
+                self._propose()
+            return found
         first = self.race.folds[0]
         for entry in self.race.entries.values():  # first folds that an earlier launch left open come first
             if not self.race.first_fold_done(entry.id) and (entry.id, first) not in busy:

@@ -134,12 +134,21 @@ class Race:
         return entry.dropped or self.folds[0] in entry.folds
 
     def next_fold(self, running: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
-        """The next trial after the first folds: fold-major, the best experiment first.
+        """The next trial: fold-major and the best experiment first, so that stopping saves most.
 
         ``running`` are the trials under way. A later fold waits for the experiment's first one, which may
-        stop it; where nothing can be stopped it does not wait.
+        stop it. Where nothing can be stopped, one experiment after another is completed instead.
         """
         busy = set(running)
+        if not self.can_stop:
+            open_folds = (
+                (e.id, fold)
+                for e in self.entries.values()
+                if not e.dropped
+                for fold in self.folds
+                if fold not in e.folds and (e.id, fold) not in busy
+            )
+            return next(open_folds, None)
         for position, fold in enumerate(self.folds):
             waiting = [
                 e
@@ -147,7 +156,7 @@ class Race:
                 if not e.dropped
                 and fold not in e.folds
                 and (e.id, fold) not in busy
-                and (position == 0 or self.folds[0] in e.folds or not self.can_stop)
+                and (position == 0 or self.folds[0] in e.folds)
             ]
             if waiting:
                 best = max(waiting, key=lambda e: (e.mean, e.id))
