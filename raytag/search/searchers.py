@@ -1,8 +1,8 @@
-"""Searchers propose experiments, never folds, and are told one number an experiment.
+"""Searchers propose experiments, never folds, and hold one number an experiment.
 
-``random`` and ``grid`` are functions of (space, seed); ``hyperopt`` (Bergstra et al. 2011, tree-structured
-Parzen estimators) learns from what it is told. Its state is rebuilt by replaying the proposals and values
-of the event log in their order, so a resumed search goes on where it stopped.
+All are functions of (space, seed, proposals so far, values so far): ``random`` and ``grid`` do not look at
+proposals and values, ``hyperopt`` (tree-structured Parzen estimators, TPE) models them. No searcher keeps a
+state beyond these facts, so a search that is told them from the event log goes on exactly where it stopped.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hyperopt import hp
-from ray.tune.search.hyperopt import HyperOptSearch
+from hyperopt import Trials, hp, tpe
+from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
 
 from raytag.experiment import Experiment
-from raytag.space import Choice, Space, Uniform
+from raytag.seeding import generator
+from raytag.space import Choice, Distribution, Space
 
 SEARCHES = ("random", "grid", "hyperopt")
-INITIAL_POINTS = 8  # random proposals before TPE starts to model
+INITIAL_POINTS = 8  # proposals before TPE starts to model, the base experiment included
+GAMMA = 0.25  # hyperopt's: ceil(GAMMA * sqrt(n)) of n valued points are the good ones
+EI_CANDIDATES = 24  # hyperopt's: draws of which the best is suggested
+ATTEMPTS = 10  # suggestions before one may repeat a point
 
 
 class Searcher(Protocol):
@@ -28,10 +33,24 @@ class Searcher(Protocol):
     size: int | None  # how many distinct proposals there are, if that is limited
 
     def propose(self, index: int) -> Experiment:
-        """The experiment number ``index``; called once for 0, 1, 2, … in this order."""
+        """The experiment number ``index``: a function of the proposals before it and of the values told so far.
+
+        Called for 0, 1, 2, … in this order, but for those that ``restore`` gives.
+        """
+
+    def restore(self, index: int, experiment: Experiment) -> None:
+        """Take over that proposal ``index`` was ``experiment``: a fact of an earlier launch, nothing is drawn."""
 
     def tell(self, index: int, value: float) -> None:
-        """The value (lwlrap) of proposal ``index``."""
+        """Set the value of proposal ``index``: its lwlrap, larger is better.
+
+        A later call replaces the value by a better estimate; the order of calls does not matter.
+
+        Raises
+        ------
+        ValueError
+            The value is not finite.
+        """
 
 
 class RandomSearcher:
@@ -42,8 +61,12 @@ class RandomSearcher:
     def propose(self, index: int) -> Experiment:
         return self.space.sample(self.seed, index)
 
+    def restore(self, index: int, experiment: Experiment) -> None:
+        """A random search does not look back."""
+
     def tell(self, index: int, value: float) -> None:
-        """A random search does not listen."""
+        """A random search does not listen, but it does not let a broken value pass either."""
+        _check_finite(index, value)
 
 
 class GridSearcher:
@@ -54,61 +77,243 @@ class GridSearcher:
     def propose(self, index: int) -> Experiment:
         return self.points[index]
 
+    def restore(self, index: int, experiment: Experiment) -> None:
+        """A grid does not look back."""
+
     def tell(self, index: int, value: float) -> None:
-        """A grid does not listen."""
+        """A grid does not listen, but it does not let a broken value pass either."""
+        _check_finite(index, value)
 
 
 class HyperoptSearcher:
-    """Ray's wrapper of hyperopt over the fields that vary; the base experiment comes first."""
+    """TPE over the fields that vary; the base experiment comes first.
 
-    def __init__(self, space: Space, seed: int) -> None:
+    Parameters
+    ----------
+    space : Space
+        With BASE and VARY. The base experiment is modelled like any proposal if the distributions cover it.
+    seed : int
+    n_initial_points : int
+        Proposals, the base included, before TPE starts to model; they are those of a random search.
+
+    Raises
+    ------
+    ValueError
+        The space has nothing that varies, or ``n_initial_points`` is negative.
+    """
+
+    def __init__(self, space: Space, seed: int, n_initial_points: int = INITIAL_POINTS) -> None:
         if space.base is None or not space.vary:
             raise ValueError(f"{space.path}: --search hyperopt needs a space with BASE and VARY")
-        self.space = space
         self.base = space.base
         self.size: int | None = None
-        self.keys = sorted(space.vary)
-        domain = {f"p{i}": _domain(f"p{i}", space.vary[key]) for i, key in enumerate(self.keys)}
-        self.search = HyperOptSearch(
-            domain, metric="lwlrap", mode="max", n_initial_points=INITIAL_POINTS, random_state_seed=seed
-        )
+        distributions = {key: _as_stored(space.base, key, space.vary[key]) for key in space.vary}
+        self.tpe = Tpe(distributions, seed, n_initial_points)
+        self.history: dict[int, Mapping[str, Any]] = {}  # proposal -> its varied fields
+        self.values: dict[int, float] = {}  # proposal -> what was told last
 
     def propose(self, index: int) -> Experiment:
-        if index == 0:
-            return self.base
-        point = self.search.suggest(str(index))
-        assert isinstance(point, dict)  # hyperopt waits for nothing
-        changes = {}
-        for i, key in enumerate(self.keys):
-            distribution, value = self.space.vary[key], point[f"p{i}"]
-            if isinstance(distribution, Choice):
-                changes[key] = distribution.values[int(value)]
-            else:
-                low, high = distribution.low, distribution.high
-                changes[key] = min(max(float(f"{float(value):.4g}"), low), high)
-        return self.base.replace(changes)
+        experiment = self.base
+        if index > 0:
+            experiment = self.base.replace(self.tpe.suggest(index, self.history, self.values))
+        self.restore(index, experiment)
+        return experiment
+
+    def restore(self, index: int, experiment: Experiment) -> None:
+        fields = experiment.flat()
+        self.history[index] = {key: fields[key] for key in self.tpe.distributions}
 
     def tell(self, index: int, value: float) -> None:
-        if index > 0:  # the base is not hyperopt's own proposal and has no place in its records
-            self.search.on_trial_complete(str(index), {"lwlrap": value})
+        _check_finite(index, value)
+        self.values[index] = value
 
 
-def _domain(label: str, distribution: Uniform | Choice) -> Any:
+class Tpe:
+    """Tree-structured Parzen estimators [1]_ (hyperopt's) over plain points, as a function of what is known.
+
+    A point is a value for each key. The points with the best values are one density, all others a second, and
+    of 24 draws from the first the one with the largest ratio of the two is suggested. If that repeats a point,
+    the best of fewer draws is taken, down to a single one, which is no longer greedy.
+
+    Parameters
+    ----------
+    distributions : mapping of str to Uniform or Choice
+        By key. A value that stands k times in a Choice is k times as likely before anything is known.
+    seed : int
+        Non-negative.
+    n_initial_points : int
+        Suggestions below this index are random; so are later ones while no value is known.
+
+    References
+    ----------
+    .. [1] Bergstra, Bardenet, Bengio & Kégl (2011). Algorithms for hyper-parameter optimization. NeurIPS 24.
+    """
+
+    def __init__(
+        self, distributions: Mapping[str, Distribution], seed: int, n_initial_points: int = INITIAL_POINTS
+    ) -> None:
+        if n_initial_points < 0:
+            raise ValueError(f"n_initial_points must be at least 0, not {n_initial_points}")
+        self.distributions = {key: distributions[key] for key in sorted(distributions)}
+        self.seed, self.n_initial_points = seed, n_initial_points
+        self.domain = Domain(dict, {key: _parameter(key, d) for key, d in self.distributions.items()})
+
+    def suggest(
+        self, index: int, history: Mapping[int, Mapping[str, Any]], values: Mapping[int, float]
+    ) -> dict[str, Any]:
+        """The point number ``index``.
+
+        Parameters
+        ----------
+        index : int
+        history : mapping of int to mapping
+            Points by number. Only those below ``index`` count, and of these only those that the distributions
+            cover.
+        values : mapping of int to float
+            Value of a point by number, larger is better. A point without a value, such as one still in
+            training, counts as not good: it keeps suggestions made at the same time apart. A point that repeats
+            an earlier one is the same point; the first value among them holds.
+
+        Returns
+        -------
+        dict
+            Floats to four significant digits, as ``Uniform.at`` gives them. A point is suggested again only if
+            several draws gave nothing new: hardly ever unless all distributions are choices.
+        """
+        points: dict[tuple[float, ...], int] = {}  # coordinates -> number of first appearance, in this order
+        scores: dict[tuple[float, ...], float] = {}
+        for number in sorted(i for i in history if i < index):
+            point = self._coordinates(history[number])
+            if point is not None:
+                points.setdefault(point, number)
+                if number in values:
+                    scores.setdefault(point, values[number])
+        if index < self.n_initial_points or not scores:
+            rng = generator(self.seed, index)  # the stream of Space.sample
+            return {key: d.sample(rng) for key, d in self.distributions.items()}
+        trials = self._trials(points, scores)
+        # The good ones are counted among points with a value: hyperopt would count, and pick, the others too.
+        n_good = math.ceil(GAMMA * math.sqrt(len(scores)))
+        gamma = (n_good - 0.5) / math.sqrt(len(points))
+        for attempt in range(ATTEMPTS):
+            seed = int(generator(self.seed, index, attempt).integers(2**63))
+            (found,) = tpe.suggest(
+                [index],
+                self.domain,
+                trials,
+                seed,
+                n_startup_jobs=0,
+                n_EI_candidates=max(1, EI_CANDIDATES >> attempt),
+                gamma=gamma,
+                verbose=False,
+            )
+            suggestion = {key: _value(d, found["misc"]["vals"][key][0]) for key, d in self.distributions.items()}
+            if self._coordinates(suggestion) not in points:
+                break
+        return suggestion
+
+    def _coordinates(self, point: Mapping[str, Any]) -> tuple[float, ...] | None:
+        """The point as hyperopt's numbers; None where a distribution does not cover it."""
+        found: list[float] = []
+        for key, distribution in self.distributions.items():
+            value = point[key]
+            if isinstance(distribution, Choice):
+                options = _distinct(distribution)
+                if value not in options:
+                    return None
+                found.append(options.index(value))
+            else:
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if not (number and distribution.low <= value <= distribution.high):
+                    return None
+                found.append(float(value))
+        return tuple(found)
+
+    def _trials(self, points: Mapping[tuple[float, ...], int], scores: Mapping[tuple[float, ...], float]) -> Trials:
+        """hyperopt's record of the points, oldest first.
+
+        TPE looks at the order of losses alone. Losses are ranks here: numpy's sort leaves ties in an order that
+        differs between processors, and a rank is never tied (of equal values the older point comes first).
+        """
+        valued = sorted(scores, key=lambda point: (-scores[point], points[point]))
+        ordered = [*valued, *(point for point in points if point not in scores)]
+        loss = {point: float(rank) for rank, point in enumerate(ordered)}
+        trials = Trials()
+        for point, number in points.items():
+            coordinates = dict(zip(self.distributions, point, strict=True))
+            misc = {
+                "tid": number,
+                "cmd": self.domain.cmd,
+                "workdir": None,
+                "idxs": {key: [number] for key in coordinates},
+                "vals": {key: [value] for key, value in coordinates.items()},
+            }
+            result = {"status": STATUS_OK, "loss": loss[point]}
+            (doc,) = trials.new_trial_docs([number], [None], [result], [misc])
+            doc["state"] = JOB_STATE_DONE
+            trials.insert_trial_doc(doc)
+        trials.refresh()
+        return trials
+
+
+def _check_finite(index: int, value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"the value of experiment {index} is {value}; a searcher takes finite numbers only")
+
+
+def _as_stored(base: Experiment, key: str, distribution: Distribution) -> Distribution:
+    """The distribution with choices as an experiment holds them, such as tuples where a list was given."""
     if isinstance(distribution, Choice):
-        return hp.randint(label, len(distribution.values))
+        return Choice(tuple(base.replace({key: value}).flat()[key] for value in distribution.values))
+    return distribution
+
+
+def _distinct(distribution: Choice) -> list[Any]:
+    found: list[Any] = []
+    for value in distribution.values:  # a list: values need not be hashable
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _parameter(key: str, distribution: Distribution) -> Any:
+    """hyperopt's node for a distribution.
+
+    A categorical of distinct values, not a randint over all of them: of two copies of a value, the one that no
+    point is recorded under would look untried for ever.
+    """
+    if isinstance(distribution, Choice):
+        values = distribution.values
+        weights = [values.count(value) / len(values) for value in _distinct(distribution)]
+        return hp.pchoice(key, [(weight, number) for number, weight in enumerate(weights)])
     if distribution.log:
-        return hp.loguniform(label, math.log(distribution.low), math.log(distribution.high))
-    return hp.uniform(label, distribution.low, distribution.high)
+        return hp.loguniform(key, math.log(distribution.low), math.log(distribution.high))
+    return hp.uniform(key, distribution.low, distribution.high)
 
 
-def build(name: str, space: Space, seed: int, number: int) -> Searcher:
-    """The searcher ``name`` for ``number`` experiments."""
+def _value(distribution: Distribution, coordinate: float) -> Any:
+    """The value that hyperopt's number stands for, floats to four significant digits."""
+    if isinstance(distribution, Choice):
+        return _distinct(distribution)[int(coordinate)]
+    return min(max(float(f"{float(coordinate):.4g}"), distribution.low), distribution.high)
+
+
+def build(name: str, space: Space, seed: int, number: int, n_initial_points: int = INITIAL_POINTS) -> Searcher:
+    """The searcher ``name`` for ``number`` experiments.
+
+    ``n_initial_points`` is how many proposals ``hyperopt`` makes, the base included, before it models.
+
+    Raises
+    ------
+    ValueError
+        No such searcher, or one that the space does not suit.
+    """
     if name == "random":
         return RandomSearcher(space, seed)
     if name == "grid":
         return GridSearcher(space, seed, number)
     if name == "hyperopt":
-        return HyperoptSearcher(space, seed)
+        return HyperoptSearcher(space, seed, n_initial_points)
     raise ValueError(f"no searcher {name!r}; there are {', '.join(SEARCHES)}")
 
 
