@@ -87,6 +87,10 @@ class Screen:
         """A line above the table."""
         say(self.console, words)
 
+    def announce(self, words: str) -> None:
+        """A line with the time so far."""
+        self._print(words)
+
     def _print(self, line: str) -> None:
         self._last_line = time.monotonic()
         self.say(f"[{duration(time.monotonic() - self._started)}] {line}")
@@ -96,15 +100,15 @@ class Screen:
         driver = self.driver
         if driver is None:
             return ""
-        entries = list(driver.race.entries.values())
+        entries = driver.race.active
         folds = driver.race.folds
         complete = sum(len(e.folds) == len(folds) for e in entries)
         dropped = sum(e.dropped for e in entries)
-        left = self.seconds_left()
-        return (
-            f"{driver.proposed}/{driver.number} experiments drawn, {complete} complete, {dropped} dropped, "
-            f"{'at most ' if driver.race.stopping != 'none' else ''}{duration(left)} left in all"
-        )
+        drawn = f"{driver.proposed}" if driver.number is None else f"{driver.proposed}/{driver.number}"
+        left = f"{'at most ' if driver.race.can_stop else ''}{duration(self.seconds_left())} left in all"
+        if driver.budget is not None:
+            left = f"{duration(driver.budget.left())} left of the time budget"
+        return f"{drawn} experiments drawn, {complete} complete, {dropped} dropped, {left}"
 
     def seconds_left(self) -> float | None:
         """Fold-epochs that remain, at the speed of this launch so far."""
@@ -114,16 +118,10 @@ class Screen:
         if driver is None or not epochs:
             return None
         race = driver.race
-        remaining = 0.0
-        running = {(t.experiment.id, t.fold): t for t in driver.running}
-        for entry in list(race.entries.values()):
-            for fold in race.folds:
-                if fold in entry.folds or entry.dropped:
-                    continue
-                trial = running.get((entry.id, fold))
-                remaining += entry.epochs - (trial.epoch if trial else 0)
-        budget = max((e.epochs for e in race.entries.values()), default=0)
-        remaining += (driver.number - driver.proposed) * budget * len(race.folds)
+        remaining = driver.open_epochs()
+        if driver.number is not None:
+            longest = max((e.epochs for e in race.entries.values()), default=0)
+            remaining += (driver.number - driver.proposed) * longest * len(race.folds)
         return remaining * seconds / epochs / self.slots
 
     def _render(self) -> Group:

@@ -1,20 +1,24 @@
-"""The driver of a search: proposals, folds, decisions and the log, independent of Ray Tune.
+"""The driver of a search: proposals, folds and the log, independent of Ray Tune.
 
 Tune asks it what to train next and tells it what came out (``raytag.search.tuner``). What is finished is
 taken from the run store, what was decided from the event log; nothing is read from Tune's own state, so a
-launch after a kill continues exactly there.
+launch after a kill continues exactly there. Decisions are the race's (``raytag.search.racing``): the driver writes
+facts to the log, asks the race what follows, and writes that down too.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from raytag.events import EventLog
 from raytag.experiment import Experiment
+from raytag.search.budget import Budget
+from raytag.search.clips import clip_variance
 from raytag.search.racing import Race
+from raytag.search.rules import Settings
 from raytag.search.searchers import Searcher
 from raytag.store import RunStore
 
@@ -56,14 +60,24 @@ class Driver:
     searcher : Searcher
         Proposes experiments.
     key : str
-        Names the sequence of proposals (``search_key``), so that a later launch continues it.
-    race : Race
-        Decides which experiments go on.
-    number : int
-        Experiments to draw in all, earlier launches of the same sequence included.
+        Names the sequence of proposals (``search_key``), so that a later launch continues it. Every event of its
+        race carries the key.
+    settings : Settings
+        The rules of the race.
+    folds : sequence of int
+        In the order in which every experiment runs them.
+    weights : sequence of float
+        Number of labels of each of these folds.
+    number : int or None
+        Experiments to draw in all, earlier launches of the same sequence included; None: as many as the budget
+        (or the searcher) allows.
     log : EventLog
+    budget : Budget or None
+        When to stop proposing.
     notify : callable
         Called with (what, trial) after every change: for the screen.
+    announce : callable
+        Called with a sentence when an experiment is dropped between trials or taken up again.
     """
 
     def __init__(
@@ -71,23 +85,40 @@ class Driver:
         store: RunStore,
         searcher: Searcher,
         key: str,
-        race: Race,
-        number: int,
+        settings: Settings,
+        folds: Sequence[int],
+        weights: Sequence[float],
+        number: int | None,
         log: EventLog,
+        budget: Budget | None = None,
         notify: Callable[[str, Trial], None] = lambda what, trial: None,
+        announce: Callable[[str], None] = lambda words: None,
     ) -> None:
-        self.store, self.searcher, self.key, self.race = store, searcher, key, race
-        self.number = number if searcher.size is None else min(number, searcher.size)
-        race.number = self.number
-        self.log, self.notify = log, notify
+        self.store, self.searcher, self.key = store, searcher, key
+        limits = [n for n in (number, searcher.size) if n is not None]
+        self.number = min(limits) if limits else None
+        if self.number is None and budget is None:
+            raise ValueError("a search without an end: give a number of experiments or a time budget")
+        self.log, self.budget, self.notify, self.announce = log, budget, notify, announce
+        self.race = Race()
         self.experiments: dict[str, Experiment] = {}  # by identity, in order of proposal
-        self.index: dict[str, int] = {}  # the proposal that first gave an experiment
         self.proposed = 0
-        self.told: set[int] = set()
+        self.told: dict[int, float] = {}  # by proposal: what the searcher believes
         self.trials: dict[str, Trial] = {}  # by Tune's trial id
         self.failed: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}  # why an experiment was dropped
         self.interrupted = False
+        self._clips = store.clips()
         self._replay()
+        self._put(
+            "race",
+            settings=settings.plain(),
+            folds=list(folds),
+            weights=[float(w) for w in weights],
+            number=self.number,
+        )
+        for experiment_id in list(self.experiments):
+            self._find_folds(experiment_id)
 
     # -- what to train next ---------------------------------------------------------------------------
 
@@ -108,45 +139,61 @@ class Driver:
         return [t for t in self.trials.values() if t.state in ("waiting", "running")]
 
     def _next(self) -> tuple[str, int] | None:
+        """What is open of a first fold, then new experiments, then other folds; without stopping, what is open."""
         busy = [(t.experiment.id, t.fold) for t in self.running]
-        if not self.race.can_stop:  # full cross-validation: complete what is open before drawing more
-            while (found := self.race.next_fold(busy)) is None and self.proposed < self.number:
-                self._propose()
-            return found
-        first = self.race.folds[0]
-        for entry in self.race.entries.values():  # first folds that an earlier launch left open come first
-            if not self.race.first_fold_done(entry.id) and (entry.id, first) not in busy:
-                return entry.id, first
-        while self.proposed < self.number:
-            experiment = self._propose()
-            if experiment is not None and not self.race.first_fold_done(experiment.id):
-                return experiment.id, first
-        return self.race.next_fold(busy)
+        while True:
+            found = self.race.next_trial(busy)
+            if found is not None and (not self.race.can_stop or found[1] == self.race.folds[0]):
+                return found
+            if not self.may_propose():
+                return found
+            self._propose()
 
-    def _propose(self) -> Experiment | None:
-        """Draw the next experiment; None when it was drawn before."""
+    def may_propose(self) -> bool:
+        """Whether another experiment is wanted, and the budget has time for it."""
+        if self.number is not None and self.proposed >= self.number:
+            return False
+        if self.budget is None or not self.experiments:
+            return True  # a launch that trains nothing at all helps nobody
+        epochs = max(e.training.epochs for e in self.experiments.values())
+        # other folds wait for the first where that may drop the experiment
+        chain = epochs * (2 if self.race.can_stop else 1)
+        return self.budget.allows(self.open_epochs(), epochs * len(self.race.folds), chain)
+
+    def open_epochs(self) -> float:
+        """Epochs that are left if no more experiment is proposed or dropped."""
+        running = {(t.experiment.id, t.fold): t.epoch for t in self.running}
+        return sum(
+            entry.epochs - running.get((entry.id, fold), 0)
+            for entry in self.race.active
+            if entry.open
+            for fold in self.race.folds
+            if fold not in entry.folds
+        )
+
+    def _propose(self) -> None:
         index = self.proposed
         experiment = self.searcher.propose(index)
         self.proposed += 1
-        known = experiment.id in self.experiments
-        self.log.append("propose", key=self.key, index=index, experiment=experiment.id)
         self.store.add(experiment)
-        self._enter(experiment, index)
-        return None if known else experiment
+        new = experiment.id not in self.experiments
+        self.experiments.setdefault(experiment.id, experiment)
+        self._put(
+            "propose",
+            index=index,
+            experiment=experiment.id,
+            kind=experiment.schedule.name,
+            epochs=experiment.training.epochs,
+        )
+        if new:
+            self._find_folds(experiment.id)
 
-    def _enter(self, experiment: Experiment, index: int) -> None:
-        """Let an experiment take part, with what the store already holds of it."""
-        if experiment.id in self.experiments:
-            return
-        self.experiments[experiment.id] = experiment
-        self.index[experiment.id] = index
-        self.race.add(experiment.id, experiment.schedule.name, experiment.training.epochs)
+    def _find_folds(self, experiment_id: str) -> None:
+        """Enter folds that the store has and this race has not seen: of a killed launch, or of another search."""
+        entry = self.race.entries[experiment_id]
         for fold in self.race.folds:
-            store = self.store.fold(experiment.id, fold)
-            if store.finished:
-                self.race.finish(experiment.id, fold, float(store.result()["lwlrap"]))
-        if self.race.folds[0] in self.race.entries[experiment.id].folds:
-            self._tell(experiment.id)
+            if fold not in entry.folds and self.store.fold(experiment_id, fold).finished:
+                self._finish_fold(experiment_id, fold, found=True)
 
     # -- what came out --------------------------------------------------------------------------------
 
@@ -159,21 +206,20 @@ class Driver:
     def on_epoch(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """An epoch of a trial is done; whether it shall stop now."""
         trial = self.trials[trial_id]
+        before = trial.epoch, trial.seconds
         trial.state = "running"
         trial.epoch, trial.seconds = int(result["epoch"]), float(result["seconds"])
         trial.lwlrap, trial.best = float(result["lwlrap"]), float(result["best"])
         trial.resumed_from = int(result["resumed_from"])
-        decision = self.race.report(trial.experiment.id, trial.fold, trial.epoch, trial.best)
-        if decision is None:
-            self.notify("epoch", trial)
-            return False
-        self.log.append("rung", **decision.event(trial.fold))
-        if decision.stop and not self.interrupted:
-            reason = f"lwlrap {decision.value:.4f} below {decision.bar:.4f} at rung {decision.rung + 1}"
-            self.log.append("drop", experiment=trial.experiment.id, fold=trial.fold, reason=reason)
-            self.race.drop(trial.experiment.id)
-            self._tell(trial.experiment.id)
-            trial.state, trial.reason = "stopped", reason
+        if self.budget is not None and before[0] and trial.epoch > before[0]:
+            self.budget.observe(trial.seconds - before[1], trial.epoch - before[0])
+        experiment_id = trial.experiment.id
+        rung = self.race.rung(experiment_id, trial.fold, trial.epoch)
+        if rung is not None:
+            where = {"experiment": experiment_id, "fold": trial.fold, "rung": rung, "epoch": trial.epoch}
+            self._put("rung", **where, value=trial.best)
+        if self.race.entries[experiment_id].dropped and not self.interrupted:
+            trial.state, trial.reason = "stopped", self.reasons.get(experiment_id, "")
             self.notify("stopped", trial)
             return True
         self.notify("epoch", trial)
@@ -197,20 +243,31 @@ class Driver:
             return
         trial.state, trial.reason = state, reason
         if state == "finished":
-            value = float(result["lwlrap"])
-            trial.lwlrap, trial.epoch = value, int(result["epochs"])
+            trial.lwlrap, trial.epoch = float(result["lwlrap"]), int(result["epochs"])
+            if self.budget is not None and trial.seconds:
+                self.budget.observe(max(0.0, float(result["seconds"]) - trial.seconds), 0)  # its predictions
             trial.seconds, trial.device = float(result["seconds"]), str(result.get("device", ""))
-            self.race.finish(trial.experiment.id, trial.fold, value)
-            where = dict(worker or {})
-            self.log.append("fold", experiment=trial.experiment.id, fold=trial.fold, lwlrap=value, **where)
-            if trial.fold == self.race.folds[0]:
-                self._tell(trial.experiment.id)
+            self._finish_fold(trial.experiment.id, trial.fold, **dict(worker or {}))
         elif state == "failed":
-            # not a fact of the race: the next launch tries it again
-            self.log.append("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason, trace=trace)
+            # not a fact about the experiment: the next launch tries it again
             self.failed[trial.experiment.id] = f"fold {trial.fold}: {reason}"
-            self.race.drop(trial.experiment.id)
+            self._put("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason, trace=trace)
         self.notify(state, trial)
+
+    def _finish_fold(self, experiment_id: str, fold: int, **where: Any) -> None:
+        value = float(self.store.fold(experiment_id, fold).result()["lwlrap"])
+        variance = self._clip_variance(experiment_id, fold) if self.race.settings.stopping == "paired" else None
+        self._put("fold", experiment=experiment_id, fold=fold, lwlrap=value, clip_variance=variance, **where)
+        self._tell(experiment_id)
+
+    def _clip_variance(self, experiment_id: str, fold: int) -> float | None:
+        """In the first fold: against the best of the others, while residuals are too few to say more."""
+        others = [e for e in self.race.active if fold in e.folds and e.id != experiment_id]
+        if fold != self.race.folds[0] or not others:
+            return None
+        best = max(others, key=lambda e: (e.folds[fold], e.id))
+        first, second = (self.store.fold(e, fold).oof() for e in (experiment_id, best.id))
+        return clip_variance(first, second, self._clips)
 
     def on_lost_worker(self, trial_id: str) -> None:
         """The worker of a trial died; it starts again elsewhere from its checkpoint."""
@@ -224,35 +281,46 @@ class Driver:
             self.interrupted = True
             self.log.append("interrupt")
 
+    # -- the log --------------------------------------------------------------------------------------
+
+    def _put(self, event: str, **fields: Any) -> None:
+        """Write a fact down, and every decision that follows from it."""
+        self.race.apply(self.log.append(event, key=self.key, **fields))
+        while (decision := self.race.next_decision()) is not None:
+            self.race.apply(self.log.append(**decision, key=self.key))
+            experiment_id, reason = decision["experiment"], decision["reason"]
+            if decision["event"] == "reopen":
+                self.announce(f"{experiment_id}: taken up again: {reason}")
+                continue
+            self.reasons[experiment_id] = reason
+            if decision["rung"] is None:  # at a rung the trial that stops says so
+                self.announce(f"{experiment_id}: dropped: {reason}")
+            self._tell(experiment_id)
+
     def _tell(self, experiment_id: str) -> None:
-        """Tell the searcher an experiment's value, once: its first fold, or what it had when dropped."""
-        index = self.index[experiment_id]
-        if index in self.told:
+        """Tell the searcher what an experiment is worth: one value, replaced when more of it is known."""
+        index, value = self.race.entries[experiment_id].index, self.race.estimates().get(experiment_id)
+        if value is None or self.told.get(index) == value:
             return
-        value = self.race.entries[experiment_id].mean
-        self.told.add(index)
+        self.told[index] = value
         self.searcher.tell(index, value)
         self.log.append("tell", key=self.key, index=index, experiment=experiment_id, value=value)
 
-    # -- what earlier launches decided ----------------------------------------------------------------
-
     def _replay(self) -> None:
-        """Take over proposals, told values and decisions of earlier launches from the log."""
-        mine = [e for e in self.log.past if e["event"] in ("propose", "tell") and e["key"] == self.key]
-        for event in mine:
-            if event["event"] == "propose":
-                if event["index"] >= self.number:
-                    break  # an earlier launch drew more than this one asks for
-                self.searcher.propose(event["index"])
-                self.proposed = event["index"] + 1
-            elif event["index"] < self.proposed and event["index"] not in self.told:
+        """Take over what earlier launches of this sequence proposed, measured and decided."""
+        for event in self.log.past:
+            if event.get("key") != self.key:
+                continue
+            what = event["event"]
+            if what == "propose":
+                experiment = self.store.experiment(event["experiment"])
+                self.experiments.setdefault(experiment.id, experiment)
+                if self.number is None or event["index"] < self.number:
+                    self.searcher.restore(event["index"], experiment)
+                    self.proposed = event["index"] + 1
+            elif what == "tell" and event["index"] < self.proposed:
+                self.told[event["index"]] = event["value"]
                 self.searcher.tell(event["index"], event["value"])
-                self.told.add(event["index"])
-        for event in mine:
-            if event["event"] == "propose" and event["index"] < self.proposed:
-                self._enter(self.store.experiment(event["experiment"]), event["index"])
-        self.race.replay(self.log.past)
-        for entry in self.race.entries.values():
-            if entry.dropped and (self.race.stopping == "none" or self.race.folds[0] in entry.folds):
-                self.log.append("reopen", experiment=entry.id, reason=f"stopping is {self.race.stopping}")
-                self.race.reopen(entry.id)
+            elif what == "drop":
+                self.reasons[event["experiment"]] = event["reason"]
+            self.race.apply(event)

@@ -24,20 +24,22 @@ from raytag.datasets.table import ClipTable
 from raytag.events import EventLog
 from raytag.features.cache import Manifest, build
 from raytag.lease import Lease
-from raytag.search import searchers
+from raytag.search import budget, searchers
 from raytag.search.display import Screen, show_leaderboard
 from raytag.search.driver import Driver
 from raytag.search.estimate import predicted_seconds
+from raytag.search.fold_order import difficulty, typical_first
 from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.nodes import check_nodes
 from raytag.search.options import LaunchOptions
-from raytag.search.racing import Race
+from raytag.search.rules import Settings
 from raytag.search.session import ray_session
-from raytag.search.trial import Shared
+from raytag.search.trial import Shared, open_bank
 from raytag.search.tuner import count_slots, run
 from raytag.storage import Storage
 from raytag.store import RunStore
 
+MOST_IN_A_BUDGET = 1000  # grid points that a time budget alone may ask for
 BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
 
 
@@ -80,8 +82,9 @@ def launch(options: LaunchOptions, console: Console) -> int:
         gpus = gpus_per_trial(options.gpus_per_trial)
         stop_file = f"stop-{uuid.uuid4().hex[:8]}"
         shared = make_shared(options, store, usable, manifest, gpus, stop_file)
-        searcher = searchers.build(options.search, chosen, options.seed, options.num_samples)
-        race = Race(folds, options.stopping, options.keep)
+        searcher = searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET)
+        if options.orders_folds:
+            folds = order_folds(folds, log, shared, table.n_folds, console)
         autoscaling = options.address is not None and nodes > 0
         slots = count_slots(options.cpus_per_trial, gpus)
         if slots < 1 and not autoscaling:
@@ -92,12 +95,29 @@ def launch(options: LaunchOptions, console: Console) -> int:
             )
         screen = Screen(console, slots)
         key = searchers.search_key(options.search, chosen, options.seed)
-        driver = Driver(store, searcher, key, race, options.num_samples, log, screen.notify)
+        settings = Settings(options.stopping, options.keep)
+        time_budget = make_budget(options, chosen, usable, folds, gpus, console)
+        weights = fold_weights(usable, folds)
+        driver = Driver(
+            store,
+            searcher,
+            key,
+            settings,
+            folds,
+            weights,
+            options.number,
+            log,
+            time_budget,
+            screen.notify,
+            screen.announce,
+        )
         screen.driver = driver
+        many = "experiments as the time budget allows" if driver.number is None else f"{driver.number} experiments"
         say(
             console,
-            f"Run {name}: {driver.number} experiments × {len(folds)} folds, fold order "
-            f"{', '.join(map(str, folds))}, {slots} trials at a time, stopping {options.stopping}",
+            f"Run {name}: {many} × {len(folds)} folds, fold order {', '.join(map(str, folds))}, "
+            f"{slots} trials at a time, stopping {options.stopping}"
+            + (f", the best {options.keep} complete" if driver.race.can_stop else ""),
         )
         with screen, on_interrupt(driver, store.storage, stop_file, screen, lease):
             run(driver, shared, cpus=options.cpus_per_trial, gpus=gpus, autoscaling=autoscaling)
@@ -123,9 +143,11 @@ def dry_run(
     options: LaunchOptions, chosen: space.Space, table: ClipTable, folds: Sequence[int], console: Console
 ) -> int:
     """Print the trials and how long they would take on this machine; train nothing."""
-    number = options.num_samples
-    searcher = searchers.build(options.search, chosen, options.seed, number)
-    number = number if searcher.size is None else min(number, searcher.size)
+    searcher = searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET)
+    number = options.number if searcher.size is None else min(options.number or searcher.size, searcher.size)
+    if number is None:
+        say(console, f"as many experiments as {options.time_budget} allows; these are the first 8 at most")
+        number = 8
     if options.search == "hyperopt":  # later proposals depend on results: only the first ones are known
         say(console, f"hyperopt: proposals after the first {searchers.INITIAL_POINTS + 1} depend on results")
         number = min(number, searchers.INITIAL_POINTS + 1)
@@ -142,9 +164,54 @@ def dry_run(
         console,
         f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
         f"{duration(seconds / slots)} with {slots} trials at a time"
-        + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else ""),
+        + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else "")
+        + (f"; the time budget is {options.time_budget}" if options.time_budget else ""),
     )
     return 0
+
+
+def order_folds(folds: Sequence[int], log: EventLog, shared: Shared, n_folds: int, console: Console) -> list[int]:
+    """The order of the run's last launch over the same folds; for a new run a typical fold first."""
+    for event in reversed(log.past):
+        if event["event"] == "race" and sorted(event["folds"]) == sorted(folds):
+            return list(event["folds"])
+    if n_folds < 3:  # of two folds neither is typical
+        return list(folds)
+    scores = difficulty(shared.table, open_bank(shared), n_folds)
+    order = typical_first(scores)
+    words = " ".join(f"{k}: {scores[k]:.3f}" for k in sorted(order))
+    say(console, f"A ridge baseline's lwlrap by fold, to put a typical one first: {words}")
+    return order
+
+
+def fold_weights(table: ClipTable, folds: Sequence[int]) -> list[float]:
+    """Number of labels that each fold's out-of-fold predictions are scored on."""
+    rows = table.rows("curated")
+    labels, of = table.targets(rows).sum(1), table.clips["fold"].to_numpy()[rows]
+    return [float(labels[of == k].sum()) for k in folds]
+
+
+def make_budget(
+    options: LaunchOptions,
+    chosen: space.Space,
+    table: ClipTable,
+    folds: Sequence[int],
+    gpus: float,
+    console: Console,
+) -> budget.Budget | None:
+    """The clock of --time-budget, started; says what it means for this space on this machine."""
+    if options.time_budget is None:
+        return None
+    first = chosen.first
+    seconds = None  # on a GPU only its own epochs can tell
+    if not gpus:
+        say(console, "Timing a few training steps for the time budget …")
+        seconds = predicted_seconds([first], table, folds[:1]) / first.training.epochs
+    clock = budget.Budget(
+        budget.parse(options.time_budget), lambda: count_slots(options.cpus_per_trial, gpus), seconds
+    )
+    say(console, clock.explain(first.training.epochs, len(folds), options.keep))
+    return clock
 
 
 def gpus_per_trial(asked: float | None) -> float:
@@ -205,7 +272,7 @@ def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Scree
 def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
     table = write_leaderboard(store)
-    states = {e.id: "dropped" for e in driver.race.entries.values() if e.dropped}
+    states = {e.id: "dropped" for e in driver.race.active if e.dropped}
     states |= dict.fromkeys(driver.failed, "failed")
     show_leaderboard(console, table, states)
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from raytag.search.budget import parse
+
 
 @dataclass(frozen=True)
 class LaunchOptions:
@@ -28,8 +30,11 @@ class LaunchOptions:
     """folder or URI (s3://bucket/runs) of runs"""
     cache_dir: str | None = None
     """folder or URI of the feature cache; by default cache/ beside --runs-dir"""
-    num_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 8
-    """experiments to draw in all; a larger number later adds to the run"""
+    num_samples: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """experiments to draw in all, 8 by default; a larger number later adds to the run"""
+    time_budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None
+    """e.g. 2h, 45m, 1h30m: draw experiments as long as those that are still in can finish all their folds in this
+    time; nothing is cut off. Without --num-samples as many as fit"""
     search: Literal["random", "grid", "hyperopt"] = "random"
     """how experiments are drawn; the space's base experiment is always the first"""
     n_folds: int | None = None
@@ -38,12 +43,17 @@ class LaunchOptions:
     """auto: given folds, else by group, else multi-label stratified; kfold: plain shuffled KFold, seed 42"""
     only_folds: str = ""
     """train only these folds, in this order, e.g. 0,2 (experiments stay incomplete until all are trained)"""
+    fold_order: str = "auto"
+    """order of the folds, the same for all experiments, e.g. 2,0,1,3; auto: a typical fold first, as a ridge
+    baseline on mean features finds them; later launches keep the run's order"""
     epochs: int | None = None
     """epoch budget of every experiment (short for --set training.epochs=N)"""
-    stopping: Literal["none", "asha"] = "asha"
-    """asha: stop the weaker half at 1/4 and 1/2 of the first fold's epochs; none: train everything"""
+    stopping: Literal["none", "asha", "exact", "paired"] = "paired"
+    """paired: stop the weaker half at 1/2 of the first fold, then after each fold drop what is significantly below
+    place KEEP on the same folds; asha: stop at 1/4 and 1/2 of the first fold only; exact: drop only what perfect
+    scores could not lift to place KEEP; none: train everything"""
     keep: int = 3
-    """at least so many experiments always complete"""
+    """size of the portfolio: at least so many experiments always complete all folds"""
     gpus_per_trial: float | None = None
     """GPUs a trial takes, fractions allowed; by default 0.5 where the cluster has GPUs, else 0"""
     cpus_per_trial: float = 1.0
@@ -64,25 +74,37 @@ class LaunchOptions:
     """print the trials and the predicted time, then stop"""
 
     def folds(self, n_folds: int) -> list[int]:
-        """The folds to run, in order; all of them by default.
+        """The folds to run, in the order given by --only-folds or --fold-order; else all of them by number.
 
         Raises
         ------
         ValueError
-            Not a number, not a fold of the dataset, or named twice.
+            Not a number, not a fold of the dataset, named twice, or --fold-order leaves one out.
         """
-        try:
-            only = [int(k) for k in self.only_folds.split(",") if k.strip()]
-        except ValueError:
+        if self.only_folds and self.fold_order != "auto":
+            raise ValueError("--only-folds says which folds and in which order: leave out --fold-order")
+        if self.only_folds:
+            return _fold_numbers("--only-folds", self.only_folds, n_folds)
+        if self.fold_order == "auto":
+            return list(range(n_folds))
+        order = _fold_numbers("--fold-order", self.fold_order, n_folds)
+        left_out = sorted(set(range(n_folds)) - set(order))
+        if left_out:
             raise ValueError(
-                f"--only-folds {self.only_folds}: write fold numbers separated by commas, e.g. 0,2"
-            ) from None
-        wrong = [k for k in only if not 0 <= k < n_folds]
-        if wrong:
-            raise ValueError(f"--only-folds {wrong[0]}: the dataset has the folds 0 to {n_folds - 1}")
-        if len(set(only)) != len(only):
-            raise ValueError(f"--only-folds {self.only_folds}: a fold is named twice")
-        return only or list(range(n_folds))
+                f"--fold-order {self.fold_order} leaves out fold {left_out[0]}: name all {n_folds} folds, or use "
+                "--only-folds"
+            )
+        return order
+
+    @property
+    def orders_folds(self) -> bool:
+        """Whether the order of the folds is left to raytag."""
+        return not self.only_folds and self.fold_order == "auto"
+
+    @property
+    def number(self) -> int | None:
+        """Experiments to draw; None: as many as the time budget allows."""
+        return 8 if self.num_samples is None and self.time_budget is None else self.num_samples
 
     def changes(self) -> dict[str, Any]:
         """Fields fixed for every experiment: by --seed, --epochs, and --set, which wins."""
@@ -104,6 +126,8 @@ class LaunchOptions:
                 raise ValueError(
                     f"--{name.replace('_', '-')} {value}: must be at least {2 if name == 'n_folds' else 1}"
                 )
+        if self.time_budget is not None:
+            parse(self.time_budget)
         if self.cpus_per_trial <= 0:
             raise ValueError(f"--cpus-per-trial {self.cpus_per_trial:g}: must be above 0, e.g. 0.5")
         if not 0 <= self.max_bad_share <= 1:
@@ -115,3 +139,16 @@ class LaunchOptions:
     def plain(self) -> dict[str, Any]:
         """The options as JSON values, for the event log."""
         return {k: v if isinstance(v, int | float | str | None) else str(v) for k, v in vars(self).items()}
+
+
+def _fold_numbers(option: str, text: str, n_folds: int) -> list[int]:
+    try:
+        folds = [int(k) for k in text.split(",") if k.strip()]
+    except ValueError:
+        raise ValueError(f"{option} {text}: write fold numbers separated by commas, e.g. 0,2") from None
+    wrong = [k for k in folds if not 0 <= k < n_folds]
+    if wrong:
+        raise ValueError(f"{option} {wrong[0]}: the dataset has the folds 0 to {n_folds - 1}")
+    if len(set(folds)) != len(folds):
+        raise ValueError(f"{option} {text}: a fold is named twice")
+    return folds

@@ -1,23 +1,32 @@
-"""Which experiments train on: decisions as a function of the event log, without Ray.
+"""A race between experiments over folds: decisions as a function of the event log, without Ray.
 
-``asha`` stops trials of the first fold at rungs (shares of their own epoch budget), each among experiments
-whose learning-rate schedules are of one kind: a trial goes on when its best lwlrap so far is among the best
-1/ETA of those that reached the rung before it, itself included, or among the best ``keep``. Survivors run
-their other folds unstopped; the best ``keep`` at any rung pass it, so at least ``keep`` experiments complete
-(Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", the stopping variant).
+A race reads events. Facts say what happened: ``race`` (a launch and its rules), ``propose``, ``rung`` and ``fold``
+(values), ``fail``. Decisions say what followed: ``drop`` and ``reopen``. After every fact ``next_decision`` names
+what is due; whoever drives the race writes it to the log and applies it, so that a later launch takes it as given,
+and ``raytag.search.replay`` can check that the log explains itself. The rules are in ``raytag.search.rules``.
 
-``none`` never stops anything.
+Folds come in one order for all. S_d are its first d folds; experiments are compared on the same S_d only, because
+folds differ more than experiments do.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-RUNGS = (0.25, 0.5)  # shares of a trial's epoch budget
-ETA = 2
+import numpy as np
+
+from raytag.search import rules, twoway
+from raytag.search.rules import Settings
+
+FACTS = ("race", "propose", "rung", "fold", "fail")
+DECISIONS = ("drop", "reopen")
+Decision = dict[str, Any]  # an event without number and time
+F = TypeVar("F", bound=Callable[..., Any])
+Rung = tuple[int, float]  # first fold, share of the budget: both may differ in a later launch
 
 
 @dataclass
@@ -25,158 +34,313 @@ class Entry:
     """What is known of one experiment."""
 
     id: str
+    index: int  # its proposal
     kind: str  # of its schedule; only like kinds are compared at rungs
-    epochs: int  # its budget
-    dropped: bool = False
-    best: float = -math.inf  # lwlrap so far in the first fold
-    rungs: dict[int, float] = field(default_factory=dict)
+    epochs: int  # its budget on a fold
+    rungs: dict[Rung, float] = field(default_factory=dict)  # best lwlrap so far when the first fold reached them
     folds: dict[int, float] = field(default_factory=dict)  # finished folds: lwlrap
+    dropped: bool = False
+    failed: bool = False  # in this launch; the next one tries again
 
     @property
-    def mean(self) -> float:
-        """Mean over the finished folds, or the best value of the running first one."""
-        return sum(self.folds.values()) / len(self.folds) if self.folds else self.best
+    def open(self) -> bool:
+        return not (self.dropped or self.failed)
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A rung that was reached, and what follows."""
+def _once(method: F) -> F:
+    """Keep what a method of ``Race`` gives until the next fact: a large search asks for it for every experiment."""
 
-    experiment: str
-    rung: int
-    epoch: int
-    value: float
-    bar: float | None  # the value that had to be reached; None: nothing could be stopped
-    stop: bool
+    @wraps(method)
+    def remembered(race: Race, *args: Any) -> Any:
+        key = method.__name__, *args
+        if key not in race._memo:
+            race._memo[key] = method(race, *args)
+        return race._memo[key]
 
-    def event(self, fold: int) -> dict[str, Any]:
-        return {
-            "experiment": self.experiment,
-            "fold": fold,
-            "rung": self.rung,
-            "epoch": self.epoch,
-            "value": self.value,
-            "bar": self.bar,
-            "stop": self.stop,
-        }
+    return cast(F, remembered)
 
 
 class Race:
-    """The state of a race.
+    """The state of a race. Empty until its first ``race`` event."""
 
-    Parameters
-    ----------
-    folds : sequence of int
-        Folds in the order in which every experiment runs them.
-    stopping : {"none", "asha"}
-    keep : int
-        At least so many experiments are never stopped.
-    """
-
-    def __init__(self, folds: Sequence[int], stopping: str, keep: int) -> None:
-        if stopping not in ("none", "asha"):
-            raise ValueError(f"stopping must be none or asha, not {stopping!r}")
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, not {keep}")
-        self.folds, self.stopping, self.keep = list(folds), stopping, keep
-        self.number: int | None = None  # experiments in all, once the driver knows
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.folds: list[int] = []  # in the order in which every experiment runs them
+        self.weights: dict[int, float] = {}  # share of each fold in cv_lwlrap
+        self.number: int | None = None  # experiments that take part; None: as many as are proposed
         self.entries: dict[str, Entry] = {}
+        self._proposed = 0  # proposals so far; one may repeat an experiment
+        self._priors: list[float] = []
+        self._memo: dict[Any, Any] = {}  # what follows from the facts, until the next one
+        self._judged: tuple[str, Rung] | None = None  # the rung that the last fact reached
+        self._reconsider = False  # the last fact changed the rules
+
+    # -- events ---------------------------------------------------------------------------------------
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take over a fact or a decision; events of other kinds are ignored. ValueError: a value is not finite."""
+        what = event["event"]
+        if what in FACTS:
+            self._memo.clear()
+        if what == "race":
+            self._start(event)
+        elif what in FACTS:
+            # kept over a race event: what a driver that died did not decide is decided when the next launch starts
+            self._judged, self._reconsider = None, False
+        if what == "propose":
+            self._proposed = max(self._proposed, int(event["index"]) + 1)
+            kind, epochs = str(event.get("kind", "")), int(event.get("epochs", 0))
+            entry = Entry(event["experiment"], int(event["index"]), kind, epochs)
+            self.entries.setdefault(entry.id, entry)
+        elif what != "race" and what in FACTS + DECISIONS:
+            known = self.entries.get(event["experiment"])
+            if known is not None:
+                self._apply(what, known, event)
+
+    def _start(self, event: Mapping[str, Any]) -> None:
+        settings, old = Settings.from_plain(event["settings"]), self.settings
+        changed = replace(settings, keep=old.keep) != old or settings.keep > old.keep
+        self._reconsider = bool(self.folds) and (changed or self._reconsider)
+        self.settings, self.folds, self.number = settings, list(event["folds"]), event["number"]
+        self.weights = dict(zip(self.folds, event["weights"], strict=True))
+        for entry in self.entries.values():
+            entry.failed = False
+
+    def _apply(self, what: str, entry: Entry, event: Mapping[str, Any]) -> None:
+        value = float(event["lwlrap" if what == "fold" else "value"]) if what in ("fold", "rung") else 0.0
+        if not math.isfinite(value):  # neither above nor below any bar
+            raise ValueError(f"fold {event['fold']} of {entry.id}: its {what} value {value} is not a finite number")
+        if what == "rung":
+            rung = int(event["fold"]), self.settings.shares[int(event["rung"])]
+            entry.rungs.setdefault(rung, value)
+            self._judged = entry.id, rung
+        elif what == "fold":
+            entry.folds[int(event["fold"])] = value
+            if event.get("clip_variance") is not None:
+                self._priors.append(float(event["clip_variance"]))
+        elif what == "fail":
+            entry.failed = True
+        else:
+            entry.dropped = what == "drop"
+
+    # -- what is known --------------------------------------------------------------------------------
+
+    @property
+    def active(self) -> list[Entry]:
+        """The experiments that take part in this launch, in order of proposal."""
+        return [e for e in self.entries.values() if self.number is None or e.index < self.number]
 
     @property
     def can_stop(self) -> bool:
         """Whether any experiment may be stopped at all."""
-        return self.stopping != "none" and (self.number is None or self.number > self.keep)
+        few = self.number is not None and self.number <= self.settings.keep
+        return self.settings.stopping != "none" and not few
 
-    def add(self, experiment_id: str, kind: str, epochs: int) -> None:
-        """Enter an experiment; a second time changes nothing."""
-        self.entries.setdefault(experiment_id, Entry(experiment_id, kind, epochs))
+    def depth(self, entry: Entry) -> int:
+        """d: how many folds of the common order an experiment has finished without a gap."""
+        return next((d for d, fold in enumerate(self.folds) if fold not in entry.folds), len(self.folds))
 
-    def report(self, experiment_id: str, fold: int, epoch: int, best: float) -> Decision | None:
-        """An epoch is done; a decision if it reached a rung for the first time.
+    def mean(self, entry: Entry, depth: int) -> float:
+        """Mean lwlrap over S_d; minus infinity for d = 0."""
+        return sum(entry.folds[k] for k in self.folds[:depth]) / depth if depth else -math.inf
 
-        A training that continues from a checkpoint may pass several rungs at once: it is judged at the
-        highest.
+    @_once
+    def layout(self) -> twoway.TwoWay:
+        """The two-way fit of all finished folds; rows in the order of ``active``."""
+        rows = [[e.folds.get(k, math.nan) for k in self.folds] for e in self.active]
+        return twoway.fit(np.array(rows, dtype=np.float64).reshape(len(rows), len(self.folds)))
+
+    @property
+    @_once
+    def variance(self) -> float | None:
+        """s² of the paired rule; None while too little is known."""
+        layout = self.layout()
+        return rules.pooled_variance(layout.residual_ss, layout.dof, self._priors)
+
+    @_once
+    def _portfolio_bar(self, depth: int) -> tuple[float, str] | None:
+        """The bar after ``depth`` folds and the experiment that holds it."""
+        means = [(self.mean(e, depth), e.id) for e in self.active if not e.failed and self.depth(e) >= depth]
+        return rules.portfolio_bar(means, self.settings.keep)
+
+    def estimates(self) -> dict[str, float]:
+        """One value for each experiment that has one: its mean over all folds, corrected for fold effects.
+
+        An experiment that was dropped at a rung counts as if it had finished the first fold with the gain
+        that like experiments had from that rung on, on average.
+        """
+        active, layout = self.active, self.layout()
+        found = {e.id: float(v) for e, v in zip(active, layout.estimates, strict=True) if not math.isnan(v)}
+        for e in active:
+            rung = self._last_rung(e)
+            if e.id not in found and e.dropped and rung is not None:
+                found[e.id] = e.rungs[rung] + self._gain(e.kind, rung) - float(layout.fold_effects[0])
+        return found
+
+    @_once
+    def _gain(self, kind: str, rung: Rung) -> float:
+        """By how much finished first folds ended above their value at a rung, on average; 0 if none did."""
+        gains = [e.folds[rung[0]] - e.rungs[rung] for e in self._like(kind, rung) if rung[0] in e.folds]
+        return sum(gains) / len(gains) if gains else 0.0
+
+    def _like(self, kind: str, rung: Rung) -> list[Entry]:
+        return [e for e in self.active if e.kind == kind and rung in e.rungs]
+
+    def _last_rung(self, entry: Entry, shares: Iterable[float] | None = None) -> Rung | None:
+        """The highest rung (among ``shares``) that an experiment reached in what is now the first fold."""
+        reached = [r for r in entry.rungs if r[0] == self.folds[0] and (shares is None or r[1] in shares)]
+        return max(reached, default=None)
+
+    # -- decisions ------------------------------------------------------------------------------------
+
+    def rung(self, experiment_id: str, fold: int, epoch: int) -> int | None:
+        """The rung that an epoch of a trial reaches for the first time, if any.
+
+        A training that continues from a checkpoint may pass several at once: it is judged at the highest.
         """
         entry = self.entries[experiment_id]
-        if fold != self.folds[0]:
+        if not self.folds or fold != self.folds[0] or epoch >= entry.epochs:
             return None
-        entry.best = max(entry.best, best)
-        reached = [i for i, share in enumerate(RUNGS) if epoch >= max(1, math.ceil(share * entry.epochs))]
-        if not reached or reached[-1] in entry.rungs or epoch >= entry.epochs:
-            return None
-        rung = reached[-1]
-        for passed in reached:
-            entry.rungs.setdefault(passed, entry.best)
-        bar = self._bar(entry.kind, rung)
-        stop = self.stopping == "asha" and bar is not None and entry.best < bar
-        return Decision(experiment_id, rung, epoch, entry.best, bar, stop)
+        shares = self.settings.shares
+        reached = [i for i, share in enumerate(shares) if epoch >= rules.rung_epoch(share, entry.epochs)]
+        return reached[-1] if reached and (fold, shares[reached[-1]]) not in entry.rungs else None
 
-    def _bar(self, kind: str, rung: int) -> float | None:
-        """The lowest value that passes a rung now: the best 1/ETA, and never fewer than ``keep``."""
-        values = sorted(
-            (e.rungs[rung] for e in self.entries.values() if e.kind == kind and rung in e.rungs), reverse=True
+    def next_decision(self) -> Decision | None:
+        """What follows from the facts so far and is not yet applied; None when nothing does.
+
+        Apply it and ask again, until None.
+        """
+        if self._reconsider:
+            for e in self.active:
+                if e.dropped and self._failing(e) is None:
+                    reason = f"the rules are now --stopping {self.settings.stopping} --keep {self.settings.keep}"
+                    return {"event": "reopen", "experiment": e.id, "reason": reason}
+        open_entries = [e for e in self.active if e.open]
+        short = self.settings.keep - len(open_entries)
+        if short >= 0:  # the portfolio holds all that are left: none of them may go
+            dropped = [e for e in self.active if e.dropped and not e.failed]
+            if short == 0 or not dropped:
+                return None
+            best = max(dropped, key=lambda e: (self._progress(e), e.id))
+            reason = f"only {len(open_entries)} of {self.settings.keep} experiments to keep are left"
+            return {"event": "reopen", "experiment": best.id, "reason": reason}
+        failing = {e.id: why for e in open_entries if (why := self._failing(e)) is not None}
+        if not failing:
+            return None
+        # the worst first: there may be room for fewer drops
+        worst = min(failing, key=lambda name: (self._progress(self.entries[name]), name))
+        return {"event": "drop", "experiment": worst, **failing[worst]}
+
+    def _progress(self, entry: Entry) -> tuple[int, float, float]:
+        """How far an experiment came, then how good it was there."""
+        depth, rung = self.depth(entry), self._last_rung(entry)
+        if depth or rung is None:
+            return depth, 0.0, self.mean(entry, depth)
+        return depth, rung[1], entry.rungs[rung]
+
+    def _failing(self, entry: Entry) -> Decision | None:
+        """Why an experiment does not pass where it stands now; None if it passes."""
+        depth = self.depth(entry)
+        if depth == len(self.folds) or self.settings.stopping == "none":
+            return None
+        if depth == 0:
+            return self._failing_rung(entry)
+        if self.settings.stopping == "exact":
+            return self._failing_exact(entry)
+        return self._failing_paired(entry, depth) if self.settings.stopping == "paired" else None
+
+    def _failing_rung(self, entry: Entry) -> Decision | None:
+        """Judged when the rung is reached, and again only if it was dropped there and the rules change."""
+        rung = self._last_rung(entry, self.settings.shares)
+        now = self._judged == (entry.id, rung)
+        if rung is None or not (now or entry.dropped) or not self.settings.has_rungs:
+            return None
+        bar, value = self._rung_bar(entry.kind, rung), entry.rungs[rung]
+        if bar is None or value >= bar:
+            return None
+        number = self.settings.shares.index(rung[1])
+        reason = f"lwlrap {value:.4f} below {bar:.4f} at rung {number + 1} of fold {rung[0]}"
+        return {"fold": rung[0], "rung": number, "value": value, "bar": bar, "margin": 0.0, "reason": reason}
+
+    @_once
+    def _rung_bar(self, kind: str, rung: Rung) -> float | None:
+        values = [e.rungs[rung] for e in self._like(kind, rung)]
+        return rules.rung_bar(values, self.settings.keep, self.settings.eta)
+
+    def _failing_exact(self, entry: Entry) -> Decision | None:
+        bar, value = self._exact_bar(), self._bound(entry, 1.0)
+        if value >= bar:
+            return None
+        reason = f"at most {value:.4f} with perfect scores on the other folds, below {bar:.4f}"
+        return {"fold": None, "rung": None, "value": value, "bar": bar, "margin": 0.0, "reason": reason}
+
+    @_once
+    def _exact_bar(self) -> float:
+        """What ``keep`` experiments reach at least. Whoever is below it at best is none of them."""
+        least = sorted((self._bound(e, 0.0) for e in self.active if not e.failed), reverse=True)
+        return least[self.settings.keep - 1] if len(least) >= self.settings.keep else -math.inf
+
+    def _bound(self, entry: Entry, unknown: float) -> float:
+        """cv_lwlrap if all folds that are not finished score ``unknown``."""
+        total = sum(self.weights.values())
+        return sum(w * entry.folds.get(k, unknown) for k, w in self.weights.items()) / total
+
+    def _failing_paired(self, entry: Entry, depth: int) -> Decision | None:
+        found, variance = self._portfolio_bar(depth), self.variance
+        if found is None or variance is None:
+            return None
+        (bar, holder), value = found, self.mean(entry, depth)
+        margin = rules.paired_margin(variance, depth, len(self.folds), self.settings.z)
+        if bar - value <= margin:
+            return None
+        folds = ", ".join(str(k) for k in self.folds[:depth])
+        reason = (
+            f"mean lwlrap {value:.4f} on fold{'s' * (depth > 1)} {folds} is {bar - value:.4f} below {holder}, "
+            f"which holds place {self.settings.keep}; chance explains {margin:.4f}"
         )
-        places = max(self.keep, math.ceil(len(values) / ETA))
-        return values[places - 1] if len(values) > places else None
+        fold = self.folds[depth - 1]
+        return {"fold": fold, "rung": None, "value": value, "bar": bar, "margin": margin, "reason": reason}
 
-    def drop(self, experiment_id: str) -> None:
-        self.entries[experiment_id].dropped = True
+    # -- what to train next ---------------------------------------------------------------------------
 
-    def reopen(self, experiment_id: str) -> None:
-        self.entries[experiment_id].dropped = False
+    def next_trial(self, running: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
+        """The next (experiment, fold) to start, if any may start now.
 
-    def finish(self, experiment_id: str, fold: int, value: float) -> None:
-        """A fold is finished with this lwlrap."""
-        self.entries[experiment_id].folds[fold] = value
+        First folds in order of proposal; then the best experiment first (by ``estimates``), each fold only when
+        the former one is finished and judged: the first complete experiments come early, and they are the bar
+        that the others are held against. Where nothing can be dropped any more, no fold waits. Otherwise,
+        when there is room and nothing else to do, the experiments that hold the portfolio's places now go
+        ahead: they are the likeliest to complete anyway, and are stopped if they lose their place.
 
-    def first_fold_done(self, experiment_id: str) -> bool:
-        entry = self.entries[experiment_id]
-        return entry.dropped or self.folds[0] in entry.folds
-
-    def next_fold(self, running: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
-        """The next trial: fold-major and the best experiment first, so that stopping saves most.
-
-        ``running`` are the trials under way. A later fold waits for the experiment's first one, which may
-        stop it. Where nothing can be stopped, one experiment after another is completed instead.
+        Parameters
+        ----------
+        running : iterable of (experiment, fold)
+            The trials under way.
         """
         busy = set(running)
-        if not self.can_stop:
-            open_folds = (
-                (e.id, fold)
-                for e in self.entries.values()
-                if not e.dropped
-                for fold in self.folds
-                if fold not in e.folds and (e.id, fold) not in busy
-            )
-            return next(open_folds, None)
-        for position, fold in enumerate(self.folds):
-            waiting = [
-                e
-                for e in self.entries.values()
-                if not e.dropped
-                and fold not in e.folds
-                and (e.id, fold) not in busy
-                and (position == 0 or self.folds[0] in e.folds)
-            ]
-            if waiting:
-                best = max(waiting, key=lambda e: (e.mean, e.id))
-                return best.id, fold
-        return None
+        candidates = [
+            (e, position, fold)
+            for e in self.active
+            if e.open
+            for position, fold in enumerate(self.folds)
+            if fold not in e.folds and (e.id, fold) not in busy
+        ]
+        if not self.can_stop:  # one experiment after another is completed
+            return (candidates[0][0].id, candidates[0][2]) if candidates else None
+        firsts = [c for c in candidates if c[1] == 0]
+        if firsts:
+            return firsts[0][0].id, firsts[0][2]
+        ready = [c for c in candidates if self.depth(c[0]) == c[1] or self._certain]
+        if not ready:
+            places = sorted(self.active, key=lambda e: (self._progress(e), e.id), reverse=True)
+            ahead = {e.id for e in places[: self.settings.keep] if self.depth(e) > 0}
+            ready = [c for c in candidates if c[0].id in ahead]
+        values = self.estimates() if ready else {}
+        best = max(ready, key=lambda c: (values.get(c[0].id, -math.inf), -c[1], c[0].id), default=None)
+        return (best[0].id, best[2]) if best is not None else None
 
-    def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Take over the facts of earlier launches: rungs, drops and re-openings.
-
-        Finished folds are not taken from the log but from the run store, which is where they live.
-        """
-        for event in events:
-            entry = self.entries.get(event.get("experiment", ""))
-            if entry is None:
-                continue
-            if event["event"] == "rung":
-                entry.best = max(entry.best, event["value"])
-                for rung in range(event["rung"] + 1):
-                    entry.rungs.setdefault(rung, event["value"])
-            elif event["event"] == "drop":
-                entry.dropped = True
-            elif event["event"] == "reopen":
-                entry.dropped = False
+    @property
+    def _certain(self) -> bool:
+        """Every experiment that is left will complete, and no more will come."""
+        complete = self.number is not None and self._proposed >= self.number
+        return complete and sum(e.open for e in self.active) <= self.settings.keep

@@ -11,8 +11,10 @@ from raytag import space
 from raytag.datasets.table import ClipTable
 from raytag.events import EventLog, read_events
 from raytag.search import searchers
+from raytag.search.budget import Budget
 from raytag.search.driver import Driver
-from raytag.search.racing import Race
+from raytag.search.replay import check
+from raytag.search.rules import Settings
 from raytag.store import RunStore
 
 SPACE = """
@@ -49,14 +51,21 @@ def store(tmp_path):
     return RunStore.open_for(str(tmp_path / "runs"), "r", ClipTable(clips, ("a", "b"), None, tmp_path, "t"), "d")
 
 
-def make_driver(store, chosen, *, number=6, search="random", stopping="asha", keep=2, seed=0):
-    searcher = searchers.build(search, chosen, seed, number)
+def make_driver(store, chosen, *, number=6, search="random", stopping="paired", keep=2, seed=0, budget=None):
+    searcher = searchers.build(search, chosen, seed, number or 1000)
     key = searchers.search_key(search, chosen, seed)
-    return Driver(store, searcher, key, Race([0, 1, 2], stopping, keep), number, EventLog(store.storage))
+    log = EventLog(store.storage)
+    return Driver(store, searcher, key, Settings(stopping, keep), [0, 1, 2], [2.0, 2.0, 2.0], number, log, budget)
 
 
 def quality(experiment):
     return 0.9 - experiment.model.dropout  # what a fold of this experiment will score
+
+
+def predictions(store, fold, value):
+    clips = store.clips()
+    fnames = clips["fname"][clips["fold"] == fold].tolist()
+    return pd.DataFrame({"fname": fnames, "a": np.float32(value), "b": np.float32(0.5)})
 
 
 def run(driver, store, steps=None):
@@ -76,7 +85,11 @@ def run(driver, store, steps=None):
         else:
             result = {"lwlrap": value, "labels": 2, "epochs": 8, "seconds": 8.0}
             store.fold(trial.experiment.id, trial.fold).finish(
-                weights={"w": torch.ones(1)}, oof=pd.DataFrame(), test=None, curve=pd.DataFrame(), result=result
+                weights={"w": torch.ones(1)},
+                oof=predictions(store, trial.fold, value),
+                test=None,
+                curve=pd.DataFrame(),
+                result=result,
             )
             driver.on_end(trial_id, "finished", result)
     return done
@@ -86,7 +99,9 @@ def test_first_folds_come_first_and_survivors_complete(store, chosen):
     driver = make_driver(store, chosen)
     done = run(driver, store)
     assert [fold for _, fold in done[:6]] == [0] * 6
-    assert [fold for _, fold in done[6:]] == sorted(fold for _, fold in done[6:])
+    for experiment_id in driver.experiments:
+        own = [fold for e, fold in done if e == experiment_id]
+        assert own == sorted(own)
     dropped = {e.id for e in driver.race.entries.values() if e.dropped}
     assert dropped
     assert len(store.complete()) == 6 - len(dropped) >= 2
@@ -136,11 +151,112 @@ def test_a_smaller_number_leaves_the_others_alone(store, chosen):
     assert len(store.complete()) == 2
 
 
-def test_without_stopping_dropped_experiments_are_opened_again(store, chosen):
+@pytest.mark.parametrize("change", [{"stopping": "none"}, {"keep": 6}])
+def test_other_rules_open_dropped_experiments_again(store, chosen, change):
     run(make_driver(store, chosen), store)
-    run(make_driver(store, chosen, stopping="none"), store)
+    run(make_driver(store, chosen, **change), store)
     assert len(store.complete()) == 6
-    assert "reopen" in {e["event"] for e in read_events(store.storage)}
+    events = read_events(store.storage)
+    dropped = {e["experiment"] for e in events if e["event"] == "drop"}
+    assert dropped
+    assert {e["experiment"] for e in events if e["event"] == "reopen"} == dropped
+
+
+@pytest.mark.parametrize("stopping", ["none", "asha", "exact", "paired"])
+@pytest.mark.parametrize("kills", [(), (1,), (3, 2, 4)])
+def test_the_log_explains_every_decision(store, chosen, stopping, kills):
+    """Also when the launch was killed several times: decisions follow from facts, not from a process."""
+    for steps in kills:
+        run(make_driver(store, chosen, stopping=stopping, number=8), store, steps=steps)
+    driver = make_driver(store, chosen, stopping=stopping, number=8)
+    run(driver, store)
+    decisions, wrong = check(read_events(store.storage), driver.key)
+    assert wrong == []
+    assert bool(decisions) == (stopping != "none")
+    assert len(store.complete()) == 8 - len(decisions)
+
+
+def test_a_decision_that_a_kill_swallowed_is_taken_by_the_next_launch(store, chosen):
+    driver = make_driver(store, chosen)
+    append, stopped = driver.log.append, []
+
+    def die_before_a_drop(event, **fields):
+        if event == "drop":
+            raise KeyboardInterrupt
+        return append(event, **fields)
+
+    driver.log.append = die_before_a_drop
+    with pytest.raises(KeyboardInterrupt):
+        run(driver, store)
+    again = make_driver(store, chosen)
+    drops = [e for e in read_events(store.storage) if e["event"] == "drop"]
+    assert len(drops) == 1
+    assert again.race.entries[drops[0]["experiment"]].dropped
+    stopped += run(again, store)
+    assert drops[0]["experiment"] not in {e for e, _ in stopped}
+    assert check(read_events(store.storage), again.key)[1] == []
+
+
+def test_a_finished_fold_that_the_log_missed_is_found(store, chosen):
+    driver = make_driver(store, chosen, stopping="none", number=1)
+    trial = driver.next_trial("x")
+    store.fold(trial.experiment.id, trial.fold).finish(
+        weights={"w": torch.ones(1)},
+        oof=predictions(store, trial.fold, 0.5),
+        test=None,
+        curve=pd.DataFrame(),
+        result={"lwlrap": 0.5, "labels": 2, "epochs": 8, "seconds": 8.0},
+    )  # and the driver is killed before it hears of it
+    again = make_driver(store, chosen, stopping="none", number=1)
+    assert again.race.entries[trial.experiment.id].folds == {trial.fold: 0.5}
+    assert (trial.experiment.id, trial.fold) not in run(again, store)
+    assert check(read_events(store.storage), again.key)[1] == []
+
+
+def test_the_searcher_hears_one_fold_corrected_value_an_experiment(store, chosen):
+    driver = make_driver(store, chosen, search="hyperopt")
+    run(driver, store)
+    estimates = driver.race.estimates()
+    assert len(driver.told) == 6  # dropped ones too
+    for experiment_id in store.complete():
+        entry = driver.race.entries[experiment_id]
+        assert driver.told[entry.index] == pytest.approx(estimates[experiment_id])
+        assert estimates[experiment_id] == pytest.approx(quality(driver.experiments[experiment_id]))
+    assert make_driver(store, chosen, search="hyperopt").told == driver.told
+
+
+def test_a_time_budget_stops_proposing_in_time_for_the_survivors(store, chosen):
+    """A trial takes 8 seconds of a clock that only training moves."""
+    clock = [0.0]
+    budget = Budget(200.0, lambda: 1, prior=1.0, now=lambda: clock[0])
+    driver = make_driver(store, chosen, number=None, budget=budget)
+    while (trial := driver.next_trial(f"t{len(driver.trials)}")) is not None:
+        trial_id = f"t{len(driver.trials) - 1}"
+        value = quality(trial.experiment)
+        for epoch in range(1, 9):
+            clock[0] += 1.0
+            result = {"epoch": epoch, "seconds": epoch, "lwlrap": value, "best": value, "resumed_from": 0}
+            if driver.on_epoch(trial_id, result):
+                break
+        else:
+            result = {"lwlrap": value, "labels": 2, "epochs": 8, "seconds": 8.0}
+            store.fold(trial.experiment.id, trial.fold).finish(
+                weights={"w": torch.ones(1)},
+                oof=predictions(store, trial.fold, value),
+                test=None,
+                curve=pd.DataFrame(),
+                result=result,
+            )
+            driver.on_end(trial_id, "finished", result)
+    assert 160.0 < clock[0] <= 200.0
+    open_folds = [e.id for e in driver.race.active if e.open and len(e.folds) < 3]
+    assert open_folds == []
+    assert driver.proposed > 200 / (3 * 8)  # more than complete experiments fit: some were dropped
+
+
+def test_a_search_without_an_end_is_refused(store, chosen):
+    with pytest.raises(ValueError, match="time budget"):
+        make_driver(store, chosen, number=None)
 
 
 def test_a_failed_trial_stops_its_experiment_and_is_tried_again(store, chosen):
