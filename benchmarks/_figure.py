@@ -1,0 +1,144 @@
+"""The trade between fold-epochs spent and true top experiments kept, drawn."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from _tuning import frontier
+
+Point = tuple[float, float]  # share of fold-epochs spent, share of the true best kept
+
+DPI = 150
+PANEL_INCHES = (6.4, 5.4)
+CAPTION_COLUMNS = 88  # characters of a caption below one panel
+MARK_PIXELS = 8  # half the size of a named point's mark
+# where a label may stand beside its point, in points: the first place that is free is taken
+PLACES = [
+    (x, y, side)
+    for reach in (1.0, 2.0, 3.2, 4.5)
+    for x, y, side in (
+        (9 * reach, -3, "left"),
+        (-9 * reach, -3, "right"),
+        (6 * reach, 11 * reach, "left"),
+        (6 * reach, -17 * reach, "left"),
+        (-6 * reach, 11 * reach, "right"),
+        (-6 * reach, -17 * reach, "right"),
+        (0, 13 * reach, "center"),
+        (0, -19 * reach, "center"),
+    )
+]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One table's points."""
+
+    title: str
+    grid: list[Point]  # every setting of raytag's paired race
+    default: Point
+    modes: dict[str, Point]  # raytag's other modes
+    published: dict[str, Point]
+    asha: list[Point]  # per-trial ASHA with other rungs and eta
+
+
+def pyplot() -> Any:
+    """matplotlib, drawing to files.
+
+    Raises
+    ------
+    ValueError
+        It is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise ValueError("--figure needs matplotlib: pip install -e '.[dev]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    return plt
+
+
+def draw(path: Path, panels: Sequence[Panel], caption: str) -> None:
+    """One panel a table, side by side, into a PNG (or whatever the suffix names)."""
+    plt = pyplot()
+    wide, high = PANEL_INCHES
+    figure, axes = plt.subplots(1, len(panels), figsize=(wide * len(panels), high + 0.35), squeeze=False)
+    for ax, panel in zip(axes[0], panels, strict=True):
+        _panel(ax, panel)
+    lines = textwrap.wrap(caption, CAPTION_COLUMNS * len(panels))
+    figure.text(0.5, 0.012, "\n".join(lines), ha="center", va="bottom", fontsize=9, color="0.35")
+    figure.tight_layout(rect=(0, 0.01 + 0.028 * len(lines), 1, 1))
+    for ax, panel in zip(axes[0], panels, strict=True):  # after the layout: labels are placed in pixels
+        _labels(figure, ax, panel)
+    figure.savefig(path, dpi=DPI)
+    plt.close(figure)
+
+
+def _panel(ax: Any, panel: Panel) -> None:
+    ax.scatter(*zip(*panel.grid, strict=True), s=11, color="#7aa6d8", alpha=0.65, linewidths=0, zorder=2)
+    ax.plot(*zip(*_edge(panel.grid), strict=True), color="#1f5fa8", linewidth=1.6, zorder=3)
+    ax.scatter(
+        *zip(*panel.asha, strict=True), s=11, marker="D", color="#c9783a", alpha=0.65, linewidths=0, zorder=2
+    )
+    ax.plot(*zip(*_edge(panel.asha), strict=True), color="#c9783a", linewidth=1.1, zorder=3)
+    ax.scatter(*zip(*panel.published.values(), strict=True), s=52, marker="D", color="#c9783a", zorder=4)
+    ax.scatter(*zip(*panel.modes.values(), strict=True), s=46, marker="s", color="#1f5fa8", zorder=4)
+    ax.scatter(*panel.default, s=170, marker="*", color="#0b3566", edgecolor="white", linewidths=0.8, zorder=5)
+    ax.set_title(panel.title, fontsize=11)
+    ax.set_xlabel("fold-epochs spent, share of full cross-validation", fontsize=10)
+    ax.set_ylabel("share of the true best kept", fontsize=10)
+    ax.set_xlim(0, 1.06)
+    ax.set_ylim(-0.03, 1.09)
+    ax.grid(color="0.9", linewidth=0.7, zorder=0)
+    ax.set_axisbelow(True)
+
+
+def _labels(figure: Any, ax: Any, panel: Panel) -> None:
+    """Names beside the points, each where it covers no other name and as little else as possible."""
+    renderer = figure.canvas.get_renderer()
+    named = {"raytag paired (default)": panel.default, **panel.modes, **panel.published}
+    marks = [ax.transData.transform(p) for p in named.values()]
+    lines = [_dense(points) for points in (_edge(panel.grid), _edge(panel.asha))]
+    drawn = [ax.transData.transform(p) for p in [*panel.grid, *panel.asha, *lines[0], *lines[1]]]
+    edge = _edge(panel.grid)
+    named["raytag paired, frontier"] = edge[len(edge) // 3]
+    boxes: list[Any] = []
+    for name, point in named.items():
+        color = "#0b3566" if "raytag" in name else "#8f4a14"
+        best, least = None, float("inf")
+        for x, y, side in PLACES:
+            text = ax.annotate(
+                name, point, xytext=(x, y), textcoords="offset points", ha=side, fontsize=9, color=color, zorder=6
+            )
+            box = text.get_window_extent(renderer)
+            inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 and ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1
+            cost = 1000.0 * (not inside) + 100.0 * sum(box.overlaps(b) for b in boxes)
+            cost += 20.0 * sum(box.padded(MARK_PIXELS).contains(*p) for p in marks)
+            cost += sum(box.contains(*p) for p in drawn) + 0.05 * (abs(x) + abs(y))
+            if cost < least:
+                if best is not None:
+                    best.remove()
+                best, least = text, cost
+            else:
+                text.remove()
+        if best is not None:
+            boxes.append(best.get_window_extent(renderer).padded(2))
+
+
+def _edge(points: Sequence[Point]) -> list[Point]:
+    return [points[i] for i in frontier(points)]
+
+
+def _dense(points: Sequence[Point]) -> list[Point]:
+    """Points along a line, 20 a segment."""
+    return [
+        (a[0] + (b[0] - a[0]) * i / 20, a[1] + (b[1] - a[1]) * i / 20)
+        for a, b in itertools.pairwise(points)
+        for i in range(20)
+    ]

@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+"""raytag's race beside full cross-validation and published rules, replayed on recorded learning curves.
+
+    python benchmarks/racing.py                                  # every rule on every table that is here
+    python benchmarks/racing.py --table T.parquet --keep 10 --shuffles 200 --json racing.json
+    python benchmarks/racing.py --tune                           # settings tuned on half the experiments
+    python benchmarks/racing.py --incumbent                      # how often the incumbent's twin is dropped
+    python benchmarks/racing.py --figure racing.png              # spent against kept, all settings
+    python benchmarks/racing.py --record runs/table --to T.parquet
+
+A table holds what full cross-validation gave for every experiment, fold and epoch, so every rule can be replayed on
+it: nothing is trained. Each replay draws another order of arrival, the same for all rules. "spent" is the share of
+full cross-validation's fold-epochs; "kept" is how many of the true best KEEP experiments (by mean lwlrap over all
+folds) are among the completed; "regret" is the best experiment's lwlrap less that of the best completed one.
+
+Folds run in the table's order; --shuffle-folds draws that anew in every replay, as --tune does in every halving.
+The published rules run one trial at a time. Settings chosen by looking at a table are fairly judged by --tune only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import _figure
+import _incumbent
+import _tables
+import _tuning
+import pandas as pd
+from _published import trial_asha
+from _replays import PUBLISHED, Rule, all_rules, arrivals, compare, race, replays, summary
+from _timing import add_json_argument, machine, write_json
+from rich import box
+from rich.table import Table
+
+from raytag.console import Progress, make_console, say
+from raytag.errors import explain_errors
+from raytag.search.rules import Settings
+
+HERE = Path(__file__).resolve().parent
+FOLDERS = [HERE / "data", HERE.parents[1] / "shared" / "data" / "curves"]
+ASHA_RUNGS = ((0.25,), (0.5,), (0.25, 0.5))  # of the figure's per-trial ASHA
+ASHA_ETAS = (1.33, 1.5, 2.0, 3.0, 4.0)
+Rows = list[dict[str, Any]]
+
+console = make_console()
+
+
+def main() -> None:
+    args = parse()
+    with explain_errors():
+        run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.record:
+        record(args.record, args.to)
+        return
+    tables = {path.stem: _tables.load(path) for path in args.table or known_tables()}
+    for name, table in tables.items():
+        if not args.keep < len(table.names):
+            raise ValueError(f"--keep {args.keep}: {name} has {len(table.names)} experiments, none could go")
+    if args.figure:
+        figure(tables, args)
+        return
+    job = tune if args.tune else incumbent if args.incumbent else rules
+    found: dict[str, Rows] = {}
+    for name, table in tables.items():
+        n, n_folds, n_epochs = table.curves.best.shape
+        title = f"{name}: {n} experiments × {n_folds} folds × {n_epochs} epochs"
+        found |= job(title, table, args)
+    say(console, machine())
+    write_json(args.json, found)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, nargs="+", metavar="FILE", help="recorded curves (default: all here)")
+    parser.add_argument("--keep", type=int, default=10, help="size of the portfolio (default 10)")
+    parser.add_argument("--shuffles", type=int, default=200, help="replays of each rule (default 200)")
+    parser.add_argument("--slots", type=int, default=1, help="trials at a time in raytag's race (default 1)")
+    parser.add_argument("--shuffle-folds", action="store_true", help="another order of folds in every replay")
+    parser.add_argument("--seed", type=int, default=0)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--tune", action="store_true", help="tune on half of the experiments, judge on the other")
+    what.add_argument("--incumbent", action="store_true", help="how often the incumbent's twin is dropped")
+    what.add_argument("--figure", type=Path, metavar="FILE", help="draw spent against kept")
+    what.add_argument("--record", metavar="RUN_DIR", help="write the complete experiments of a run to --to")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="with --record")
+    parser.add_argument("--halvings", type=int, default=8, help="with --tune (default 8)")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="with --tune: share given up (default 0.1)")
+    parser.add_argument(
+        "--grid-shuffles", type=int, default=10, help="with --tune and --figure: replays of a setting (default 10)"
+    )
+    add_json_argument(parser)
+    args = parser.parse_args()
+    if (args.record is None) != (args.to is None):
+        parser.error("--record RUN_DIR and --to FILE belong together")
+    for name in ("keep", "shuffles", "slots", "halvings", "grid_shuffles"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if not 0 <= args.tolerance < 1:
+        parser.error("--tolerance must be a share in [0, 1)")
+    return args
+
+
+def known_tables() -> list[Path]:
+    found = [path for folder in FOLDERS for path in sorted(folder.glob("*.parquet"))]
+    if not found:
+        raise FileNotFoundError("no recorded table is here: name one with --table, or record one with --record")
+    return found
+
+
+def record(run_dir: str, to: Path) -> None:
+    store = _tables.open_run(run_dir)
+    frame = _tables.from_run(store)
+    frame.to_parquet(to, index=False)
+    table = _tables.load(to)
+    left = len(store.experiments()) - len(table.names)
+    words = " × ".join(str(s) for s in table.curves.best.shape)
+    varied = ", ".join(table.hyperparameters.columns) or "none"
+    say(console, f"{to}: {words} (experiments × folds × epochs); hyperparameters that differ: {varied}")
+    if left:
+        say(console, f"{left} incomplete experiments are left out")
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    say(console, title, "bold")  # above the table, where it is not folded to the table's width
+    table = Table(box=box.MARKDOWN)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _range(row: Mapping[str, Any], column: str, form: str) -> str:
+    return f"{row[column]:{form}} [{row[f'{column}_low']:{form}}, {row[f'{column}_high']:{form}}]"
+
+
+def rules(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict[str, Rows]:
+    """Every rule on one table."""
+    n, n_folds, _ = table.curves.best.shape
+    orders = arrivals(n, n_folds, args.shuffles, args.seed, shuffle_folds=args.shuffle_folds)
+    candidates = all_rules(args.keep, args.slots)
+    with Progress(console, "replays", len(candidates) * len(orders), "replays") as progress:
+        found = compare(table.curves, candidates, orders, args.keep, progress.advance)
+    slots = f", {args.slots} trials at a time in raytag's" if args.slots > 1 else ""
+    folds = "shuffled" if args.shuffle_folds else "in the table's order"
+    title += f"; keep {args.keep}, {args.shuffles} orders of arrival, folds {folds}{slots}; median [5 %, 95 %]"
+    show(
+        title,
+        ["", "spent", f"kept of {args.keep}", "regret, mean", "95 %", "completed"],
+        [
+            [
+                row["rule"],
+                _range(row, "spent", ".1%"),
+                _range(row, "kept", ".3g"),
+                f"{row['regret_mean']:.4f}",
+                f"{row['regret_high']:.4f}",
+                _range(row, "complete", ".3g"),
+            ]
+            for row in found
+        ],
+    )
+    return {title: found}
+
+
+def tune(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict[str, Rows]:
+    """raytag's settings chosen on half of the experiments."""
+    keep = max(1, round(args.keep / 2))
+    with Progress(
+        console, "tuning", _tuning.replays_needed(args.halvings, args.grid_shuffles), "replays"
+    ) as progress:
+        halvings = _tuning.tune(
+            table.curves,
+            keep,
+            halvings=args.halvings,
+            orders=args.grid_shuffles,
+            tolerance=args.tolerance,
+            seed=args.seed,
+            advance=progress.advance,
+        )
+    counts = Counter(_tuning.words(h.chosen) for h in halvings)
+    title += f"; tuned on halves, keep {keep}, {args.halvings} halvings, tolerance {args.tolerance:g}"
+    chosen = f"chosen, of {len(_tuning.grid(keep))} settings"
+    show(chosen, ["", "halvings"], [[name, str(count)] for name, count in counts.most_common()])
+    default = replace(Settings(), keep=keep)
+    parts = {
+        "chosen, on the half that chose": [h.tuned for h in halvings],
+        "chosen, on the other half": [h.judged for h in halvings],
+        f"default ({_tuning.words(default)}), on the other half": [h.default for h in halvings],
+    }
+    found = [{"settings": name, **summary(pd.concat(frames))} for name, frames in parts.items()]
+    show(
+        f"{title}; median [5 %, 95 %]",
+        ["", "spent", "mean", f"kept of {keep}", "mean", "regret, mean"],
+        [
+            [
+                row["settings"],
+                _range(row, "spent", ".1%"),
+                f"{row['spent_mean']:.1%}",
+                _range(row, "kept", ".3g"),
+                f"{row['kept_mean']:.2f}",
+                f"{row['regret_mean']:.4f}",
+            ]
+            for row in found
+        ],
+    )
+    return {title: found, f"{title}: chosen": [{"settings": k, "halvings": v} for k, v in counts.most_common()]}
+
+
+def incumbent(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict[str, Rows]:
+    """How often a rule drops the incumbent trained again."""
+    keeps = sorted({args.keep, Settings.keep, 1}, reverse=True)
+    candidates: dict[str, Rule] = {}
+    for mode in ("paired", "asha"):
+        for keep in keeps:
+            candidates[f"raytag {mode}, keep {keep}"] = race(Settings(mode, keep), args.slots)
+    candidates |= {name: rule for name, rule in PUBLISHED.items() if name != "full CV"}
+    sources = {
+        "the better half of the experiments (headline: the twin is a good one)": True,
+        "all experiments (bad ones stray more)": False,
+    }
+    tables: dict[str, Rows] = {}
+    with Progress(console, "replays", 2 * len(candidates) * args.shuffles, "replays") as progress:
+        for words, better_half in sources.items():
+            noise = _incumbent.noise(table.curves, better_half=better_half)
+            key = f"{title}; the incumbent's twin, noise {noise.spread:.4f} of {words}"
+            tables[key] = _incumbent.dropped(
+                table.curves,
+                noise,
+                candidates,
+                args.shuffles,
+                args.seed,
+                shuffle_folds=args.shuffle_folds,
+                advance=progress.advance,
+            )
+    for key, rows in tables.items():
+        body = [
+            [r["rule"], f"{r['dropped']:.1%}", f"[{r['low']:.1%}, {r['high']:.1%}]", f"{r['count']}/{r['replays']}"]
+            for r in rows
+        ]
+        show(key, ["", "dropped", "95 % interval", "replays"], body)
+    return tables
+
+
+def figure(tables: Mapping[str, _tables.Recorded], args: argparse.Namespace) -> None:
+    """One panel a table; means over the orders of arrival."""
+    _figure.pyplot()  # before minutes of replays, not after
+    settings, modes = _tuning.grid(args.keep), all_rules(args.keep, args.slots)
+    default = replace(Settings(), keep=args.keep)
+    asha = [_asha(rungs, eta) for rungs, eta in itertools.product(ASHA_RUNGS, ASHA_ETAS)]
+    others = {name: rule for name, rule in modes.items() if name not in ("raytag none", "raytag paired")}
+    total = len(tables) * args.grid_shuffles * (len(settings) + 1 + len(others) + len(asha))
+    panels = []
+    with Progress(console, "replays", total, "replays") as progress:
+        for name, table in tables.items():
+            n, n_folds, _ = table.curves.best.shape
+            orders = arrivals(n, n_folds, args.grid_shuffles, args.seed, shuffle_folds=args.shuffle_folds)
+
+            def point(rule: Rule, curves: Any = table.curves, orders: Any = orders) -> tuple[float, float]:
+                rows = replays(curves, rule, orders, args.keep, progress.advance)
+                return float(rows["spent"].mean()), float(rows["kept"].mean()) / args.keep
+
+            found = {label: point(rule) for label, rule in others.items()}
+            panels.append(
+                _figure.Panel(
+                    title=f"{name}: {n} experiments × {n_folds} folds, keep {args.keep}",
+                    grid=[point(race(s, args.slots)) for s in settings],
+                    default=point(race(default, args.slots)),
+                    modes={label: p for label, p in found.items() if label not in PUBLISHED},
+                    published={_label(label): p for label, p in found.items() if label in PUBLISHED},
+                    asha=[point(rule) for rule in asha],
+                )
+            )
+    folds = "folds shuffled" if args.shuffle_folds else "folds in the table's order"
+    caption = (
+        f"means over {args.grid_shuffles} orders of arrival, {folds}; dots: {len(settings)} settings of raytag's "
+        f"paired race (rungs, eta, z); small diamonds: {len(asha)} of per-trial ASHA (rungs, eta)"
+    )
+    _figure.draw(args.figure, panels, caption)
+    say(console, f"wrote {args.figure}")
+
+
+def _asha(rungs: Sequence[float], eta: float) -> Rule:
+    return lambda curves, order: trial_asha(curves, order, rungs, eta)
+
+
+def _label(rule: str) -> str:
+    return {"per-trial ASHA": "per-trial ASHA, eta 2"}.get(rule, rule)
+
+
+if __name__ == "__main__":
+    main()
