@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from _tuning import frontier
+from _published import trial_asha
+from _replays import PUBLISHED, Arrival, Rule, all_rules, race, replays
+from _tuning import frontier, grid
+
+from raytag.search.replay import Curves
+from raytag.search.rules import Settings
 
 Point = tuple[float, float]  # share of fold-epochs spent, share of the true best kept
+
+ASHA_RUNGS = ((0.25,), (0.5,), (0.25, 0.5))
+ASHA_ETAS = (1.33, 1.5, 2.0, 3.0, 4.0)
 
 DPI = 150
 PANEL_INCHES = (6.4, 5.4)
@@ -46,6 +54,41 @@ class Panel:
     asha: list[Point]  # per-trial ASHA with other rungs and eta
 
 
+def n_rules() -> int:
+    """How many rules `panel` replays."""
+    return len(_others(1, 1)) + len(grid(1)) + 1 + len(ASHA_RUNGS) * len(ASHA_ETAS)
+
+
+def panel(
+    title: str, curves: Curves, keep: int, slots: int, orders: Sequence[Arrival], advance: Callable[[float], None]
+) -> Panel:
+    """Replay every rule; points are means over the orders of arrival."""
+
+    def point(rule: Rule) -> Point:
+        rows = replays(curves, rule, orders, keep, advance)
+        return float(rows["spent"].mean()), float(rows["kept"].mean()) / keep
+
+    others = {name: point(rule) for name, rule in _others(keep, slots).items()}
+    return Panel(
+        title=title,
+        grid=[point(race(settings, slots)) for settings in grid(keep)],
+        default=point(race(replace(Settings(), keep=keep), slots)),
+        modes={name: p for name, p in others.items() if name not in PUBLISHED},
+        published={name: p for name, p in others.items() if name in PUBLISHED},
+        asha=[point(_asha(rungs, eta)) for rungs, eta in itertools.product(ASHA_RUNGS, ASHA_ETAS)],
+    )
+
+
+def _others(keep: int, slots: int) -> dict[str, Rule]:
+    """The rules beside the paired race; raytag's full cross-validation is like anyone's."""
+    rules = all_rules(keep, slots)
+    return {name: rule for name, rule in rules.items() if name not in ("raytag none", "raytag paired")}
+
+
+def _asha(rungs: Sequence[float], eta: float) -> Rule:
+    return lambda curves, order: trial_asha(curves, order, rungs, eta)
+
+
 def pyplot() -> Any:
     """matplotlib, drawing to files.
 
@@ -69,13 +112,17 @@ def draw(path: Path, panels: Sequence[Panel], caption: str) -> None:
     plt = pyplot()
     wide, high = PANEL_INCHES
     figure, axes = plt.subplots(1, len(panels), figsize=(wide * len(panels), high + 0.35), squeeze=False)
-    for ax, panel in zip(axes[0], panels, strict=True):
-        _panel(ax, panel)
+    for ax, shown in zip(axes[0], panels, strict=True):
+        _panel(ax, shown)
+    caption += (
+        f"; dots: {len(panels[0].grid)} settings of raytag's paired race (rungs, eta, z); small diamonds: "
+        f"{len(panels[0].asha)} of per-trial ASHA (rungs, eta)"
+    )
     lines = textwrap.wrap(caption, CAPTION_COLUMNS * len(panels))
     figure.text(0.5, 0.012, "\n".join(lines), ha="center", va="bottom", fontsize=9, color="0.35")
     figure.tight_layout(rect=(0, 0.01 + 0.028 * len(lines), 1, 1))
-    for ax, panel in zip(axes[0], panels, strict=True):  # after the layout: labels are placed in pixels
-        _labels(figure, ax, panel)
+    for ax, shown in zip(axes[0], panels, strict=True):  # after the layout: labels are placed in pixels
+        _labels(figure, ax, shown)
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
 

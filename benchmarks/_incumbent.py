@@ -100,22 +100,32 @@ def dropped(
     *,
     shuffle_folds: bool,
     advance: Callable[[float], None],
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[int]]:
     """Share of ``number`` replays in which each rule leaves the twin incomplete, with Wilson's 95 % interval.
 
     Every replay has another twin and another order of arrival, the same for all rules. The incumbent itself
     takes part too.
+
+    Returns
+    -------
+    rows : list of dict
+        rule, dropped, low, high, count, replays.
+    places : list of int
+        Place of each replay's twin among all experiments by its mean over all folds, from 1: a twin that drew
+        badly is no longer one of the best.
     """
     n, n_folds = curves.final.shape
     rng = np.random.default_rng([seed, 1])
     orders = arrivals(n + 1, n_folds, number, [seed, 2], shuffle_folds=shuffle_folds)
-    counts = dict.fromkeys(rules, 0)
+    counts, places = dict.fromkeys(rules, 0), list[int]()
     for arrival in orders:
         table = with_twin(curves, source, rng)
+        truth = table.final.mean(axis=1)
+        places.append(1 + int((truth > truth[n]).sum()))
         for name, rule in rules.items():
             counts[name] += n not in play(rule, table, arrival)[1]
             advance(1)
-    return [{"rule": name, **share(count, number)} for name, count in counts.items()]
+    return [{"rule": name, **share(count, number)} for name, count in counts.items()], places
 
 
 def share(count: int, number: int) -> dict[str, Any]:

@@ -20,7 +20,6 @@ The published rules run one trial at a time. Settings chosen by looking at a tab
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,9 +30,9 @@ import _figure
 import _incumbent
 import _tables
 import _tuning
+import numpy as np
 import pandas as pd
-from _published import trial_asha
-from _replays import PUBLISHED, Rule, all_rules, arrivals, compare, race, replays, summary
+from _replays import PUBLISHED, Rule, all_rules, arrivals, compare, race, summary
 from _timing import add_json_argument, machine, write_json
 from rich import box
 from rich.table import Table
@@ -44,8 +43,6 @@ from raytag.search.rules import Settings
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = [HERE / "data", HERE.parents[1] / "shared" / "data" / "curves"]
-ASHA_RUNGS = ((0.25,), (0.5,), (0.25, 0.5))  # of the figure's per-trial ASHA
-ASHA_ETAS = (1.33, 1.5, 2.0, 3.0, 4.0)
 Rows = list[dict[str, Any]]
 
 console = make_console()
@@ -228,11 +225,12 @@ def incumbent(title: str, table: _tables.Recorded, args: argparse.Namespace) -> 
         "all experiments (bad ones stray more)": False,
     }
     tables: dict[str, Rows] = {}
+    places: dict[str, list[int]] = {}
     with Progress(console, "replays", 2 * len(candidates) * args.shuffles, "replays") as progress:
         for words, better_half in sources.items():
             noise = _incumbent.noise(table.curves, better_half=better_half)
             key = f"{title}; the incumbent's twin, noise {noise.spread:.4f} of {words}"
-            tables[key] = _incumbent.dropped(
+            tables[key], places[key] = _incumbent.dropped(
                 table.curves,
                 noise,
                 candidates,
@@ -247,53 +245,24 @@ def incumbent(title: str, table: _tables.Recorded, args: argparse.Namespace) -> 
             for r in rows
         ]
         show(key, ["", "dropped", "95 % interval", "replays"], body)
-    return tables
+        among = [f"{keep} in {np.mean(np.array(places[key]) <= keep):.1%}" for keep in keeps]
+        say(console, f"by what it drew, the twin is among the true best {', '.join(among)} of the replays\n")
+    return tables | {f"{key}; the twin's place": [{"places": found}] for key, found in places.items()}
 
 
 def figure(tables: Mapping[str, _tables.Recorded], args: argparse.Namespace) -> None:
     """One panel a table; means over the orders of arrival."""
     _figure.pyplot()  # before minutes of replays, not after
-    settings, modes = _tuning.grid(args.keep), all_rules(args.keep, args.slots)
-    default = replace(Settings(), keep=args.keep)
-    asha = [_asha(rungs, eta) for rungs, eta in itertools.product(ASHA_RUNGS, ASHA_ETAS)]
-    others = {name: rule for name, rule in modes.items() if name not in ("raytag none", "raytag paired")}
-    total = len(tables) * args.grid_shuffles * (len(settings) + 1 + len(others) + len(asha))
     panels = []
-    with Progress(console, "replays", total, "replays") as progress:
+    with Progress(console, "replays", len(tables) * args.grid_shuffles * _figure.n_rules(), "replays") as progress:
         for name, table in tables.items():
             n, n_folds, _ = table.curves.best.shape
             orders = arrivals(n, n_folds, args.grid_shuffles, args.seed, shuffle_folds=args.shuffle_folds)
-
-            def point(rule: Rule, curves: Any = table.curves, orders: Any = orders) -> tuple[float, float]:
-                rows = replays(curves, rule, orders, args.keep, progress.advance)
-                return float(rows["spent"].mean()), float(rows["kept"].mean()) / args.keep
-
-            found = {label: point(rule) for label, rule in others.items()}
-            panels.append(
-                _figure.Panel(
-                    title=f"{name}: {n} experiments × {n_folds} folds, keep {args.keep}",
-                    grid=[point(race(s, args.slots)) for s in settings],
-                    default=point(race(default, args.slots)),
-                    modes={label: p for label, p in found.items() if label not in PUBLISHED},
-                    published={_label(label): p for label, p in found.items() if label in PUBLISHED},
-                    asha=[point(rule) for rule in asha],
-                )
-            )
+            title = f"{name}: {n} experiments × {n_folds} folds, keep {args.keep}"
+            panels.append(_figure.panel(title, table.curves, args.keep, args.slots, orders, progress.advance))
     folds = "folds shuffled" if args.shuffle_folds else "folds in the table's order"
-    caption = (
-        f"means over {args.grid_shuffles} orders of arrival, {folds}; dots: {len(settings)} settings of raytag's "
-        f"paired race (rungs, eta, z); small diamonds: {len(asha)} of per-trial ASHA (rungs, eta)"
-    )
-    _figure.draw(args.figure, panels, caption)
+    _figure.draw(args.figure, panels, f"means over {args.grid_shuffles} orders of arrival, {folds}")
     say(console, f"wrote {args.figure}")
-
-
-def _asha(rungs: Sequence[float], eta: float) -> Rule:
-    return lambda curves, order: trial_asha(curves, order, rungs, eta)
-
-
-def _label(rule: str) -> str:
-    return {"per-trial ASHA": "per-trial ASHA, eta 2"}.get(rule, rule)
 
 
 if __name__ == "__main__":

@@ -282,6 +282,13 @@ def test_curves_of_unequal_length_are_refused(store):
 # -- tuning -------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def small_grid(monkeypatch):
+    monkeypatch.setattr(_tuning, "RUNGS", ((), (0.5,)))
+    monkeypatch.setattr(_tuning, "ETAS", (2.0,))
+    monkeypatch.setattr(_tuning, "ZS", (0.0, 1.0))
+
+
 def test_the_frontier_is_what_no_point_beats():
     points = [(0.5, 0.9), (0.3, 0.4), (0.3, 0.6), (0.4, 0.6), (0.5, 0.8), (0.9, 0.9), (0.2, 0.1), (0.95, 1.0)]
     assert _tuning.frontier(points) == [6, 2, 0, 7]
@@ -302,10 +309,7 @@ def test_the_grid_holds_each_rule_once():
     assert sum(not s.shares for s in grid) == len(_tuning.ZS)
 
 
-def test_settings_are_judged_on_experiments_that_did_not_choose_them(monkeypatch):
-    monkeypatch.setattr(_tuning, "RUNGS", ((), (0.5,)))
-    monkeypatch.setattr(_tuning, "ETAS", (2.0,))
-    monkeypatch.setattr(_tuning, "ZS", (0.0, 1.0))
+def test_settings_are_judged_on_experiments_that_did_not_choose_them(monkeypatch, small_grid):
     seen, done = [], []
 
     def watch(curves, rule, orders, keep, advance):
@@ -361,7 +365,10 @@ def test_how_often_the_twin_is_dropped():
     done = []
     rules = {"all": _published.full_cv, "none": lambda c, order: (np.zeros(c.final.shape, np.int64), [])}
     noise = _incumbent.noise(curves, better_half=True)
-    found = _incumbent.dropped(curves, noise, rules, 20, 0, shuffle_folds=True, advance=done.append)
+    found, places = _incumbent.dropped(curves, noise, rules, 20, 0, shuffle_folds=True, advance=done.append)
+    assert len(places) == 20
+    assert min(places) >= 1
+    assert max(places) <= 6  # a good one in every draw
     assert [(row["rule"], row["dropped"]) for row in found] == [("all", 0.0), ("none", 1.0)]
     assert len(done) == 40
 
@@ -400,11 +407,12 @@ def test_every_rule_is_printed_and_written(table, tmp_path, monkeypatch, capsys)
     assert "tiny: 10 experiments × 3 folds × 4 epochs; keep 3" in capsys.readouterr().out
 
 
-def test_the_incumbent_and_the_tuning_are_written(table, tmp_path, monkeypatch):
+def test_the_incumbent_and_the_tuning_are_written(table, tmp_path, monkeypatch, small_grid):
     out = tmp_path / "out.json"
     call(monkeypatch, "--table", table, "--keep", 4, "--shuffles", 3, "--incumbent", "--json", out)
     tables = list(json.loads(out.read_text())["tables"].values())
-    assert len(tables) == 2
+    assert len(tables) == 4
+    assert [len(rows[0]["places"]) for rows in tables[2:]] == [3, 3]
     assert {"raytag paired, keep 4", "raytag asha, keep 1", "forgiving"} < {row["rule"] for row in tables[0]}
     call(monkeypatch, "--table", table, "--keep", 4, "--tune", "--halvings", 1, "--grid-shuffles", 1, "--json", out)
     judged, chosen = json.loads(out.read_text())["tables"].values()
@@ -412,7 +420,7 @@ def test_the_incumbent_and_the_tuning_are_written(table, tmp_path, monkeypatch):
     assert sum(row["halvings"] for row in chosen) == 1
 
 
-def test_the_figure_is_drawn(table, tmp_path, monkeypatch):
+def test_the_figure_is_drawn(table, tmp_path, monkeypatch, small_grid):
     pytest.importorskip("matplotlib")
     out = tmp_path / "f.png"
     call(monkeypatch, "--table", table, "--keep", 3, "--grid-shuffles", 1, "--figure", out)
