@@ -12,10 +12,9 @@ folds differ more than experiments do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from raytag.search.rules import Settings
 FACTS = ("race", "propose", "rung", "fold", "fail")
 DECISIONS = ("drop", "reopen")
 Decision = dict[str, Any]  # an event without number and time
-F = TypeVar("F", bound=Callable[..., Any])
 Rung = tuple[int, float]  # first fold, share of the budget: both may differ in a later launch
 
 
@@ -45,19 +43,6 @@ class Entry:
     @property
     def open(self) -> bool:
         return not (self.dropped or self.failed)
-
-
-def _once(method: F) -> F:
-    """Keep what a method of ``Race`` gives until the next fact: a large search asks for it for every experiment."""
-
-    @wraps(method)
-    def remembered(race: Race, *args: Any) -> Any:
-        key = method.__name__, *args
-        if key not in race._memo:
-            race._memo[key] = method(race, *args)
-        return race._memo[key]
-
-    return cast(F, remembered)
 
 
 class Race:
@@ -80,22 +65,19 @@ class Race:
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take over a fact or a decision; events of other kinds are ignored. ValueError: a value is not finite."""
         what = event["event"]
-        if what in FACTS:
-            self._memo.clear()
         if what == "race":
+            self._memo.clear()
             self._start(event)
         elif what in FACTS:
-            # kept over a race event: what a driver that died did not decide is decided when the next launch starts
-            self._judged, self._reconsider = None, False
+            # a race event keeps the last two: what a driver that died did not decide is decided by the next one
+            self._memo, self._judged, self._reconsider = {}, None, False
         if what == "propose":
             self._proposed = max(self._proposed, int(event["index"]) + 1)
             kind, epochs = str(event.get("kind", "")), int(event.get("epochs", 0))
             entry = Entry(event["experiment"], int(event["index"]), kind, epochs)
             self.entries.setdefault(entry.id, entry)
-        elif what != "race" and what in FACTS + DECISIONS:
-            known = self.entries.get(event["experiment"])
-            if known is not None:
-                self._apply(what, known, event)
+        elif what != "race" and what in FACTS + DECISIONS and event["experiment"] in self.entries:
+            self._apply(what, self.entries[event["experiment"]], event)
 
     def _start(self, event: Mapping[str, Any]) -> None:
         settings, old = Settings.from_plain(event["settings"]), self.settings
@@ -133,8 +115,7 @@ class Race:
     @property
     def can_stop(self) -> bool:
         """Whether any experiment may be stopped at all."""
-        few = self.number is not None and self.number <= self.settings.keep
-        return self.settings.stopping != "none" and not few
+        return self.settings.stopping != "none" and (self.number is None or self.number > self.settings.keep)
 
     def depth(self, entry: Entry) -> int:
         """d: how many folds of the common order an experiment has finished without a gap."""
@@ -144,24 +125,27 @@ class Race:
         """Mean lwlrap over S_d; minus infinity for d = 0."""
         return sum(entry.folds[k] for k in self.folds[:depth]) / depth if depth else -math.inf
 
-    @_once
     def layout(self) -> twoway.TwoWay:
         """The two-way fit of all finished folds; rows in the order of ``active``."""
-        rows = [[e.folds.get(k, math.nan) for k in self.folds] for e in self.active]
-        return twoway.fit(np.array(rows, dtype=np.float64).reshape(len(rows), len(self.folds)))
+        if "layout" not in self._memo:
+            rows = [[e.folds.get(k, math.nan) for k in self.folds] for e in self.active]
+            self._memo["layout"] = twoway.fit(np.array(rows, dtype=np.float64).reshape(len(rows), len(self.folds)))
+        return self._memo["layout"]
 
     @property
-    @_once
     def variance(self) -> float | None:
         """s² of the paired rule; None while too little is known."""
-        layout = self.layout()
-        return rules.pooled_variance(layout.residual_ss, layout.dof, self._priors)
+        if "variance" not in self._memo:
+            fitted = self.layout()
+            self._memo["variance"] = rules.pooled_variance(fitted.residual_ss, fitted.dof, self._priors)
+        return self._memo["variance"]
 
-    @_once
     def _portfolio_bar(self, depth: int) -> tuple[float, str] | None:
         """The bar after ``depth`` folds and the experiment that holds it."""
-        means = [(self.mean(e, depth), e.id) for e in self.active if not e.failed and self.depth(e) >= depth]
-        return rules.portfolio_bar(means, self.settings.keep)
+        if depth not in self._memo:
+            means = [(self.mean(e, depth), e.id) for e in self.active if not e.failed and self.depth(e) >= depth]
+            self._memo[depth] = rules.portfolio_bar(means, self.settings.keep)
+        return self._memo[depth]
 
     def estimates(self) -> dict[str, float]:
         """One value for each experiment that has one: its mean over all folds, corrected for fold effects.
@@ -177,18 +161,20 @@ class Race:
                 found[e.id] = e.rungs[rung] + self._gain(e.kind, rung) - float(layout.fold_effects[0])
         return found
 
-    @_once
     def _gain(self, kind: str, rung: Rung) -> float:
         """By how much finished first folds ended above their value at a rung, on average; 0 if none did."""
-        gains = [e.folds[rung[0]] - e.rungs[rung] for e in self._like(kind, rung) if rung[0] in e.folds]
-        return sum(gains) / len(gains) if gains else 0.0
+        key = "gain", kind, rung
+        if key not in self._memo:
+            gains = [e.folds[rung[0]] - e.rungs[rung] for e in self._like(kind, rung) if rung[0] in e.folds]
+            self._memo[key] = sum(gains) / len(gains) if gains else 0.0
+        return self._memo[key]
 
     def _like(self, kind: str, rung: Rung) -> list[Entry]:
         return [e for e in self.active if e.kind == kind and rung in e.rungs]
 
     def _last_rung(self, entry: Entry, shares: Iterable[float] | None = None) -> Rung | None:
         """The highest rung (among ``shares``) that an experiment reached in what is now the first fold."""
-        reached = [r for r in entry.rungs if r[0] == self.folds[0] and (shares is None or r[1] in shares)]
+        reached = (r for r in entry.rungs if r[0] == self.folds[0] and (shares is None or r[1] in shares))
         return max(reached, default=None)
 
     # -- decisions ------------------------------------------------------------------------------------
@@ -198,18 +184,15 @@ class Race:
 
         A training that continues from a checkpoint may pass several at once: it is judged at the highest.
         """
-        entry = self.entries[experiment_id]
+        entry, shares = self.entries[experiment_id], self.settings.shares
         if not self.folds or fold != self.folds[0] or epoch >= entry.epochs:
             return None
-        shares = self.settings.shares
         reached = [i for i, share in enumerate(shares) if epoch >= rules.rung_epoch(share, entry.epochs)]
-        return reached[-1] if reached and (fold, shares[reached[-1]]) not in entry.rungs else None
+        last = self._last_rung(entry)
+        return reached[-1] if reached and (last is None or shares[reached[-1]] > last[1]) else None
 
     def next_decision(self) -> Decision | None:
-        """What follows from the facts so far and is not yet applied; None when nothing does.
-
-        Apply it and ask again, until None.
-        """
+        """What follows from the facts and is not yet applied, one at a time; None when nothing is due."""
         if self._reconsider:
             for e in self.active:
                 if e.dropped and self._failing(e) is None:
@@ -227,8 +210,7 @@ class Race:
         failing = {e.id: why for e in open_entries if (why := self._failing(e)) is not None}
         if not failing:
             return None
-        # the worst first: there may be room for fewer drops
-        worst = min(failing, key=lambda name: (self._progress(self.entries[name]), name))
+        worst = min(failing, key=lambda name: (self._progress(self.entries[name]), name))  # not all may go
         return {"event": "drop", "experiment": worst, **failing[worst]}
 
     def _progress(self, entry: Entry) -> tuple[int, float, float]:
@@ -262,10 +244,11 @@ class Race:
         reason = f"lwlrap {value:.4f} below {bar:.4f} at rung {number + 1} of fold {rung[0]}"
         return {"fold": rung[0], "rung": number, "value": value, "bar": bar, "margin": 0.0, "reason": reason}
 
-    @_once
     def _rung_bar(self, kind: str, rung: Rung) -> float | None:
-        values = [e.rungs[rung] for e in self._like(kind, rung)]
-        return rules.rung_bar(values, self.settings.keep, self.settings.eta)
+        if (kind, rung) not in self._memo:
+            values = [e.rungs[rung] for e in self._like(kind, rung)]
+            self._memo[kind, rung] = rules.rung_bar(values, self.settings.keep, self.settings.eta)
+        return self._memo[kind, rung]
 
     def _failing_exact(self, entry: Entry) -> Decision | None:
         bar, value = self._exact_bar(), self._bound(entry, 1.0)
@@ -274,16 +257,16 @@ class Race:
         reason = f"at most {value:.4f} with perfect scores on the other folds, below {bar:.4f}"
         return {"fold": None, "rung": None, "value": value, "bar": bar, "margin": 0.0, "reason": reason}
 
-    @_once
     def _exact_bar(self) -> float:
-        """What ``keep`` experiments reach at least. Whoever is below it at best is none of them."""
-        least = sorted((self._bound(e, 0.0) for e in self.active if not e.failed), reverse=True)
-        return least[self.settings.keep - 1] if len(least) >= self.settings.keep else -math.inf
+        """What ``keep`` experiments reach at least: whoever is below it at best is none of them."""
+        if "exact" not in self._memo:
+            least = sorted((self._bound(e, 0.0) for e in self.active if not e.failed), reverse=True)
+            self._memo["exact"] = [*least, *[-math.inf] * self.settings.keep][self.settings.keep - 1]
+        return self._memo["exact"]
 
     def _bound(self, entry: Entry, unknown: float) -> float:
         """cv_lwlrap if all folds that are not finished score ``unknown``."""
-        total = sum(self.weights.values())
-        return sum(w * entry.folds.get(k, unknown) for k, w in self.weights.items()) / total
+        return sum(w * entry.folds.get(k, unknown) for k, w in self.weights.items()) / sum(self.weights.values())
 
     def _failing_paired(self, entry: Entry, depth: int) -> Decision | None:
         found, variance = self._portfolio_bar(depth), self.variance
@@ -293,13 +276,12 @@ class Race:
         margin = rules.paired_margin(variance, depth, len(self.folds), self.settings.z)
         if bar - value <= margin:
             return None
-        folds = ", ".join(str(k) for k in self.folds[:depth])
+        folds = self.folds[:depth]
         reason = (
-            f"mean lwlrap {value:.4f} on fold{'s' * (depth > 1)} {folds} is {bar - value:.4f} below {holder}, "
-            f"which holds place {self.settings.keep}; chance explains {margin:.4f}"
+            f"mean lwlrap {value:.4f} on fold{'s' * (depth > 1)} {', '.join(map(str, folds))} is {bar - value:.4f} "
+            f"below {holder}, which holds place {self.settings.keep}; chance explains {margin:.4f}"
         )
-        fold = self.folds[depth - 1]
-        return {"fold": fold, "rung": None, "value": value, "bar": bar, "margin": margin, "reason": reason}
+        return {"fold": folds[-1], "rung": None, "value": value, "bar": bar, "margin": margin, "reason": reason}
 
     # -- what to train next ---------------------------------------------------------------------------
 
@@ -330,7 +312,8 @@ class Race:
         firsts = [c for c in candidates if c[1] == 0]
         if firsts:
             return firsts[0][0].id, firsts[0][2]
-        ready = [c for c in candidates if self.depth(c[0]) == c[1] or self._certain]
+        certain = self._certain
+        ready = [c for c in candidates if certain or self.depth(c[0]) == c[1]]
         if not ready:
             places = sorted(self.active, key=lambda e: (self._progress(e), e.id), reverse=True)
             ahead = {e.id for e in places[: self.settings.keep] if self.depth(e) > 0}
