@@ -156,9 +156,9 @@ class Driver:
         if self.budget is None or not self.experiments:
             return True  # a launch that trains nothing at all helps nobody
         epochs = max(e.training.epochs for e in self.experiments.values())
-        # other folds wait for the first where that may drop the experiment
-        chain = epochs * (2 if self.race.can_stop else 1)
-        return self.budget.allows(self.open_epochs(), epochs * len(self.race.folds), chain)
+        whole = epochs * len(self.race.folds)
+        # a fold waits for the one before it where that may drop the experiment
+        return self.budget.allows(self.open_epochs(), whole, whole if self.race.can_stop else epochs)
 
     def open_epochs(self) -> float:
         """Epochs that are left if no more experiment is proposed or dropped."""

@@ -149,8 +149,8 @@ def dry_run(
         say(console, f"as many experiments as {options.time_budget} allows; these are the first 8 at most")
         number = 8
     if options.search == "hyperopt":  # later proposals depend on results: only the first ones are known
-        say(console, f"hyperopt: proposals after the first {searchers.INITIAL_POINTS + 1} depend on results")
-        number = min(number, searchers.INITIAL_POINTS + 1)
+        say(console, f"hyperopt: proposals after the first {searchers.INITIAL_POINTS} depend on results")
+        number = min(number, searchers.INITIAL_POINTS)
     drawn = [searcher.propose(i) for i in range(number)]
     varied = sorted(chosen.vary)
     for experiment in drawn:
@@ -210,7 +210,12 @@ def make_budget(
     clock = budget.Budget(
         budget.parse(options.time_budget), lambda: count_slots(options.cpus_per_trial, gpus), seconds
     )
-    say(console, clock.explain(first.training.epochs, len(folds), options.keep))
+    epochs = first.training.epochs
+    racing = options.stopping != "none"  # then a fold waits for the one before it
+    longest = epochs * (len(folds) if racing else 1)
+    say(
+        console, f"--time-budget {options.time_budget}: " + clock.explain(epochs, len(folds), options.keep, longest)
+    )
     return clock
 
 
