@@ -119,8 +119,9 @@ def simulate(curves: Curves, settings: Settings, order: Sequence[int], slots: in
         replay.epochs[row, k] += 1
         epoch = int(replay.epochs[row, k])
         if epoch == length:
-            variance = None if curves.clip_variance is None else float(curves.clip_variance[row, k])
-            known = None if variance is None or math.isnan(variance) else variance
+            # like the driver, which resamples clips in the first fold only
+            variance = float(curves.clip_variance[row, k]) if curves.clip_variance is not None and k == 0 else math.nan
+            known = None if math.isnan(variance) else variance
             put("fold", experiment=name, fold=k, lwlrap=float(curves.final[row, k]), clip_variance=known)
             continue
         rung = race.rung(name, k, epoch)
