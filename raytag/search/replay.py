@@ -120,8 +120,9 @@ def simulate(curves: Curves, settings: Settings, order: Sequence[int], slots: in
         epoch = int(replay.epochs[row, k])
         if epoch == length:
             # like the driver, which resamples clips in the first fold only
-            variance = float(curves.clip_variance[row, k]) if curves.clip_variance is not None and k == 0 else math.nan
-            known = None if math.isnan(variance) else variance
+            known = None
+            if curves.clip_variance is not None and k == 0 and not math.isnan(curves.clip_variance[row, 0]):
+                known = float(curves.clip_variance[row, 0])
             put("fold", experiment=name, fold=k, lwlrap=float(curves.final[row, k]), clip_variance=known)
             continue
         rung = race.rung(name, k, epoch)
