@@ -46,6 +46,14 @@ def test_a_bootstrap_over_clips(seed, most):
     assert clip_variance(first, second, clips) == pytest.approx(expected, rel=0.1)
 
 
+def test_a_bootstrap_of_models_that_are_far_apart():
+    """What all clips have in common is a difference and no luck."""
+    first, second, clips, targets = made(11, n=120, noise=0.05)
+    second = second.assign(**{c: -second[c] for c in CLASSES})
+    expected = bootstrap(first, second, targets, [[i] for i in range(120)])
+    assert clip_variance(first, second, clips) == pytest.approx(expected, rel=0.1)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_bootstrap_over_groups_of_many_sizes(seed):
     sizes = np.random.default_rng(seed).integers(1, 6, 100)

@@ -570,20 +570,13 @@ def test_a_second_proposal_of_an_experiment_changes_nothing():
 
 
 def test_nothing_waits_for_a_proposal_that_repeated_another():
-    """Four proposals are three experiments: when two of them are left, all their folds may run at once."""
+    """Four proposals are three experiments: once two of them are left, all their folds may run at once."""
     race = made(Settings("exact", 2), "abc", (0, 1, 2), number=4)
     feed(race, "propose", experiment="b", index=3, kind="one_cycle", epochs=8)
-    for name in "ab":
-        for fold in range(3):
-            finish(race, name, fold, 0.9)
-    assert what(finish(race, "c", 0, 0.1)) == [("drop", "c")]
-    race = made(Settings("exact", 2), "abc", (0, 1, 2), number=4)
-    feed(race, "propose", experiment="b", index=3, kind="one_cycle", epochs=8)
-    feed(race, "drop", experiment="a")
-    for name in "bc":
-        finish(race, name, 0, 0.5)
-    assert race.next_trial([]) is not None
-    assert race.next_trial([("b", 1), ("c", 1)]) in (("b", 2), ("c", 2))
+    race.apply({"event": "drop", "experiment": "a"})
+    for name, fold in (("a", 0), ("a", 1), ("b", 0), ("c", 0)):  # a came further than they
+        finish(race, name, fold, 0.5)
+    assert sorted(all_next(race)) == [("b", 1), ("b", 2), ("c", 1), ("c", 2)]
 
 
 def test_folds_that_were_found_finished_count_at_once():
@@ -716,6 +709,15 @@ def test_a_launch_that_died_before_it_reopened_anything_is_made_up_for():
     assert not dropped(race)
 
 
+def test_new_rules_are_applied_to_the_dropped_once():
+    race = made(Settings("asha", 1), "abc")
+    rung(race, "a", 0.9)
+    assert what(rung(race, "b", 0.5)) == [("drop", "b")]
+    assert start(race, Settings("asha", 1, z=1.0)) == []
+    # b would be in the better half of three: a drop is not undone by what comes later
+    assert what(rung(race, "c", 0.1)) == [("drop", "c")]
+
+
 def test_a_launch_that_died_before_it_judged_a_rung_is_made_up_for():
     race = made(Settings("asha", 1), "abc", number=12)
     rung(race, "a", 0.9)
@@ -745,6 +747,15 @@ def test_a_failed_experiment_leaves_its_place_to_the_best_that_was_dropped():
     assert race.next_decision() is None
 
 
+def test_what_was_dropped_and_failed_besides_does_not_come_back():
+    race = made(Settings("paired", 1), "abc", number=3)
+    for name, value in zip("abc", (0.9, 0.8, 0.7), strict=True):
+        finish(race, name, 0, value, 1e-6)
+    feed(race, "fail", experiment="b", fold=1)  # it was ahead when it was dropped
+    assert what(feed(race, "fail", experiment="a", fold=1)) == [("reopen", "c")]
+    assert feed(race, "fail", experiment="c", fold=1) == []
+
+
 def test_the_deepest_of_the_dropped_comes_back_first():
     race = made(Settings("asha", 2), "abcdef")
     for name in "ab":
@@ -771,6 +782,14 @@ def test_a_failed_experiment_is_no_bar_and_the_next_launch_tries_it_again():
     assert race.entries["a"].open
     assert what(decisions) == [("drop", "c"), ("drop", "b")]  # a is back, and with it the bar
     assert race.next_trial([("d", 0)]) == ("a", 1)
+
+
+def test_a_failed_experiment_bounds_nobody():
+    race = made(Settings("exact", 1), "abc", (0, 1))
+    finish(race, "a", 0, 0.9)
+    feed(race, "fail", experiment="a", fold=1)
+    finish(race, "a", 1, 0.9)  # found finished later: it is of use, but not of those that this launch completes
+    assert finish(race, "b", 0, 0.7) == []
 
 
 @settings(max_examples=40, deadline=None)
@@ -847,6 +866,10 @@ def test_as_long_as_more_may_be_proposed_nothing_is_certain():
     for name, value in zip("abcd", (0.9, 0.8, 0.2, 0.1), strict=True):
         finish(race, name, 0, value, 1e-6)
     assert not race._certain
+    propose(race, "e")
+    assert not race._certain  # one of three may still go
+    finish(race, "e", 0, 0.1, 1e-6)
+    assert race._certain
 
 
 @settings(max_examples=40, deadline=None)
