@@ -21,7 +21,7 @@ from raytag.console import duration, say
 from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
-from raytag.events import EventLog
+from raytag.events import EventLog, read_events
 from raytag.features.cache import Manifest, build
 from raytag.lease import Lease
 from raytag.search import budget, searchers
@@ -277,7 +277,12 @@ def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Scree
 def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
     table = write_leaderboard(store)
-    states = {e.id: "dropped" for e in driver.race.active if e.dropped}
+    states: dict[str, str] = {}
+    for event in read_events(store.storage):  # not the race alone: a run may hold the races of several searches
+        if event["event"] == "drop":
+            states[event["experiment"]] = "dropped"
+        elif event["event"] == "reopen":
+            states.pop(event["experiment"], None)
     states |= dict.fromkeys(driver.failed, "failed")
     show_leaderboard(console, table, states)
 
