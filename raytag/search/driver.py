@@ -9,7 +9,7 @@ facts to the log, asks the race what follows, and writes that down too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from raytag.search.racing import Race
 from raytag.search.rules import Settings
 from raytag.search.searchers import Searcher
 from raytag.store import RunStore
+
+MOVED = 1e-3  # lwlrap: an estimate that moved by less is not told again
 
 
 @dataclass
@@ -173,6 +175,8 @@ class Driver:
 
     def _propose(self) -> None:
         index = self.proposed
+        # other folds, and other experiments' gains from a rung, tell more about all of them
+        self._tell(self.experiments, least=MOVED)
         experiment = self.searcher.propose(index)
         self.proposed += 1
         self.store.add(experiment)
@@ -258,7 +262,7 @@ class Driver:
         value = float(self.store.fold(experiment_id, fold).result()["lwlrap"])
         variance = self._clip_variance(experiment_id, fold) if self.race.settings.stopping == "paired" else None
         self._put("fold", experiment=experiment_id, fold=fold, lwlrap=value, clip_variance=variance, **where)
-        self._tell(experiment_id)
+        self._tell([experiment_id])
 
     def _clip_variance(self, experiment_id: str, fold: int) -> float | None:
         """In the first fold: against the best of the others, while residuals are too few to say more."""
@@ -295,16 +299,17 @@ class Driver:
             self.reasons[experiment_id] = reason
             if decision["rung"] is None:  # at a rung the trial that stops says so
                 self.announce(f"{experiment_id}: dropped: {reason}")
-            self._tell(experiment_id)
+            self._tell([experiment_id])
 
-    def _tell(self, experiment_id: str) -> None:
-        """Tell the searcher what an experiment is worth: one value, replaced when more of it is known."""
-        index, value = self.race.entries[experiment_id].index, self.race.estimates().get(experiment_id)
-        if value is None or self.told.get(index) == value:
-            return
-        self.told[index] = value
-        self.searcher.tell(index, value)
-        self.log.append("tell", key=self.key, index=index, experiment=experiment_id, value=value)
+    def _tell(self, experiment_ids: Iterable[str], least: float = 0.0) -> None:
+        """Tell the searcher what experiments are worth: one value each, replaced when it moved by ``least``."""
+        values = self.race.estimates()
+        for experiment_id in experiment_ids:
+            index, value = self.race.entries[experiment_id].index, values.get(experiment_id)
+            if value is not None and (index not in self.told or abs(self.told[index] - value) > least):
+                self.told[index] = value
+                self.searcher.tell(index, value)
+                self.log.append("tell", key=self.key, index=index, experiment=experiment_id, value=value)
 
     def _replay(self) -> None:
         """Take over what earlier launches of this sequence proposed, measured and decided."""
