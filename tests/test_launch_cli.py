@@ -132,8 +132,6 @@ def test_other_data_under_the_same_run_are_refused(work, tmp_path):
         (["--data", "nowhere"], "nowhere"),
         (["--only-folds", "0,7"], "--only-folds 7"),
         (["--num-samples", "0"], "--num-samples 0"),
-        (["--time-budget", "soon"], "--time-budget soon"),
-        (["--fold-order", "1"], "leaves out fold 0"),
         (["--n-folds", "3"], "2 folds"),
     ],
 )
