@@ -53,9 +53,9 @@ def race(settings: Settings, slots: int = 1) -> Rule:
     return rule
 
 
-def all_rules(keep: int, slots: int = 1) -> dict[str, Rule]:
+def all_rules(keep: int, slots: int = 1, z: float = Settings.z) -> dict[str, Rule]:
     """Every published rule, and raytag in every mode."""
-    modes = {f"raytag {mode}": race(Settings(mode, keep), slots) for mode in STOPPING}
+    modes = {f"raytag {mode}": race(Settings(mode, keep, z=z), slots) for mode in STOPPING}
     return {**PUBLISHED, **modes}
 
 

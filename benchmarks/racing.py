@@ -4,7 +4,7 @@
     python benchmarks/racing.py                                  # every rule on every table that is here
     python benchmarks/racing.py --table T.parquet --keep 10 --shuffles 200 --json racing.json
     python benchmarks/racing.py --tune                           # settings tuned on half the experiments
-    python benchmarks/racing.py --incumbent                      # how often the incumbent's twin is dropped
+    python benchmarks/racing.py --incumbent --z 0.7              # how often the incumbent's twin is dropped
     python benchmarks/racing.py --figure racing.png              # spent against kept, all settings
     python benchmarks/racing.py --record runs/table --to T.parquet
 
@@ -81,6 +81,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--keep", type=int, default=10, help="size of the portfolio (default 10)")
     parser.add_argument("--shuffles", type=int, default=200, help="replays of each rule (default 200)")
     parser.add_argument("--slots", type=int, default=1, help="trials at a time in raytag's race (default 1)")
+    parser.add_argument(
+        "--z", type=float, default=Settings.z, help=f"of raytag's paired rule (default {Settings.z:g}, the launch's)"
+    )
     parser.add_argument("--shuffle-folds", action="store_true", help="another order of folds in every replay")
     parser.add_argument("--seed", type=int, default=0)
     what = parser.add_mutually_exclusive_group()
@@ -144,7 +147,7 @@ def rules(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict
     """Every rule on one table."""
     n, n_folds, _ = table.curves.best.shape
     orders = arrivals(n, n_folds, args.shuffles, args.seed, shuffle_folds=args.shuffle_folds)
-    candidates = all_rules(args.keep, args.slots)
+    candidates = all_rules(args.keep, args.slots, args.z)
     with Progress(console, "replays", len(candidates) * len(orders), "replays") as progress:
         found = compare(table.curves, candidates, orders, args.keep, progress.advance)
     slots = f", {args.slots} trials at a time in raytag's" if args.slots > 1 else ""
@@ -218,7 +221,7 @@ def incumbent(title: str, table: _tables.Recorded, args: argparse.Namespace) -> 
     candidates: dict[str, Rule] = {}
     for mode in ("paired", "asha"):
         for keep in keeps:
-            candidates[f"raytag {mode}, keep {keep}"] = race(Settings(mode, keep), args.slots)
+            candidates[f"raytag {mode}, keep {keep}"] = race(Settings(mode, keep, z=args.z), args.slots)
     candidates |= {name: rule for name, rule in PUBLISHED.items() if name != "full CV"}
     sources = {
         "the better half of the experiments (headline: the twin is a good one)": True,
