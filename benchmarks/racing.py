@@ -82,7 +82,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shuffles", type=int, default=200, help="replays of each rule (default 200)")
     parser.add_argument("--slots", type=int, default=1, help="trials at a time in raytag's race (default 1)")
     parser.add_argument(
-        "--z", type=float, default=Settings.z, help=f"of raytag's paired rule (default {Settings.z:g}, the launch's)"
+        "--z",
+        type=float,
+        default=Settings.z,
+        help=f"of raytag's paired rule (default {Settings.z:g}, the launch's)",
     )
     parser.add_argument("--shuffle-folds", action="store_true", help="another order of folds in every replay")
     parser.add_argument("--seed", type=int, default=0)
