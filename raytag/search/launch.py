@@ -112,12 +112,12 @@ def launch(options: LaunchOptions, console: Console) -> int:
             screen.announce,
         )
         screen.driver = driver
-        many = "experiments as the time budget allows" if driver.number is None else f"{driver.number} experiments"
+        many = "as many experiments as fit" if driver.number is None else f"{driver.number} experiments"
         say(
             console,
             f"Run {name}: {many} × {len(folds)} folds, fold order {', '.join(map(str, folds))}, "
             f"{slots} trials at a time, stopping {options.stopping}"
-            + (f", the best {options.keep} complete" if driver.race.can_stop else ""),
+            + (f", the best {options.keep} complete" if driver.race.can_stop else ", nothing can be dropped"),
         )
         with screen, on_interrupt(driver, store.storage, stop_file, screen, lease):
             run(driver, shared, cpus=options.cpus_per_trial, gpus=gpus, autoscaling=autoscaling)
