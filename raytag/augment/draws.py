@@ -8,7 +8,7 @@ argus-freesound's transforms and mixers; the stream of random numbers is raytag'
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,7 +200,8 @@ def check_draws(
     n = len(lengths)
     rounds = checked.mel_masks.shape[2] if checked.mel_masks.ndim == 4 else 0
     shapes = ((n, 2), (n, 2), (n, 2, 4), (n, 2), (n, 2, rounds, 2), (n, 2, rounds, 2), (n,), (n,), (n,))
-    for name, array, shape in zip(Draws._fields, checked, shapes, strict=True):
+    arrays = cast("tuple[np.ndarray, ...]", tuple(checked))  # of several types, which mypy joins to object or not
+    for name, array, shape in zip(Draws._fields, arrays, shapes, strict=True):
         if array.shape != shape:
             raise ValueError(f"draws.{name} must have shape {shape} for {n} samples, not {array.shape}")
     short = lengths < crop_frames

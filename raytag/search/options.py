@@ -49,7 +49,7 @@ class LaunchOptions:
     epochs: int | None = None
     """epoch budget of every experiment (short for --set training.epochs=N)"""
     stopping: Literal["none", "asha", "exact", "paired"] = "paired"
-    """paired: stop the weaker half at 1/2 of the first fold, then after each fold drop what is significantly below
+    """paired: stop the weaker half at 1/2 of the first fold, then after each fold drop what is clearly below
     place KEEP on the same folds; asha: stop at 1/4 and 1/2 of the first fold only; exact: drop only what perfect
     scores could not lift to place KEEP; none: train everything"""
     keep: int = 3

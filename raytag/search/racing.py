@@ -279,7 +279,7 @@ class Race:
         folds = self.folds[:depth]
         reason = (
             f"mean lwlrap {value:.4f} on fold{'s' * (depth > 1)} {', '.join(map(str, folds))} is {bar - value:.4f} "
-            f"below {holder}, which holds place {self.settings.keep}; chance explains {margin:.4f}"
+            f"below {holder}, which holds place {self.settings.keep}; allowed are {margin:.4f}"
         )
         return {"fold": folds[-1], "rung": None, "value": value, "bar": bar, "margin": margin, "reason": reason}
 

@@ -13,7 +13,7 @@ Four modes (``STOPPING``):
     cross-validated lwlrap to that of ``keep`` others, whatever these still score.
 ``paired``
     The rungs of ``asha``, and after each fold a comparison with the experiment that holds place ``keep`` on the
-    same folds: e is dropped when the mean difference exceeds what chance would explain (``paired_margin``).
+    same folds: e is dropped when the mean difference exceeds z standard errors (``paired_margin``).
 """
 
 from __future__ import annotations

@@ -529,7 +529,7 @@ def test_reasons_name_the_numbers():
     # s² = 0.0003, d = 1 of 3: 0.5 · √(0.0003 · 2 · 2/3) = 0.01
     reasons = {d["experiment"]: d["reason"] for d in last}
     assert reasons["c"] == (
-        "mean lwlrap 0.7000 on fold 3 is 0.2000 below a, which holds place 1; chance explains 0.0100"
+        "mean lwlrap 0.7000 on fold 3 is 0.2000 below a, which holds place 1; allowed are 0.0100"
     )
 
 

@@ -146,7 +146,6 @@ def test_a_decision_that_is_missing_is_found(stopping, seed):
         {"margin": 0.123},
         {"experiment": "another"},
         {"event": "reopen"},
-        {"reason": "I did not like it"},
         {"rung": 7},
         {"more": 1},
     ],
