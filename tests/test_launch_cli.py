@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,21 +123,29 @@ def test_other_data_under_the_same_run_are_refused(work, tmp_path):
     assert "labels of 1 clips differs (first train_curated/c001.wav" in output
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--space", "specaug_mixupp"], "did you mean specaug_mixup"),
-        (["--set", "model.basesize=8"], "did you mean model.base_size"),
-        (["--set", "model.base_size"], "part.field=value"),
-        (["--set", "model.base_size=big"], "model.base_size"),
-        (["--data", "nowhere"], "nowhere"),
-        (["--only-folds", "0,7"], "--only-folds 7"),
-        (["--num-samples", "0"], "--num-samples 0"),
-        (["--n-folds", "3"], "2 folds"),
-    ],
-)
-def test_wrong_arguments_are_explained(work, arguments, words):
-    code, output = run("launch.py", *ARGUMENTS, *arguments, cwd=work)
+WRONG = {
+    "did you mean specaug_mixup": ["--space", "specaug_mixupp"],
+    "did you mean model.base_size": ["--set", "model.basesize=8"],
+    "part.field=value": ["--set", "model.base_size"],
+    "model.base_size": ["--set", "model.base_size=big"],
+    "nowhere": ["--data", "nowhere"],
+    "--only-folds 7": ["--only-folds", "0,7"],
+    "--num-samples 0": ["--num-samples", "0"],
+    "2 folds": ["--n-folds", "3"],
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(work):
+    """What each wrong command line ends with; two processes at a time, for each spends seconds on imports."""
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda arguments: run("launch.py", *ARGUMENTS, *arguments, cwd=work), WRONG.values())
+        return dict(zip(WRONG, found, strict=True))
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_arguments_are_explained(refusals, words):
+    code, output = refusals[words]
     assert code == 2, output
     assert words in output
     assert "Traceback" not in output

@@ -48,7 +48,7 @@ def test_a_run_killed_three_times_explains_its_decisions(work):
         before = len(events(work))
         process = start("launch.py", *command, cwd=work)
         try:
-            wanted = before + rng.randint(4, 14)
+            wanted = before + rng.randint(3, 9)
             while len(events(work)) < wanted and process.poll() is None:
                 time.sleep(rng.uniform(0.01, 0.1))
             assert process.poll() is None, process.communicate()[0]
@@ -69,21 +69,14 @@ def test_a_run_killed_three_times_explains_its_decisions(work):
     assert len({e["index"] for e in events(work) if e["event"] == "propose"}) == 8
 
 
-def test_a_larger_portfolio_takes_experiments_up_again(work):
-    code, output = run("launch.py", *RACE, "--num-samples", "8", "--search", "hyperopt", "--keep", "8", cwd=work)
+def test_a_larger_portfolio_takes_experiments_up_again_within_a_time_budget(work):
+    more = ["--num-samples", "8", "--search", "hyperopt", "--keep", "8", "--time-budget", "1h"]
+    code, output = run("launch.py", *RACE, *more, cwd=work)
     assert code == 0, output
+    assert "One complete experiment (3 folds of 4 epochs) takes about" in output
     reopened = [d["experiment"] for d in explained(work) if d["event"] == "reopen"]
     assert reopened
     assert all(f"{e}: taken up again" in output for e in reopened)
     assert len(RunStore(str(work / "runs"), "specaug_mixup-recordings").complete()) == 8
-
-
-def test_a_time_budget_says_what_it_means_and_draws_as_many_as_fit(tmp_path):
-    make_folder(tmp_path / "recordings", clips=36, folds=3)
-    code, output = run("launch.py", *RACE, "--time-budget", "1s", "--fold-order", "2,0,1", cwd=tmp_path)
-    assert code == 0, output
-    assert "One is trained all the same" in output
-    assert "fold order 2, 0, 1" in output
-    store = RunStore(str(tmp_path / "runs"), "specaug_mixup-recordings")
-    assert len(store.experiments()) == len(store.complete()) == 1
-    assert [e["folds"] for e in events(tmp_path) if e["event"] == "race"] == [[2, 0, 1]]
+    orders = [e["folds"] for e in events(work) if e["event"] == "race"]
+    assert orders == [orders[0]] * len(orders)  # later launches keep the run's order of folds
