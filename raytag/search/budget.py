@@ -198,7 +198,7 @@ class Budget:
             f"One complete experiment ({_count(folds, 'fold')} of {_count(epochs_of_one, 'epoch')}) takes about "
             f"{duration(work * per_epoch)} of work here"
         )
-        if alone > self.left():
+        if not self.fits(work, longest):
             return (
                 f"{takes}, which {workers} may not finish in {left}. One is trained all the same, and what is "
                 "running is never cut off; give more time (--time-budget) or fewer epochs (--epochs)."
