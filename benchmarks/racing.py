@@ -39,6 +39,7 @@ from rich.table import Table
 
 from raytag.console import Progress, make_console, say
 from raytag.errors import explain_errors
+from raytag.search import twoway
 from raytag.search.rules import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -146,8 +147,19 @@ def _range(row: Mapping[str, Any], column: str, form: str) -> str:
     return f"{row[column]:{form}} [{row[f'{column}_low']:{form}}, {row[f'{column}_high']:{form}}]"
 
 
+def spread(table: _tables.Recorded) -> str:
+    """By how much experiments differ, and what blurs their difference; standard deviations in lwlrap."""
+    layout, variance = twoway.fit(table.curves.final), table.curves.clip_variance
+    words = (
+        f"standard deviation of the experiments {table.curves.final.mean(axis=1).std(ddof=1):.3f}, of the residuals"
+    )
+    words += f" {np.sqrt(layout.residual_ss / layout.dof):.3f}"
+    return words + ("" if variance is None else f", by a bootstrap over clips {np.sqrt(np.nanmean(variance)):.3f}")
+
+
 def rules(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict[str, Rows]:
     """Every rule on one table."""
+    say(console, f"{title}: {spread(table)}")
     n, n_folds, _ = table.curves.best.shape
     orders = arrivals(n, n_folds, args.shuffles, args.seed, shuffle_folds=args.shuffle_folds)
     candidates = all_rules(args.keep, args.slots, args.z)
