@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import time
 from types import TracebackType
@@ -31,6 +32,31 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+_DURATION = re.compile(r"\s*".join(rf"(?:{_NUMBER}\s*{unit})?" for unit in _UNITS))
+
+
+def parse_duration(option: str, text: str) -> float:
+    """Seconds of a duration such as ``90``, ``90s``, ``45m``, ``2h``, ``1h30m``, ``1.5h`` or ``1d``.
+
+    Raises
+    ------
+    ValueError
+        Not such a duration, or not above zero; the message names ``option`` and shows how to write it.
+    """
+    plain = text.strip().lower()
+    if re.fullmatch(_NUMBER, plain):
+        plain += "s"
+    found = _DURATION.fullmatch(plain) if plain else None
+    if found is None:
+        raise ValueError(f"{option} {text}: write a duration such as 90s, 45m, 2h, 1h30m or 1d")
+    seconds = sum(float(n) * unit for n, unit in zip(found.groups(), _UNITS.values(), strict=True) if n)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{option} {text}: must be above 0 and finite, e.g. 45m")
+    return seconds
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from raytag import console as console_module
-from raytag.console import Progress, duration, make_console, say
+from raytag.console import Progress, duration, make_console, parse_duration, say
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,32 @@ from raytag.console import Progress, duration, make_console, say
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("45m", 2700),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1d", 86400),
+        ("1.5h", 5400),
+        (".5m", 30),
+        (" 1D 2H 3m 4s ", 93784),
+    ],
+)
+def test_durations_are_parsed(text, seconds):
+    assert parse_duration("--time-budget", text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "h", "soon", "2 hours", "1h30", "30m1h", "1m1m", "-5m", "1e9", "0", "0h0m", "nan", "9" * 400]
+)
+def test_a_wrong_duration_names_the_option_and_shows_how(text):
+    with pytest.raises(ValueError, match=r"--time-budget .*45m"):
+        parse_duration("--time-budget", text)
 
 
 def test_lines_stay_as_they_are():

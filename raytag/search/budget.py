@@ -8,37 +8,12 @@ pessimistic: when it does, room appears, and proposing may begin again after it 
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable
 
 from raytag.console import duration
 
 FEW_EPOCHS = 3  # seen in this launch before they count more than the prior
-
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
-_DURATION = re.compile(r"\s*".join(rf"(?:{_NUMBER}\s*{unit})?" for unit in _UNITS))
-
-
-def parse(text: str) -> float:
-    """Seconds of a duration such as ``90``, ``90s``, ``45m``, ``2h``, ``1h30m``, ``1.5h`` or ``1d``.
-
-    Raises
-    ------
-    ValueError
-        Not such a duration, or not above zero; the message names ``--time-budget`` and shows how to write it.
-    """
-    plain = text.strip().lower()
-    if re.fullmatch(_NUMBER, plain):
-        plain += "s"
-    found = _DURATION.fullmatch(plain) if plain else None
-    if found is None:
-        raise ValueError(f"--time-budget {text}: write a duration such as 90s, 45m, 2h, 1h30m or 1d")
-    seconds = sum(float(n) * unit for n, unit in zip(found.groups(), _UNITS.values(), strict=True) if n)
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"--time-budget {text}: must be above 0 and finite, e.g. 45m")
-    return seconds
 
 
 class Budget:

@@ -17,7 +17,7 @@ import ray
 from rich.console import Console
 
 from raytag import datasets, space
-from raytag.console import duration, say
+from raytag.console import duration, parse_duration, say
 from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
@@ -208,7 +208,9 @@ def make_budget(
         say(console, "Timing a few training steps for the time budget …")
         seconds = predicted_seconds([first], table, folds[:1]) / first.training.epochs
     clock = budget.Budget(
-        budget.parse(options.time_budget), lambda: count_slots(options.cpus_per_trial, gpus), seconds
+        parse_duration("--time-budget", options.time_budget),
+        lambda: count_slots(options.cpus_per_trial, gpus),
+        seconds,
     )
     epochs = first.training.epochs
     racing = options.stopping != "none"  # then a fold waits for the one before it

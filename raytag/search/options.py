@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from raytag.search.budget import parse
+from raytag.console import parse_duration
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class LaunchOptions:
                     f"--{name.replace('_', '-')} {value}: must be at least {2 if name == 'n_folds' else 1}"
                 )
         if self.time_budget is not None:
-            parse(self.time_budget)
+            parse_duration("--time-budget", self.time_budget)
         if self.cpus_per_trial <= 0:
             raise ValueError(f"--cpus-per-trial {self.cpus_per_trial:g}: must be above 0, e.g. 0.5")
         if not 0 <= self.max_bad_share <= 1:

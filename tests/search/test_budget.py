@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.search.budget import FEW_EPOCHS, Budget, parse
+from raytag.search.budget import FEW_EPOCHS, Budget
 
 
 class Clock:
@@ -23,32 +23,6 @@ class Clock:
 def make(seconds=100.0, slots=1, prior=1.0):
     clock = Clock()
     return Budget(seconds, lambda: slots, prior, clock), clock
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90", 90),
-        ("90s", 90),
-        ("45m", 2700),
-        ("2h", 7200),
-        ("1h30m", 5400),
-        ("1d", 86400),
-        ("1.5h", 5400),
-        (".5m", 30),
-        (" 1D 2H 3m 4s ", 93784),
-    ],
-)
-def test_parse(text, seconds):
-    assert parse(text) == seconds
-
-
-@pytest.mark.parametrize(
-    "text", ["", " ", "h", "soon", "2 hours", "1h30", "30m1h", "1m1m", "-5m", "1e9", "0", "0h0m", "nan", "9" * 400]
-)
-def test_parse_names_the_option_and_shows_how(text):
-    with pytest.raises(ValueError, match=r"--time-budget .*45m"):
-        parse(text)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
