@@ -118,6 +118,33 @@ def label_precisions(
     return clip, label, precision
 
 
+def chance_lwlrap(targets: ArrayLike) -> float:
+    """lwlrap that a random order of the classes reaches on average.
+
+    With L labels among C classes, a label has rank r with probability 1/C, and each of the other L - 1 labels is
+    above it with probability (r - 1)/(C - 1). So its expected precision is
+
+        H/C + (L - 1)/(C - 1) · (1 - H/C),    H = 1 + 1/2 + … + 1/C.
+
+    Parameters
+    ----------
+    targets : np.ndarray [shape=(n_clips, n_classes)], 0/1
+
+    Returns
+    -------
+    float
+        NaN without labels; 1 with a single class.
+    """
+    targets = np.asarray(targets)
+    n_classes = targets.shape[1]
+    labels = targets.sum(axis=1).astype(np.float64)
+    if not labels.sum():
+        return float("nan")
+    share = (1.0 / np.arange(1, n_classes + 1)).sum() / n_classes
+    others = (labels - 1.0) / max(1, n_classes - 1)
+    return float((labels * (share + others * (1.0 - share))).sum() / labels.sum())
+
+
 def tied_pairs(targets: ArrayLike, scores: ArrayLike) -> int:
     """How many (positive label, other class of the same clip) pairs have equal scores.
 

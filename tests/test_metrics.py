@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from fractions import Fraction
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import label_ranking_average_precision_score
 
-from raytag.metrics import label_precisions, lwlrap, per_class_lwlrap, tied_pairs, top1_accuracy
+from raytag.metrics import chance_lwlrap, label_precisions, lwlrap, per_class_lwlrap, tied_pairs, top1_accuracy
 
 CASES = ["random", "no_positives_rows", "all_positives_rows", "single_class", "absent_class", "big_2000x80"]
 
@@ -197,3 +198,19 @@ def test_import_compiles_nothing() -> None:
         "assert not any(k.nopython_signatures for k in kernels)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 5])
+def test_chance_is_the_mean_over_all_orders(n_classes):
+    for n_labels in range(1, n_classes + 1):
+        targets = np.zeros((1, n_classes))
+        targets[0, :n_labels] = 1
+        orders = [lwlrap(targets, [order]) for order in itertools.permutations(range(n_classes))]
+        assert chance_lwlrap(targets) == pytest.approx(np.mean(orders), abs=1e-12)
+
+
+def test_chance_weights_clips_by_their_labels():
+    targets = np.array([[1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]])
+    one, three = chance_lwlrap(targets[:1]), chance_lwlrap(targets[1:2])
+    assert chance_lwlrap(targets) == pytest.approx((one + 3 * three) / 4)
+    assert np.isnan(chance_lwlrap(targets[2:]))
