@@ -1,18 +1,21 @@
 """The pairs of classes on which an ensemble's score depends.
 
-Ranks decide lwlrap, so a blend by geometric mean is a sum of log-probabilities. For a label *p* of a clip and
-another class *c* of it, model *m* contributes the margin ``log prob_m(p) - log prob_m(c)``; an ensemble ranks
+Ranks decide lwlrap, so a blend is a sum of scores, one a member: of log-probabilities for the geometric mean, of
+probabilities for the arithmetic mean, of ranks for the mean rank (`raytag.ensemble.blend`). For a label *p* of a
+clip and another class *c* of it, model *m* contributes the margin ``score_m(p) - score_m(c)``; an ensemble ranks
 *c* at or above *p* exactly when its members' margins sum to zero or less (a tie counts against the label: the
 rule of the worst rank, see `raytag.metrics`).
 
 Where all models agree, so that every margin is positive or none is, every sum of them agrees too, for any
 non-negative weights. Such pairs are constants. `reduce_pairs` counts them once and keeps the others, the
-disputed pairs: about one in eight for twenty models of lwlrap 0.8 to 0.85.
+disputed pairs: about one in eight for twenty models of lwlrap 0.8 to 0.85. Nothing else is asked of the scores
+than that a blend adds them up, so the reduction is exact for all three blends.
 
-Log-probabilities are rounded to multiples of ``GRID`` = 2^-36. A sum of up to a thousand of them is then exact
-in float64, whatever its order: a rank depends on the members and on nothing else, neither on the order in which
-they are added nor on the worker that adds them, and equal evidence is a tie. In relative terms a probability moves
-by at most 7e-12, a ten-thousandth of the rounding that float32 has done to it already.
+Scores are multiples of ``GRID`` = 2^-36 within a range of ``SCORE_RANGE`` = 128. A sum of up to a thousand
+margins, ``MOST_MEMBERS``, is then exact in float64 (1000 * 128 * 2^36 < 2^53), whatever its order: a rank depends
+on the members and on nothing else, neither on the order in which they are added nor on the worker that adds them,
+and equal evidence is a tie. For logarithms the rounding moves a probability by at most 7e-12 of itself, a
+ten-thousandth of the rounding that float32 has done to it already.
 """
 
 from __future__ import annotations
@@ -24,8 +27,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-#: Step to which natural logarithms of probabilities are rounded.
+#: Scores that are blended are multiples of this.
 GRID = 2.0**-36
+#: Largest absolute score, and largest margin.
+SCORE_RANGE = 128.0
+#: Most members of a blend, repeats (integer weights) included.
+MOST_MEMBERS = 1000
 #: Probabilities below this, the least normal float32, count as this much: the logarithm of 0 has no sum.
 TINY = float(np.finfo(np.float32).tiny)
 
@@ -41,7 +48,7 @@ class Pairs:
     Attributes
     ----------
     margins : np.ndarray [shape=(n_models, n_pairs)], float64, multiples of GRID
-        Label's log-probability minus the other class's.
+        Label's score minus the other class's.
     other_is_label : np.ndarray [shape=(n_pairs,)], bool
         The other class is a label of the clip too.
     offsets : np.ndarray [shape=(n_labels + 1,)], int64
@@ -94,10 +101,22 @@ def log_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
     ValueError
         NaN, or values outside [0, 1].
     """
+    logs = np.asarray(np.maximum(check_probabilities(probabilities), TINY, dtype=np.float64))
+    return _round(np.log(logs, out=logs))
+
+
+def check_probabilities(probabilities: ArrayLike) -> NDArray[Any]:
+    """Probabilities as an array, of whatever dtype they are.
+
+    Raises
+    ------
+    ValueError
+        NaN, or values outside [0, 1].
+    """
     values = np.asarray(probabilities)
     if not bool(((values >= 0) & (values <= 1)).all()):  # false for NaN
         raise ValueError("probabilities must lie in [0, 1]: found NaN, logits or unscaled values")
-    return _round(np.log(np.maximum(values, TINY, dtype=np.float64)))
+    return values
 
 
 def check_log_probabilities(log_probs: ArrayLike) -> NDArray[np.float64]:
@@ -145,13 +164,41 @@ def check_targets(targets: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool
     return positive
 
 
-def reduce_pairs(log_probs: ArrayLike, targets: ArrayLike, parts: ArrayLike | None = None) -> Pairs:
+def check_scores(scores: ArrayLike) -> NDArray[np.float64]:
+    """Scores as float64, if their sums are exact.
+
+    Raises
+    ------
+    ValueError
+        Not (n_models, n_clips, n_classes), NaN, infinities, values that are no multiples of ``GRID`` or that reach
+        further than ``SCORE_RANGE``.
+    """
+    values = np.ascontiguousarray(scores, dtype=np.float64)
+    if values.ndim != 3 or 0 in values.shape:
+        raise ValueError(f"scores must be (n_models, n_clips, n_classes), none of them 0, not {values.shape}")
+    low, high, off_grid = _examine(values.reshape(-1), 1.0 / GRID)
+    if off_grid >= 0:
+        model, clip, _ = (int(i) for i in np.unravel_index(off_grid, values.shape))
+        found = values.reshape(-1)[off_grid]
+        what = "NaN" if np.isnan(found) else f"{found:.6g}, which is no multiple of 2^-36,"
+        raise ValueError(
+            f"scores hold {what} in model {model}, clip {clip}: make them with raytag.ensemble.blend.blend_scores"
+        )
+    if max(-low, high, high - low) > SCORE_RANGE:
+        raise ValueError(
+            f"scores reach from {low:.6g} to {high:.6g}, further than {SCORE_RANGE:g}: sums would be rounded; "
+            "make them with raytag.ensemble.blend.blend_scores"
+        )
+    return values
+
+
+def reduce_pairs(scores: ArrayLike, targets: ArrayLike, parts: ArrayLike | None = None) -> Pairs:
     """Find the disputed pairs.
 
     Parameters
     ----------
-    log_probs : np.ndarray [shape=(n_models, n_clips, n_classes)]
-        Natural logarithms of probabilities; -inf stands for ``log(TINY)``.
+    scores : np.ndarray [shape=(n_models, n_clips, n_classes)]
+        What a blend adds up: `raytag.ensemble.blend.blend_scores`, or `log_probabilities`.
     targets : np.ndarray [shape=(n_clips, n_classes)], 0/1
     parts : np.ndarray [shape=(n_clips,)], int, optional
         Fold of each clip, 0..n_parts-1; all clips are one part when left out.
@@ -163,22 +210,23 @@ def reduce_pairs(log_probs: ArrayLike, targets: ArrayLike, parts: ArrayLike | No
     Raises
     ------
     ValueError
-        See `check_log_probabilities` and `check_targets`.
+        See `check_scores` and `check_targets`.
     """
-    logs = check_log_probabilities(log_probs)
-    positive = check_targets(targets, logs.shape[1:])
+    values = check_scores(scores)
+    n_models, n_clips, n_classes = values.shape
+    positive = check_targets(targets, (n_clips, n_classes))
     part = np.zeros(len(positive), np.int32) if parts is None else np.asarray(parts, dtype=np.int32)
     if part.shape != (len(positive),) or part.min() < 0:
         raise ValueError("parts must give one number from 0 on for each clip")
     clips, classes = np.nonzero(positive)
     # models innermost: one pass over memory decides a pair
-    by_class = np.ascontiguousarray(np.moveaxis(logs, 0, 2))
-    kind = np.empty((len(clips), logs.shape[2]), np.uint8)
+    by_class = np.ascontiguousarray(np.moveaxis(values, 0, 2))
+    kind = np.empty((len(clips), n_classes), np.uint8)
     _classify(by_class, clips, classes, kind)
     disputed, always = kind == DISPUTED, kind == ALWAYS
     counts = disputed.sum(axis=1)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    margins = np.empty((logs.shape[0], int(offsets[-1])))
+    margins = np.empty((n_models, int(offsets[-1])))
     _fill_margins(by_class, clips, classes, kind, margins)
     # the label itself is no pair: it ranks at or above itself
     return Pairs(
@@ -189,7 +237,7 @@ def reduce_pairs(log_probs: ArrayLike, targets: ArrayLike, parts: ArrayLike | No
         rank=_frozen((1 + always.sum(axis=1)).astype(np.int32)),
         part=_frozen(part[clips]),
         n_parts=int(part.max()) + 1,
-        n_tested=len(clips) * (logs.shape[2] - 1),
+        n_tested=len(clips) * (n_classes - 1),
     )
 
 
@@ -197,6 +245,19 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     """The array, read-only, as it is when it comes from an object store: compiled code serves both."""
     array.setflags(write=False)
     return array
+
+
+@njit(cache=True, nogil=True)
+def _examine(values, per_unit):  # type: ignore[no-untyped-def]
+    """Smallest and largest value, and the place of the first that is no finite multiple of 1/per_unit, or -1."""
+    low = high = values[0]
+    for i in range(values.shape[0]):
+        scaled = values[i] * per_unit
+        if scaled - np.rint(scaled) != 0.0:  # true for NaN and infinities
+            return low, high, i
+        low = min(low, values[i])
+        high = max(high, values[i])
+    return low, high, -1
 
 
 @njit(cache=True, nogil=True)

@@ -8,15 +8,16 @@ What is returned is the true best list, in a fixed order, however the work was c
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from raytag.ensemble.blend import blend_scores, check_blend
 from raytag.ensemble.kernel import upper_bounds
-from raytag.ensemble.pairs import Pairs, reduce_pairs
+from raytag.ensemble.pairs import Pairs, check_log_probabilities, reduce_pairs
 from raytag.ensemble.scoring import Scorer
 from raytag.ensemble.trees import Tree, check_sizes, plan
 
@@ -26,10 +27,15 @@ TREE_LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class Objective:
-    """Which parts (folds) a subset is chosen on, and how many of the best are kept."""
+    """Which parts (folds) a subset is chosen on, how many of the best are kept, and of which size (None: any)."""
 
     parts: tuple[int, ...]
     keep: int
+    size: int | None = None
+
+    def accepts(self, size: int) -> bool:
+        """Whether subsets of that size are asked for."""
+        return self.size is None or self.size == size
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,21 @@ class Board:
         if self.full and key >= self._keys[-1]:
             return
         place = bisect.bisect(self._keys, key)
+        if place and self._keys[place - 1] == key:  # it is there already
+            return
         self._keys.insert(place, key)
         self._found.insert(place, found)
         del self._keys[self.objective.keep :], self._found[self.objective.keep :]
 
 
 def search_subsets(
-    log_probs: ArrayLike, targets: ArrayLike, sizes: int | Iterable[int], top: int = 100
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    sizes: int | Iterable[int],
+    top: int = 100,
+    blend: str = "geometric",
 ) -> pd.DataFrame:
-    """The best subsets of models, blended by geometric mean and scored by lwlrap.
+    """The best subsets of models, blended with equal weights and scored by lwlrap.
 
     Exact: the list is what trying out every subset gives. One process; `raytag.ensemble.distributed` spreads the
     same search over a cluster.
@@ -91,6 +103,12 @@ def search_subsets(
         Numbers of members, 1..n_models: ``7`` or ``range(1, 8)``.
     top : int
         How many of the best to return.
+    blend : str
+        ``"geometric"`` mean, ``"arithmetic"`` mean or mean ``"rank"`` within the clip. Each is a sum over
+        members, so the reduction to disputed pairs holds, and is exact, for each. A pair is disputed when models
+        order its two classes differently; all three blends keep each model's order, so they have the same
+        disputed pairs but for ties, and cost the same. The latter two take one exponential a prediction more;
+        pass them logarithms in float64, since those in float32 do not give the probabilities back.
 
     Returns
     -------
@@ -102,7 +120,7 @@ def search_subsets(
     ------
     ValueError
         Wrong shapes, NaN, log-probabilities above 0, targets other than 0 and 1, no label, a size outside
-        1..n_models, ``top`` below 1.
+        1..n_models, ``top`` below 1, an unknown blend.
 
     Examples
     --------
@@ -114,7 +132,11 @@ def search_subsets(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, not {top}")
-    pairs = reduce_pairs(log_probs, targets)
+    scores = check_log_probabilities(log_probs)
+    if check_blend(blend) != "geometric":
+        # the logarithms' own rounding is a thousandth of float32's, so this gives predictions in float32 back
+        scores = blend_scores(np.exp(scores, out=scores).astype(np.float32), blend)
+    pairs = reduce_pairs(scores, targets)
     chosen = check_sizes(sizes, pairs.n_models)
     (board,) = search_trees(pairs, plan(pairs.n_models, chosen, TREE_LIMIT), [Objective((0,), top)])
     scorer = Scorer(pairs)
@@ -134,7 +156,10 @@ def search_trees(pairs: Pairs, trees: Sequence[Tree], objectives: Sequence[Objec
 
 
 def search_tree(scorer: Scorer, tree: Tree, boards: Sequence[Board]) -> None:
-    """Enter the subsets of a tree that deserve it into the boards."""
+    """Enter the subsets of a tree that deserve it into the boards that ask for their size."""
+    boards = [board for board in boards if board.objective.accepts(len(tree.prefix) + tree.choose)]
+    if not boards:
+        return
     exact: dict[int, Found] = {}
 
     def found(index: int) -> Found:
@@ -148,17 +173,36 @@ def search_tree(scorer: Scorer, tree: Tree, boards: Sequence[Board]) -> None:
             board.offer(found(0))
         return
     bounds, all_equal = upper_bounds(scorer.pairs, tree)
-    for board in boards:
-        bound = bounds[list(board.objective.parts)].sum(axis=0)
-        if all_equal:  # the first of them come first
-            bound = bound[: board.objective.keep]
-        enough = board.last_total / scorer.scale if board.full else -np.inf
-        candidates = np.flatnonzero(bound >= enough)
-        candidates = candidates[np.argsort(-bound[candidates], kind="stable")]
-        for index in candidates.tolist():
-            if board.full and bound[index] < board.last_total / scorer.scale:
-                break
+    if all_equal:  # the first of them come first
+        bounds = bounds[:, : max(board.objective.keep for board in boards)]
+    for parts in dict.fromkeys(board.objective.parts for board in boards):
+        bound = _sum_parts(bounds, parts)
+        for board in boards:
+            if board.objective.parts == parts:
+                _enter(board, bound, found, scorer.scale)
+
+
+def _sum_parts(bounds: NDArray[np.float64], parts: Sequence[int]) -> NDArray[np.float64]:
+    total = np.zeros(bounds.shape[1])
+    for part in parts:
+        total += bounds[part]
+    return total
+
+
+def _enter(board: Board, bound: NDArray[np.float64], found: Callable[[int], Found], scale: int) -> None:
+    """Offer a board every subset whose bound reaches its last place, highest bounds first."""
+    keep = board.objective.keep
+    if not board.full and len(bound) > keep:
+        # fill the board first: sorting a million bounds to find a few takes longer than finding them
+        for index in np.argpartition(-bound, keep - 1)[:keep].tolist():
             board.offer(found(index))
+    enough = board.last_total / scale if board.full else -np.inf
+    candidates = np.flatnonzero(bound >= enough)
+    candidates = candidates[np.argsort(-bound[candidates], kind="stable")]
+    for index in candidates.tolist():
+        if board.full and bound[index] < board.last_total / scale:
+            break
+        board.offer(found(index))
 
 
 def merge(boards: Iterable[Sequence[Board]]) -> list[Board]:

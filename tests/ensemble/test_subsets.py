@@ -175,7 +175,7 @@ def test_a_board_orders_equals_by_size_and_then_by_members():
 
 def test_pairs_on_which_models_agree_are_counted_once():
     probabilities = np.array([[[0.9, 0.5, 0.1]], [[0.8, 0.3, 0.2]]], np.float32)
-    pairs = reduce_pairs(np.log(probabilities), [[0, 1, 0]])
+    pairs = reduce_pairs(log_probabilities(probabilities), [[0, 1, 0]])
     assert pairs.margins.shape == (2, 0)
     assert pairs.rank.tolist() == [2]
     assert pairs.n_tested == 2
