@@ -1,9 +1,12 @@
-"""The two baselines beside every ensemble: the best single model, and greedy forward selection."""
+"""The baselines beside every ensemble, the best single model and greedy forward selection."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from raytag.ensemble.pairs import MOST_MEMBERS
 from raytag.ensemble.scoring import Scorer
 from raytag.ensemble.subsets import Found
 
@@ -13,8 +16,20 @@ BAG = 20
 
 def best_single(scorer: Scorer, parts: Sequence[int]) -> Found:
     """The model with the highest lwlrap over some parts; of equals the one with the lowest number."""
-    singles = [Found((m,), tuple(scorer.sums([m]))) for m in range(scorer.pairs.n_models)]
-    return max(singles, key=lambda found: scorer.total(found.sums, parts))
+    return best_addition(scorer, parts, (), range(scorer.pairs.n_models))
+
+
+def best_addition(scorer: Scorer, parts: Sequence[int], members: tuple[int, ...], options: Sequence[int]) -> Found:
+    """An ensemble with the model that helps most; of equals the one that comes first among the options."""
+    base = scorer.margin_sum(members)
+    scores = scorer.additions(base[None], parts)[0][list(options)]
+    best: Found | None = None
+    for k in scorer.leaders(scores).tolist():
+        found = Found((*members, options[k]), tuple(scorer.sums_of(base + scorer.pairs.margins[options[k]])))
+        if best is None or scorer.total(found.sums, parts) > scorer.total(best.sums, parts):
+            best = found
+    assert best is not None
+    return best
 
 
 def greedy_selection(scorer: Scorer, parts: Sequence[int], bag: int = BAG) -> Found:
@@ -29,7 +44,7 @@ def greedy_selection(scorer: Scorer, parts: Sequence[int], bag: int = BAG) -> Fo
     parts : sequence of int
         Parts (folds) that the selection may see.
     bag : int
-        Number of draws.
+        Number of draws, 1..1000.
 
     Returns
     -------
@@ -40,20 +55,21 @@ def greedy_selection(scorer: Scorer, parts: Sequence[int], bag: int = BAG) -> Fo
     ----------
     Caruana, Niculescu-Mizil, Crew, Ksikes: Ensemble selection from libraries of models. ICML 2004.
     """
-    if bag < 1:
-        raise ValueError(f"bag must be at least 1, not {bag}")
-    margin_sum = scorer.margin_sum([])
-    members: tuple[int, ...] = ()
-    best: Found | None = None
-    for _ in range(bag):
-        options = [
-            Found((*members, m), tuple(scorer.sums_of(margin_sum + scorer.pairs.margins[m])))
-            for m in range(scorer.pairs.n_models)
-        ]
-        chosen = max(options, key=lambda found: scorer.total(found.sums, parts))
-        members = chosen.members
-        margin_sum += scorer.pairs.margins[members[-1]]
-        if best is None or scorer.total(chosen.sums, parts) > scorer.total(best.sums, parts):
+    if not 1 <= bag <= MOST_MEMBERS:
+        raise ValueError(f"bag must lie in 1..{MOST_MEMBERS}, not {bag}")
+    chosen = best = best_single(scorer, parts)
+    for _ in range(1, bag):
+        chosen = best_addition(scorer, parts, chosen.members, range(scorer.pairs.n_models))
+        if scorer.total(chosen.sums, parts) > scorer.total(best.sums, parts):
             best = chosen
-    assert best is not None
     return best
+
+
+def greedy_subset(scorer: Scorer, parts: Sequence[int], size: int) -> Found:
+    """Forward selection without replacement: ``size`` distinct models; members ascending."""
+    members: tuple[int, ...] = ()
+    for _ in range(size):
+        left = np.setdiff1d(np.arange(scorer.pairs.n_models), members).tolist()
+        members = best_addition(scorer, parts, members, left).members
+    members = tuple(sorted(members))
+    return Found(members, tuple(scorer.sums(members)))
