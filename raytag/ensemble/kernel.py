@@ -23,6 +23,8 @@ subsets whose bound reaches the best exact score. How it goes:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -39,7 +41,7 @@ from raytag.ensemble.lanes import (
     zeros_float32,
     zeros_int16,
 )
-from raytag.ensemble.layout import arrange
+from raytag.ensemble.layout import Layout, arrange
 from raytag.ensemble.pairs import Pairs
 from raytag.ensemble.trees import Tree
 
@@ -66,6 +68,15 @@ def upper_bounds(pairs: Pairs, tree: Tree) -> tuple[NDArray[np.float64], bool]:
     """
     layout = arrange(pairs, tree)
     bounds = np.zeros((pairs.n_parts, tree.size))
+    walk_blocks(layout, range(len(layout.part)), bounds)
+    bounds *= 1.0 + ROUNDING
+    bounds += layout.settled[:, None] * (1.0 + ROUNDING)
+    # complements in lexicographic order are the subsets in reverse order
+    return (bounds[:, ::-1] if layout.excluding else bounds), len(layout.limits) == 0
+
+
+def walk_blocks(layout: Layout, blocks: Sequence[int], bounds: NDArray[np.float64]) -> None:
+    """Add what some blocks of labels contribute to ``bounds``, (n_parts, number of subsets walked over)."""
     _walk_blocks(
         layout.n_models,
         layout.choose,
@@ -77,17 +88,14 @@ def upper_bounds(pairs: Pairs, tree: Tree) -> tuple[NDArray[np.float64], bool]:
         layout.label_rows,
         layout.block,
         layout.part,
+        np.array(blocks, np.int64),
         bounds,
     )
-    bounds *= 1.0 + ROUNDING
-    bounds += layout.settled[:, None] * (1.0 + ROUNDING)
-    # complements in lexicographic order are the subsets in reverse order
-    return (bounds[:, ::-1] if layout.excluding else bounds), len(layout.limits) == 0
 
 
 @njit(cache=True, nogil=True)
 def _walk_blocks(  # type: ignore[no-untyped-def]
-    n, choose, steps, limits, hits, rank, row, label_rows, block, part, bounds
+    n, choose, steps, limits, hits, rank, row, label_rows, block, part, blocks, bounds
 ):
     most = 0
     for b in range(part.shape[0]):
@@ -95,7 +103,7 @@ def _walk_blocks(  # type: ignore[no-untyped-def]
     buffer = np.empty((choose * most + 1) * LANES, np.int16)
     first = (-buffer.ctypes.data % 64) // 2
     stack = buffer[first:]
-    for b in range(part.shape[0]):
+    for b in blocks:
         _walk(n, choose, steps, limits, hits, rank, row, label_rows, block[b], block[b + 1], stack, bounds[part[b]])
 
 

@@ -128,6 +128,14 @@ def arrange(pairs: Pairs, tree: Tree) -> Layout:
     )
 
 
+def settled_pairs(pairs: Pairs, size: int) -> NDArray[np.uint8]:
+    """For each pair whether no, every or some ensemble of ``size`` distinct models ranks the class above:
+    ``NEVER``, ``ALWAYS`` or ``DISPUTED``, (n_pairs,)."""
+    kind = np.empty(pairs.margins.shape[1], np.uint8)
+    _settle(pairs.margins, np.zeros(len(kind)), np.arange(pairs.n_models), 1.0, size, kind)
+    return kind
+
+
 def _blocks(rows: list[int], group_part: list[int], vectors: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First group of each block, and each block's part: as many groups as fit the first-level cache."""
     most_rows = max(1, BLOCK_BYTES // (2 * LANES * vectors))

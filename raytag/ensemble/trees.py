@@ -68,6 +68,19 @@ def count_subsets(n_models: int, sizes: Iterable[int]) -> int:
     return sum(math.comb(n_models, size) for size in sizes)
 
 
+def tree_at(n_models: int, size: int, index: int, limit: int) -> Tree:
+    """The tree of `plan` that holds subset number ``index`` of a size; the others are not listed."""
+    tree = Tree((), 0, size, n_models)
+    while tree.size > limit:
+        with_first, without = tree.split()
+        if index < with_first.size:
+            tree = with_first
+        else:
+            index -= with_first.size
+            tree = without
+    return tree
+
+
 def plan(n_models: int, sizes: Iterable[int], limit: int) -> list[Tree]:
     """Trees of at most ``limit`` subsets that together hold every subset of the given sizes once.
 
