@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.blend import geometric_mean
+from raytag.ensemble.outside import OutsideError, Predictions, read_predictions
 from raytag.events import read_events
-from raytag.store import RunStore
+from raytag.store import RunStore, difference
 
 
 class EnsembleError(ValueError):
@@ -21,12 +23,13 @@ class EnsembleError(ValueError):
 
 @dataclass(frozen=True)
 class OofMatrix:
-    """Predictions of the complete experiments of a run, aligned by clip.
+    """Predictions of the complete experiments of one or several runs, and of outside models, aligned by clip.
 
     Attributes
     ----------
     experiments : tuple of str
-        Identities, sorted: model number m is ``experiments[m]``.
+        Names of the models: model number m is ``experiments[m]``. Experiments come first, sorted: by their
+        identity, or as RUN/IDENTITY when several runs join. Then come outside predictions, sorted by file name.
     classes : tuple of str
     fnames : tuple of str
         The curated clips that have a fold, in the run's order; without quarantined ones.
@@ -40,7 +43,12 @@ class OofMatrix:
     test_fnames : tuple of str
         Test clips in the run's order.
     test : np.ndarray [shape=(n_models, n_test, n_classes)], float32, or None
-        Geometric mean over the fold models; None when the dataset has no test clips.
+        Geometric mean over the fold models, or as an outside file has it; None when the dataset has no test
+        clips, or an outside model no predictions for them.
+    origin : tuple of (RunStore, str) or None
+        For each model the run that holds it and its identity there; None for outside predictions.
+    notes : tuple of str
+        Sentences that whoever reads the ensemble's scores should know.
     """
 
     experiments: tuple[str, ...]
@@ -53,38 +61,61 @@ class OofMatrix:
     n_folds: int
     test_fnames: tuple[str, ...]
     test: NDArray[np.float32] | None
+    origin: tuple[tuple[RunStore, str] | None, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def load_oof(store: RunStore) -> OofMatrix:
+def load_oof(stores: Sequence[RunStore] | RunStore, predictions: Sequence[Path] = ()) -> OofMatrix:
     """Read the predictions of all complete experiments.
+
+    Parameters
+    ----------
+    stores : RunStore or sequence of RunStore
+        Runs on the same data. An experiment that several of them hold counts once.
+    predictions : sequence of Path
+        Files of models that raytag did not train: `raytag.ensemble.outside`.
 
     Raises
     ------
     EnsembleError
-        No experiment is complete, or a prediction does not fit the run's clips; the message names the
-        experiment and the clip.
+        No experiment of a run is complete, runs differ in their data, two models have one name, or a prediction
+        does not fit the run's clips; the message names the runs, or the experiment and the clip, or the file.
     """
-    experiments = store.complete()
-    if not experiments:
-        raise EnsembleError(_incomplete(store))
-    clips = store.clips()
-    if store.storage.exists("quarantine.csv"):
-        clips = clips[~clips["clip"].isin(store.quarantine()["clip"])]
+    runs = [stores] if isinstance(stores, RunStore) else list(stores)
+    for i, run in enumerate(runs):
+        if run.name in [other.name for other in runs[:i]]:
+            raise EnsembleError(f"run {run.name!r} is given twice")
+        _check_same_data(runs[0], run)
+    store = runs[0]
+    models, notes = _models(runs)
+
+    clips, unusable = store.clips(), _unusable(store)
+    lost = clips["clip"].isin(unusable)
+    ignored, clips = clips["fname"][lost].tolist(), clips[~lost]
     scored = clips[(clips["subset"] == "curated") & (clips["fold"] >= 0)].reset_index(drop=True)
-    test_clips = clips[clips["subset"] == "test"]
-    fnames, test_fnames = tuple(scored["fname"]), tuple(test_clips["fname"])
+    fnames = tuple(scored["fname"])
+    test_fnames = tuple(clips[clips["subset"] == "test"]["fname"])
+    outside = _outside(predictions, store.classes, fnames, test_fnames, ignored, [name for name, _, _ in models])
+    notes += _outside_notes(outside, bool(test_fnames))
+    with_test = bool(test_fnames) and all(model.test is not None for model in outside)
+
     fold = scored["fold"].to_numpy(dtype=np.int64)
-    probabilities = np.empty((len(experiments), len(fnames), len(store.classes)), np.float32)
-    test = np.empty((len(experiments), len(test_fnames), len(store.classes)), np.float32) if test_fnames else None
-    for m, experiment in enumerate(experiments):
+    names = [name for name, _, _ in models] + [model.name for model in outside]
+    probabilities = np.empty((len(names), len(fnames), len(store.classes)), np.float32)
+    test = np.empty((len(names), len(test_fnames), len(store.classes)), np.float32) if with_test else None
+    for m, (name, run, experiment) in enumerate(models):
         for k in range(store.n_folds):
             rows = np.flatnonzero(fold == k)
-            frame, where = store.fold(experiment, k).oof(), f"{experiment} fold {k} (oof.parquet)"
+            frame, where = run.fold(experiment, k).oof(), f"{name} fold {k} (oof.parquet)"
             probabilities[m, rows] = _aligned(frame, [fnames[i] for i in rows], store.classes, where)
         if test is not None:
-            test[m] = _test_predictions(store, experiment, test_fnames)
+            test[m] = _test_predictions(run, experiment, name, test_fnames)
+    for m, model in enumerate(outside, start=len(models)):
+        probabilities[m] = model.oof
+        if test is not None:
+            test[m] = model.test
     return OofMatrix(
-        experiments=tuple(experiments),
+        experiments=tuple(names),
         classes=store.classes,
         fnames=fnames,
         probabilities=probabilities,
@@ -94,14 +125,100 @@ def load_oof(store: RunStore) -> OofMatrix:
         n_folds=store.n_folds,
         test_fnames=test_fnames,
         test=test,
+        origin=(*((run, experiment) for _, run, experiment in models), *(None for _ in outside)),
+        notes=tuple(notes),
     )
 
 
-def _test_predictions(store: RunStore, experiment: str, fnames: Sequence[str]) -> NDArray[np.float64]:
+def _unusable(store: RunStore) -> list[str]:
+    """Clips that the run could not use, sorted."""
+    return sorted(store.quarantine()["clip"]) if store.storage.exists("quarantine.csv") else []
+
+
+def _check_same_data(first: RunStore, other: RunStore) -> None:
+    """Two runs can join only when a clip means the same in both."""
+    here, there = f"in run {other.name!r}", f"in run {first.name!r}"
+    found = []
+    if first.run["fingerprint"] != other.run["fingerprint"]:
+        found.append(difference(first.run, first.clips(), other.run, other.clips(), there, here))
+    for where, lost in (
+        (there, set(_unusable(first)) - set(_unusable(other))),
+        (here, set(_unusable(other)) - set(_unusable(first))),
+    ):
+        if lost:
+            found.append(f"{len(lost)} clips are unusable only {where} (first {min(lost)})")
+    if found:
+        raise EnsembleError(
+            f"runs {first.name!r} and {other.name!r} cannot join, for their data differ: {'; '.join(found)}"
+        )
+
+
+def _models(runs: Sequence[RunStore]) -> tuple[list[tuple[str, RunStore, str]], list[str]]:
+    """Name, run and identity of every complete experiment, sorted by name, and what should be known of them."""
+    taken: dict[str, RunStore] = {}
+    notes = []
+    for run in runs:
+        complete = run.complete()
+        if not complete:
+            raise EnsembleError(_incomplete(run))
+        again = [experiment for experiment in complete if experiment in taken]
+        if again:
+            shown = ", ".join(again[:5]) + (", …" if len(again) > 5 else "")
+            notes.append(
+                f"{len(again)} experiments of run {run.name!r} are complete in a run named before it too, on the "
+                f"same data, and count once: {shown}"
+            )
+        for experiment in complete:
+            taken.setdefault(experiment, run)
+    models = [
+        (f"{run.name}/{experiment}" if len(runs) > 1 else experiment, run, experiment)
+        for experiment, run in taken.items()
+    ]
+    return sorted(models, key=lambda model: model[0]), notes
+
+
+def _outside(
+    paths: Sequence[Path],
+    classes: Sequence[str],
+    fnames: Sequence[str],
+    test_fnames: Sequence[str],
+    ignored: Sequence[str],
+    names: Sequence[str],
+) -> list[Predictions]:
+    """The outside models, sorted by name."""
+    models: dict[str, Predictions] = {}
+    for path in paths:
+        if path.stem in models or path.stem in names:
+            raise EnsembleError(f"{path}: another model is called {path.stem!r} too; rename the file")
+        try:
+            models[path.stem] = read_predictions(path, classes, fnames, test_fnames, ignored)
+        except OutsideError as error:
+            raise EnsembleError(str(error)) from None
+    return [models[name] for name in sorted(models)]
+
+
+def _outside_notes(models: Sequence[Predictions], has_test: bool) -> list[str]:
+    if not models:
+        return []
+    names = ", ".join(model.name for model in models)
+    notes = [
+        f"the predictions of {names} come from outside: they must be out-of-fold on the run's folds; raytag cannot "
+        "check that, and scores that count them are worth no more than that"
+    ]
+    without = [model.name for model in models if model.test is None]
+    if has_test and without:
+        notes.append(
+            f"no submission will be written: {', '.join(without)} lack{'s' * (len(without) == 1)} predictions for "
+            "the run's test clips"
+        )
+    return notes
+
+
+def _test_predictions(store: RunStore, experiment: str, name: str, fnames: Sequence[str]) -> NDArray[np.float64]:
     """Geometric mean over the fold models, (n_test, n_classes)."""
     folds = []
     for k in range(store.n_folds):
-        frame, where = store.fold(experiment, k).test(), f"{experiment} fold {k} (test.parquet)"
+        frame, where = store.fold(experiment, k).test(), f"{name} fold {k} (test.parquet)"
         if frame is None:
             raise EnsembleError(
                 f"{where} is missing though the run has {len(fnames)} test clips; delete the fold's folder and "
