@@ -21,7 +21,7 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from raytag.console import Progress, duration, say
-from raytag.ensemble.effort import make_shards, measure_speed
+from raytag.ensemble.effort import Speed, make_shards, measure_speed
 from raytag.ensemble.pairs import Pairs
 from raytag.ensemble.subsets import Board, Objective, merge, search_trees
 from raytag.ensemble.trees import Tree, count_subsets
@@ -291,13 +291,17 @@ def search(
     *,
     console: Console,
     workers: int | None = None,
+    speed: Speed | None = None,
 ) -> tuple[list[Board], Outcome[list[Board]]]:
     """`raytag.ensemble.subsets.search_trees` over all subsets of some sizes, spread over the cluster.
 
-    The boards are those of a single process, to the last bit.
+    The boards are those of a single process, to the last bit; without sizes they are empty. ``speed`` is measured
+    where it is not given.
     """
+    if not sizes:
+        return [Board(objective) for objective in objectives], Outcome([], [], 0.0)
     slots = workers or count_cpus()
-    speed = measure_speed(pairs, sizes)
+    speed = speed or measure_speed(pairs, sizes)
     shards = make_shards(pairs.n_models, sizes, speed, slots)
     costs = [speed.seconds(shard) for shard in shards]
     if sum(costs) > 10:

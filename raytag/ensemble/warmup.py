@@ -25,9 +25,10 @@ import numpy as np
 from filelock import FileLock
 from numba.core.registry import CPUDispatcher
 
-from raytag.ensemble import kernel
 from raytag.ensemble.pairs import log_probabilities, reduce_pairs
+from raytag.ensemble.scoring import Scorer
 from raytag.ensemble.subsets import TREE_LIMIT, Objective, search_trees
+from raytag.ensemble.swaps import swap_search
 from raytag.ensemble.trees import plan
 
 #: Seconds that a process waits for another's compilation before it compiles by itself; compiling takes about six.
@@ -35,8 +36,8 @@ PATIENCE = 300.0
 
 
 def warm_up() -> None:
-    """Load the kernels of a subset search; on a node that has none, compile them in one process only."""
-    once(_search_small_problem, Path(str(kernel._walk_blocks.stats.cache_path)), fingerprint())
+    """Load the kernels of the ensemble search; on a node that has none, compile them in one process only."""
+    once(_search_small_problem, Path(str(_kernels()[0].stats.cache_path)), fingerprint())
 
 
 def once(load: Callable[[], None], folder: Path, key: str, patience: float = PATIENCE) -> None:
@@ -81,22 +82,24 @@ def fingerprint() -> str:
 
 def count_kernels() -> tuple[int, int]:
     """How many kernels of the ensemble search this process has loaded from the cache, and compiled."""
-    kernels = {
-        id(value): value
-        for name, module in list(sys.modules.items())
-        if name.startswith("raytag.ensemble.")
-        for value in vars(module).values()
-        if isinstance(value, CPUDispatcher)
-    }.values()
+    kernels = _kernels()
     loaded = sum(sum(k.stats.cache_hits.values()) for k in kernels)
     return loaded, sum(sum(k.stats.cache_misses.values()) for k in kernels)
 
 
+def _kernels() -> list[CPUDispatcher]:
+    """The compiled functions of the modules of the ensemble search, whose code lies in one folder."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("raytag.ensemble.")]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, CPUDispatcher)]
+    return [k for k in dict.fromkeys(found) if k.py_func.__module__.startswith("raytag.ensemble.")]
+
+
 def _search_small_problem() -> None:
-    """Everything that a shard does, on a few clips."""
+    """Everything that workers do with kernels, on a few clips."""
     n_models, n_clips, n_classes = 5, 6, 3
     values = np.arange(n_models * n_clips * n_classes) * 37 % 89 / 89.0  # in no order, so that models disagree
     targets = np.eye(n_classes)[np.arange(n_clips) % n_classes]
     log_probs = log_probabilities(values.reshape(n_models, n_clips, n_classes))
     pairs = reduce_pairs(log_probs, targets, np.arange(n_clips) % 2)
     search_trees(pairs, plan(n_models, [1, 2, 4], TREE_LIMIT), [Objective((0, 1), 1)])
+    swap_search(Scorer(pairs), (0, 1), 2, starts=2)
