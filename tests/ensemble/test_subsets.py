@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,23 +12,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
 from raytag.ensemble import search_subsets
+from raytag.ensemble.blend import BLENDS, blend_scores
 from raytag.ensemble.kernel import upper_bounds
 from raytag.ensemble.pairs import log_probabilities, reduce_pairs
 from raytag.ensemble.scoring import Scorer
 from raytag.ensemble.subsets import Board, Found, Objective, merge, search_trees
-from raytag.ensemble.trees import Tree, count_subsets, plan
+from raytag.ensemble.trees import Tree, count_subsets, plan, tree_at
 from tests.ensemble.fakes import simulate
-
-
-def exact_lwlrap(targets, scores) -> Fraction:
-    """By the definition, without rounding: mean over labels of hits / rank."""
-    total, labels = Fraction(0), 0
-    for wanted, row in zip(targets > 0, scores, strict=True):
-        for c in np.flatnonzero(wanted):
-            above = row >= row[c]
-            total += Fraction(int((above & wanted).sum()), int(above.sum()))
-            labels += 1
-    return total / labels
+from tests.ensemble.problems import exact_lwlrap, problems
 
 
 def brute_force(logs, targets, sizes):
@@ -41,11 +31,12 @@ def brute_force(logs, targets, sizes):
     return [(members, float(-score)) for score, _, members in sorted(found)]
 
 
-def check(probabilities, targets, sizes, top=None):
-    logs = log_probabilities(probabilities)
-    expected = brute_force(logs, targets, sizes)
+def check(probabilities, targets, sizes, top=None, blend="geometric"):
+    expected = brute_force(blend_scores(probabilities, blend), targets, sizes)
     top = len(expected) if top is None else top
-    result = search_subsets(logs, targets, sizes, top)
+    with np.errstate(divide="ignore"):
+        logs = np.log(probabilities.astype(np.float64))
+    result = search_subsets(logs, targets, sizes, top, blend)
     assert list(result["members"]) == [members for members, _ in expected[:top]]
     assert list(result["score"]) == [score for _, score in expected[:top]]
 
@@ -65,41 +56,30 @@ def test_scores_are_those_of_scikit_learn():
         assert row.score == pytest.approx(score, abs=1e-12)
 
 
-@st.composite
-def problems(draw):
-    """Few models on few clips: rounded to many ties, saturated, with copies, or plain."""
-    n_models, n_clips, n_classes = draw(st.integers(1, 6)), draw(st.integers(1, 12)), draw(st.integers(1, 6))
-    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
-    probabilities = rng.random((n_models, n_clips, n_classes))
-    kind = draw(st.sampled_from(["plain", "tied", "saturated", "copies", "tiny"]))
-    if kind == "tied":
-        probabilities = np.round(probabilities * 3) / 3
-    elif kind == "saturated":
-        probabilities[rng.random(probabilities.shape) < 0.3] = 0.0
-        probabilities[rng.random(probabilities.shape) < 0.3] = 1.0
-    elif kind == "copies":
-        probabilities = probabilities[rng.integers(0, n_models, n_models)]
-    elif kind == "tiny":
-        probabilities = 10.0 ** (-45 * probabilities)
-    targets = (rng.random((n_clips, n_classes)) < draw(st.sampled_from([0.2, 0.5, 1.0]))).astype(np.float32)
-    targets[0, 0] = 1  # at least one label; other clips may have none
-    return probabilities.astype(np.float32), targets
-
-
-@settings(deadline=None, max_examples=120)
-@given(problems(), st.integers(1, 40))
-def test_equals_brute_force_whatever_the_predictions(problem, top):
+@settings(deadline=None, max_examples=150)
+@given(problems(), st.integers(1, 40), st.sampled_from(BLENDS))
+def test_equals_brute_force_whatever_the_predictions(problem, top, blend):
     probabilities, targets = problem
-    check(probabilities, targets, range(1, len(probabilities) + 1), min(top, 2 ** len(probabilities) - 1))
+    check(probabilities, targets, range(1, len(probabilities) + 1), min(top, 2 ** len(probabilities) - 1), blend)
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+def test_equals_brute_force_with_every_blend_of_eight_models(blend):
+    check(*simulate(8, 30, 7, own=1.5, signal=1.5, seed=3), range(1, 9), 100, blend)
+
+
+def test_ranks_of_more_classes_than_scores_reach():
+    probabilities, targets = simulate(4, 12, 300, own=2.0, signal=2.0)
+    check(np.round(probabilities, 2), targets, [2, 3], blend="rank")
 
 
 @settings(deadline=None, max_examples=60)
-@given(problems(), st.data())
-def test_bounds_hold_for_every_subset_of_every_tree(problem, data):
+@given(problems(), st.sampled_from(BLENDS), st.data())
+def test_bounds_hold_for_every_subset_of_every_tree(problem, blend, data):
     probabilities, targets = problem
     n = len(probabilities)
     parts = np.arange(len(targets)) % 3
-    pairs = reduce_pairs(log_probabilities(probabilities), targets, parts)
+    pairs = reduce_pairs(blend_scores(probabilities, blend), targets, parts)
     scorer = Scorer(pairs)
     size = data.draw(st.integers(1, n))
     for tree in plan(n, [size], data.draw(st.integers(1, 20))):
@@ -156,6 +136,24 @@ def test_however_the_tree_is_cut_the_result_is_the_same(limit):
         assert [list(board) for board in merged] == [list(board) for board in whole]
 
 
+@settings(deadline=None, max_examples=40)
+@given(problems(), st.integers(1, 30), st.data())
+def test_boards_of_one_size_hold_its_best(problem, limit, data):
+    probabilities, targets = problem
+    n = len(probabilities)
+    pairs = reduce_pairs(blend_scores(probabilities), targets, np.arange(len(targets)) % 2)
+    scorer = Scorer(pairs)
+    parts = data.draw(st.sampled_from([(0,), tuple(range(pairs.n_parts))]))
+    keep = data.draw(st.integers(1, 4))
+    sizes = sorted(data.draw(st.sets(st.integers(1, n), min_size=1)))
+    objectives = [Objective(parts, keep), *(Objective(parts, keep, size) for size in range(1, n + 2))]
+    for board in search_trees(pairs, plan(n, sizes, limit), objectives):
+        asked = [size for size in sizes if board.objective.size in (None, size)]
+        subsets = [members for size in asked for members in itertools.combinations(range(n), size)]
+        subsets.sort(key=lambda members: (-scorer.total(scorer.sums(members), parts), len(members), members))
+        assert [found.members for found in board] == subsets[:keep]
+
+
 def test_trees_number_their_subsets_in_lexicographic_order():
     for tree in plan(8, [1, 4, 8], 9):
         expected = [(*tree.prefix, *rest) for rest in itertools.combinations(range(tree.start, 8), tree.choose)]
@@ -170,6 +168,7 @@ def test_a_board_orders_equals_by_size_and_then_by_members():
     for members in [(2, 3), (0, 1, 2), (1, 2), (4,), (0, 5)]:
         board.offer(Found(members, (7,)))
     board.offer(Found((0, 1, 2, 3), (8,)))
+    board.offer(Found((4,), (7,)))  # a second time
     assert [f.members for f in board] == [(0, 1, 2, 3), (4,), (0, 5)]
 
 
@@ -190,6 +189,14 @@ def test_zero_and_one_are_no_infinities():
     assert result["members"][0] == (1,)
     # sum of (1, 0) and (0, 1) is a tie, and a tie counts against the label
     assert result.set_index("members")["score"].loc[[(0, 1)]].item() == 0.5
+
+
+def test_a_tree_is_found_by_the_number_of_its_subset():
+    place = 0
+    for tree in plan(9, [4], 12):
+        for index in {place, place + tree.size - 1}:
+            assert tree_at(9, 4, index, 12) == tree
+        place += tree.size
 
 
 def test_a_seven_of_twenty_search_finds_the_planted_subset():
@@ -215,6 +222,7 @@ def test_a_seven_of_twenty_search_finds_the_planted_subset():
         ({"log_probs": np.full((3, 2, 2), 0.5)}, "np.log"),
         ({"log_probs": np.full((3, 2, 2), np.nan)}, "NaN"),
         ({"log_probs": np.zeros((2, 2))}, "n_models, n_clips, n_classes"),
+        ({"blend": "median"}, "geometric, arithmetic, rank"),
         ({"targets": np.zeros((2, 2))}, "no clip has a label"),
         ({"targets": np.full((2, 2), 0.5)}, "0 or 1"),
         ({"targets": np.ones((2, 3))}, r"\(2, 2\)"),
