@@ -44,8 +44,10 @@ def make_store(
     name="fake",
     runs_dir=None,
     seed=0,
+    models=None,
 ) -> RunStore:
-    """A run with finished experiments; the sample submission is in reverse order."""
+    """A run with finished experiments, all or those numbered in ``models``; the sample submission is in reverse
+    order."""
     probabilities, targets = simulate(n_models, n_clips + n_test, len(CLASSES), seed=seed)
     fnames = [f"{i:03d}.wav" for i in range(n_clips + n_test)]
     curated = np.arange(n_clips + n_test) < n_clips
@@ -68,7 +70,7 @@ def make_store(
     order = tuple(fnames[n_clips:][::-1]) if submission and n_test else None
     table = ClipTable(clips, CLASSES, folder, "fake", order)
     store = RunStore.open_for(runs_dir or str(folder / "runs"), name, table, str(folder))
-    for m in range(n_models):
+    for m in range(n_models) if models is None else models:
         e = experiment(m)
         store.add(e)
         for k in range(folds if complete else folds - 1):

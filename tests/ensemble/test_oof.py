@@ -75,11 +75,125 @@ def test_quarantined_clips_have_no_predictions(tmp_path):
     ],
 )
 def test_wrong_files_are_named(tmp_path, change, words):
-    store = make_store(tmp_path)
+    store = make_store(tmp_path, n_models=3)
     rewrite(store, 2, 1, change)
     with pytest.raises(EnsembleError, match=words) as raised:
         load_oof(store)
     assert f"{experiment(2).id} fold 1" in str(raised.value)
+
+
+def two_runs(folder, **changes):
+    return [make_store(folder, name="a", n_models=1), make_store(folder, name="b", **{"n_models": 1, **changes})]
+
+
+def test_several_runs_make_one_matrix(tmp_path):
+    """One experiment is in both runs."""
+    a = make_store(tmp_path, name="a", n_models=4, models=(0, 3))
+    b = make_store(tmp_path, name="b", n_models=4, models=(1, 2, 3))
+    oof = load_oof([a, b])
+    expected = [("a", 0), ("a", 3), ("b", 1), ("b", 2)]
+    assert oof.experiments == tuple(sorted(f"{run}/{experiment(m).id}" for run, m in expected))
+    assert oof.origin == tuple(({"a": a, "b": b}[name[0]], name[2:]) for name in oof.experiments)
+    probabilities, _ = simulate(4, 55, len(CLASSES))
+    for m in range(4):
+        row = [name[2:] for name in oof.experiments].index(experiment(m).id)
+        np.testing.assert_array_equal(oof.probabilities[row], probabilities[m, :48])
+        np.testing.assert_allclose(oof.test[row], probabilities[m, 48:], rtol=1e-6)
+    (note,) = oof.notes
+    assert note.startswith("1 experiments of run 'b' are complete in a run named before it too")
+    assert experiment(3).id in note
+    single = load_oof([a])
+    assert single.experiments == tuple(sorted(experiment(m).id for m in (0, 3)))
+    assert single.origin == tuple((a, name) for name in single.experiments)
+    assert single.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"folds": 3}, "4 folds in run 'a', 3 in run 'b'"),
+        ({"n_test": 6}, "1 clips are missing in run 'b' (first test/054.wav)"),
+        ({"n_test": 8}, "1 clips are only in run 'b' (first test/055.wav)"),
+        ({"seed": 1}, "labels of "),
+    ],
+)
+def test_runs_on_other_data_cannot_join(tmp_path, changes, words):
+    with pytest.raises(EnsembleError) as raised:
+        load_oof(two_runs(tmp_path, **changes))
+    assert "runs 'a' and 'b' cannot join" in str(raised.value)
+    assert words in str(raised.value)
+
+
+def test_runs_with_other_usable_clips_cannot_join(tmp_path):
+    runs = two_runs(tmp_path)
+    runs[1].set_quarantine(pd.DataFrame({"clip": ["train/003.wav"], "reason": "silent"}))
+    for order in (runs, runs[::-1]):
+        with pytest.raises(EnsembleError, match=r"1 clips are unusable only in run 'b' \(first train/003\.wav\)"):
+            load_oof(order)
+
+
+def test_every_run_that_joins_has_something_to_give(tmp_path):
+    runs = two_runs(tmp_path, complete=False)
+    with pytest.raises(EnsembleError, match="no experiment of run 'b' is complete"):
+        load_oof(runs)
+    with pytest.raises(EnsembleError, match="run 'a' is given twice"):
+        load_oof([runs[0], runs[0]])
+
+
+def outside(folder, n=55, name="mine", value=0.25):
+    frame = pd.DataFrame({"fname": [f"{i:03d}.wav" for i in range(n)], **{c: np.float32(value) for c in CLASSES}})
+    path = folder / f"{name}.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_outside_predictions_join(tmp_path):
+    store = make_store(tmp_path, n_models=2)
+    oof = load_oof(store, [outside(tmp_path, name="zoo"), outside(tmp_path, name="mine", value=0.5)])
+    inside = tuple(sorted(experiment(m).id for m in range(2)))
+    assert oof.experiments == (*inside, "mine", "zoo")
+    assert oof.origin == (*((store, name) for name in inside), None, None)
+    assert (oof.probabilities[2] == 0.5).all()
+    assert (oof.probabilities[3] == 0.25).all()
+    assert (oof.test[2] == 0.5).all()
+    assert oof.probabilities.shape[:2] == (4, 48)
+    (note,) = oof.notes
+    assert "mine, zoo" in note
+    assert "must be out-of-fold on the run's folds; raytag cannot check that" in note
+
+
+def test_without_test_predictions_there_is_no_submission(tmp_path):
+    store = make_store(tmp_path, n_models=1)
+    oof = load_oof(store, [outside(tmp_path), outside(tmp_path, n=48, name="half")])
+    assert oof.test is None
+    assert len(oof.test_fnames) == 7
+    assert oof.notes[1] == "no submission will be written: half lacks predictions for the run's test clips"
+
+
+def test_a_run_without_test_clips_needs_no_test_predictions(tmp_path):
+    store = make_store(tmp_path, n_models=1, n_test=0)
+    oof = load_oof(store, [outside(tmp_path, n=48)])
+    assert oof.test is None
+    assert len(oof.notes) == 1
+
+
+def test_wrong_outside_predictions_are_named(tmp_path):
+    store = make_store(tmp_path, n_models=1)
+    with pytest.raises(EnsembleError, match=r"mine\.csv: 8 of the run's 48 curated clips have no prediction"):
+        load_oof(store, [outside(tmp_path, n=40)])
+    for name in ("mine", experiment(0).id):
+        paths = [outside(tmp_path), outside(tmp_path, name=name)]
+        with pytest.raises(EnsembleError, match=rf"{name}\.csv: another model is called '{name}' too; rename"):
+            load_oof(store, paths)
+
+
+def test_outside_rows_of_unusable_clips_do_not_count(tmp_path):
+    store = make_store(tmp_path, n_models=1)
+    store.set_quarantine(pd.DataFrame({"clip": ["train/003.wav"], "reason": "silent"}))
+    rewrite(store, 0, 3, lambda f: f[f["fname"] != "003.wav"])
+    oof = load_oof(store, [outside(tmp_path)])
+    assert "003.wav" not in oof.fnames
+    assert oof.probabilities.shape[1] == 47
 
 
 def test_a_run_without_complete_experiments_says_what_is_missing(tmp_path):
