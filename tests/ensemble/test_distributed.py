@@ -8,17 +8,26 @@ from __future__ import annotations
 import io
 import os
 import signal
+import tempfile
+import threading
+import time
 
 import numpy as np
+import psutil
 import pytest
+import ray
 from rich.console import Console
 
 from raytag.ensemble import distributed, subsets
-from raytag.ensemble.distributed import run_tasks, search
+from raytag.ensemble.distributed import keep_workers, run_tasks, search
 from raytag.ensemble.effort import Speed
-from raytag.ensemble.nested import objectives
+from raytag.ensemble.greedy import greedy_selection
 from raytag.ensemble.pairs import log_probabilities, reduce_pairs
+from raytag.ensemble.scoring import Scorer
+from raytag.ensemble.subsets import Objective
+from raytag.ensemble.swaps import swap_search
 from raytag.ensemble.trees import plan
+from raytag.ensemble.warmup import count_kernels, warm_up
 from tests.ensemble.fakes import simulate
 
 
@@ -29,7 +38,7 @@ def quiet():
 def test_same_bits_as_one_process(ray_session, monkeypatch):
     probabilities, targets = simulate(11, 60, 6, own=1.5, signal=1.5)
     pairs = reduce_pairs(log_probabilities(probabilities), targets, np.arange(60) % 4)
-    goals, sizes = objectives(4, 40), range(1, 8)
+    goals, sizes = [Objective((0, 1, 2, 3), 40), Objective((0, 1, 3), 1)], range(1, 8)
     expected = subsets.search_trees(pairs, plan(11, sizes, subsets.TREE_LIMIT), goals)
     for speed in (Speed(1e-4, 1e-6), Speed(1e-4, 1e-2)):  # few shards, many shards
         monkeypatch.setattr(distributed, "measure_speed", lambda pairs, sizes, speed=speed: speed)
@@ -51,6 +60,7 @@ def test_a_lost_worker_costs_its_task_only(ray_session, tmp_path):
         die_once, str(tmp_path), list(range(6)), label="squares", weights=[1.0] * 6, console=quiet()
     )
     assert outcome.results == [0, 1, 4, 9, 16, 25]
+    assert outcome.repeated == (3,)
     assert (tmp_path / "3").exists()
 
 
@@ -76,4 +86,120 @@ def test_the_number_of_workers_can_be_limited(ray_session):
 
     outcome = run_tasks(pid, None, list(range(4)), label="pids", weights=[1.0] * 4, console=quiet(), workers=1)
     assert outcome.seconds > 0
-    assert sum(w.tasks for w in outcome.workers) == 4
+    assert [w.tasks for w in outcome.workers] == [4]
+    assert outcome.repeated == ()
+
+
+def free_cpus(wanted):
+    patience = time.monotonic() + 30
+    while ray.available_resources().get("CPU", 0) != wanted and time.monotonic() < patience:
+        time.sleep(0.05)
+    return ray.available_resources().get("CPU", 0)
+
+
+def test_an_interruption_leaves_nothing_running(ray_session, tmp_path):
+    def sleep(folder, item):
+        open(f"{folder}/{os.getpid()}", "w").close()
+        time.sleep(100)
+
+    def interrupt():
+        while not os.listdir(tmp_path):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(sleep, str(tmp_path), [1, 2], label="naps", weights=[1.0] * 2, console=quiet())
+    assert free_cpus(2) == 2
+    patience = time.monotonic() + 30
+    while any(psutil.pid_exists(int(pid)) for pid in os.listdir(tmp_path)) and time.monotonic() < patience:
+        time.sleep(0.05)
+    assert not any(psutil.pid_exists(int(pid)) for pid in os.listdir(tmp_path))
+
+
+def test_workers_stay_for_the_next_job_while_they_are_kept(ray_session):
+    """A job of one item needs one of them; after an error none is kept; at the end all CPUs are free again."""
+
+    def meet(folder, item):
+        open(f"{folder}/{os.getpid()}", "w").close()
+        patience = time.monotonic() + 60
+        while len(os.listdir(folder)) < 2 and time.monotonic() < patience:
+            time.sleep(0.01)
+        return os.getpid()
+
+    def add(shared, item):
+        if item < 0:
+            raise ValueError("too small")
+        return shared + item
+
+    def run(function, shared, items):
+        return run_tasks(function, shared, items, label="kept", weights=[1.0] * len(items), console=quiet())
+
+    with tempfile.TemporaryDirectory() as folder, keep_workers():
+        first = run(meet, folder, [1, 2, 3]).results
+        assert len(set(first)) == 2
+        assert free_cpus(0) == 0
+        second = run(add, 10, [1, 2, 3, 4])
+        assert second.results == [11, 12, 13, 14]
+        assert {w.pid for w in second.workers} <= set(first)
+        os.kill(first[0], signal.SIGKILL)  # a kept one that dies costs nothing
+        assert run(add, 20, [1, 2, 3, 4]).results == [21, 22, 23, 24]
+        with pytest.raises(ValueError, match="too small"):
+            run(add, 0, [1, -1])
+    assert free_cpus(2) == 2
+
+
+def test_what_waits_for_cpus_is_said_and_goes_on_when_there_are_some(ray_session, monkeypatch):
+    class Blocker:
+        def begin(self):
+            return True
+
+    monkeypatch.setattr(distributed, "SILENCE", 0.3)
+    blocker = ray.remote(num_cpus=2)(Blocker).remote()
+    assert ray.get(blocker.begin.remote())
+    output = io.StringIO()
+    threading.Timer(1.5, ray.kill, [blocker]).start()
+    outcome = run_tasks(
+        lambda shared, item: item, None, [5], label="squares", weights=[1.0], console=Console(file=output)
+    )
+    assert outcome.results == [5]
+    assert "squares: no worker for 0 s; 1 wait for a CPU each, of the cluster's 2 CPUs 0 are free" in (
+        " ".join(output.getvalue().split())
+    )
+
+
+def test_more_workers_than_cpus_do_not_wait_for_each_other(ray_session):
+    outcome = run_tasks(
+        lambda shared, item: -item, None, [1, 2, 3], label="signs", weights=[1.0] * 3, console=quiet(), workers=3
+    )
+    assert outcome.results == [-1, -2, -3]
+
+
+def test_kernels_are_ready_before_the_first_shard(ray_session):
+    """A worker that is warm neither compiles nor loads anything more, whatever it is sent."""
+
+    def counts(shared, trees):
+        before = count_kernels()
+        distributed._search_shard(shared, trees)
+        scorer = Scorer(shared[0])
+        greedy_selection(scorer, [0, 1])
+        swap_search(scorer, [0, 1], 3, starts=2)
+        return before, count_kernels()
+
+    probabilities, targets = simulate(7, 40, 6, own=1.5, signal=1.5)
+    pairs = reduce_pairs(log_probabilities(probabilities), targets, np.arange(40) % 2)
+    shared = pairs, (Objective((0, 1), 3), Objective((0,), 1))
+    trees = plan(7, range(1, 8), 20)
+    (found,) = run_tasks(
+        counts, shared, [trees], label="kernels", weights=[1.0], console=quiet(), prepare=warm_up
+    ).results
+    assert found[0] == found[1]
+    assert sum(found[0]) > 4
+
+
+def test_no_sizes_no_search(ray_session):
+    probabilities, targets = simulate(3, 20, 4)
+    pairs = reduce_pairs(log_probabilities(probabilities), targets)
+    (board,), outcome = search(pairs, [], [Objective((0,), 3)], console=quiet())
+    assert len(board) == 0
+    assert outcome.results == []
