@@ -7,11 +7,11 @@
     python benchmarks/subsets.py --run runs/NAME  # the predictions of a real run instead of simulated ones
 
 The simulated out-of-fold predictions are those of models whose errors are partly shared, single lwlrap 0.79 to
-0.86. What is timed is the whole search: from log-probabilities to the best list, reduction of pairs included (through
-Ray: from the reduced pairs, which the driver makes once). The usual ways score one subset at a time: a blend by scipy
-and lwlrap clip by clip in Python; added-up log-probabilities with scikit-learn, which sorts; the same with numpy,
-which counts the classes at or above each label. They are timed on a few subsets; what the whole search would take
-them is extrapolated, and labelled so.
+0.86. What is timed is the whole search: from log-probabilities to the best list, reduction of pairs included
+(through Ray: from the reduced pairs, which the driver makes once). The usual ways score one subset at a time: a
+blend by scipy and lwlrap clip by clip in Python; added-up log-probabilities with scikit-learn, which sorts; the
+same with numpy, which counts the classes at or above each label. They are timed on a few subsets; what the
+whole search would take them is extrapolated, and labelled so.
 """
 
 from __future__ import annotations
