@@ -158,14 +158,12 @@ def _rank_unit(n_classes: int) -> float:
 @njit(cache=True, nogil=True)
 def _average_ranks(rows, ranks):  # type: ignore[no-untyped-def]
     """Ranks within each row, 1 for the lowest; equal values share the mean of their ranks."""
-    n = rows.shape[1]
     for i in range(rows.shape[0]):
-        order = np.argsort(rows[i])
-        first = 0
-        while first < n:
-            last = first
-            while last + 1 < n and rows[i, order[last + 1]] == rows[i, order[first]]:
-                last += 1
-            for k in range(first, last + 1):
-                ranks[i, order[k]] = 0.5 * (first + last) + 1.0
-            first = last + 1
+        row = rows[i]
+        # counting vectorises: for a hundred classes it takes less time than sorting them
+        for c in range(row.shape[0]):
+            below = not_above = 0
+            for d in range(row.shape[0]):
+                below += row[d] < row[c]
+                not_above += row[d] <= row[c]
+            ranks[i, c] = 0.5 * (below + not_above + 1)

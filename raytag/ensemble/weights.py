@@ -192,8 +192,7 @@ def _add_changes(  # type: ignore[no-untyped-def]
         changes[0] += before
         if n == 0:
             continue
-        if n > 1:
-            events[:n].sort()
+        _sort(events, n)
         for k in range(n):
             change = -1 if events[k] & 2 else 1
             r += change
@@ -204,6 +203,23 @@ def _add_changes(  # type: ignore[no-untyped-def]
                 turned[weight] = True
                 changes[weight] += fixed[h, r] - before
                 before = fixed[h, r]
+
+
+@njit(cache=True, nogil=True)
+def _sort(values, n):  # type: ignore[no-untyped-def]
+    """Sort the first ``n`` values, mostly a few dozen: Shell's method (1959) with Knuth's gaps (1973)."""
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            value = values[i]
+            j = i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+        gap //= 3
 
 
 @njit(cache=True, nogil=True)
