@@ -27,9 +27,9 @@ from pathlib import Path
 
 import numpy as np
 import ray
+from _oof import CLASSES, CLIPS, simulate
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
-from subsets import CLASSES, CLIPS, simulate
 
 from raytag.console import make_console
 from raytag.ensemble import distributed

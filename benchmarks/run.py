@@ -36,7 +36,9 @@ def commands() -> dict[str, list[list[str]]]:
         "augment": [[]],
         "train_step": [[]],
         "lwlrap": [[]],
-        "subsets": [[], ["--ray"]],
+        "subsets": [[], ["--task", "all"], ["--task", "thirty"]],
+        "growth": [[]],
+        "stackers": [[]],
     }
 
 
