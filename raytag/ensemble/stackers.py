@@ -1,124 +1,264 @@
-"""Second-level networks: argus-freesound's FCNet on the first level's out-of-fold probabilities.
+"""Second-level models: argus-freesound's FCNet and linear ones on the first level's out-of-fold probabilities.
 
-A stacker of fold k is trained without fold k. It needs a validation set for its learning-rate schedule, for
-stopping and for being selected; that is an inner split of the *other* folds (a fifth of their groups), never fold k
-itself. Its inputs are members that were chosen without fold k as well (`raytag.ensemble.pipeline`). So nothing
-that it predicts for fold k depends on fold k's labels. What remains is the dependence of all stacking: the other
-folds' out-of-fold predictions come from first-level models that did train on fold k.
+The unit of work is a *case* (`raytag.ensemble.stacker_cases`): the members whose predictions are read, and the
+folds that are left out (one to score on; two where the choice of the first is itself to be scored; none for models
+that only predict test clips). A case sees the other folds alone. It needs a validation set for learning-rate
+schedules, for stopping, for halving (`raytag.ensemble.halving`) and for choosing its best; that is an inner split
+of the other folds (a fifth of their groups), never a fold left out. Its members are to be chosen without those
+folds as well (`raytag.ensemble.pipeline`). So nothing that it predicts for a fold left out depends on that fold's
+labels. What remains is the dependence of all stacking: the other folds' out-of-fold predictions come from
+first-level models that did train on the fold left out.
 
 What differs from argus-freesound (first place, Freesound Audio Tagging 2019), and why:
 
 - argus validates and selects the stacker of fold k on fold k. Here the inner split does that.
 - argus averages random subsets of a clip's tiles as augmentation. Run stores keep a clip's mean over tiles, so
   there is nothing to draw from; dropout is the only noise.
-- argus feeds probabilities, most of which are close to 0. Here the network reads their logits, shifted and
-  scaled by the mean and the standard deviation over the clips that it is trained on: it learns from a few
-  hundred clips in a third of the epochs.
-- argus draws 32,768 samples an epoch at rates of 1e-5 to 1e-4, for thousands of clips on a GPU. Here an epoch is
-  one pass over the clips, at most ``MAX_EPOCHS`` of them, and the rates are 3e-4 to 3e-3 (drawn
-  log-uniformly), so that a stacker of a few hundred clips trains in about a second on one core. The other
-  ranges are those of its random searches rs_004 and rs_005 together.
+- argus feeds probabilities, most of which are close to 0. Here models read their log-odds, shifted and scaled by
+  the mean and the standard deviation over the clips that they are trained on.
+- argus's networks start with outputs about 1/2. Here the last bias starts at the classes' frequencies, which are
+  what hundreds of first steps would otherwise go into: three epochs of 3,181 clips then reach more than 23 did.
+- argus draws 32,768 samples an epoch at rates of 1e-5 to 1e-4, for up to 300 epochs in its searches, on a GPU. Here
+  an epoch is one pass over the clips, 16 to 100 of them, and the rates are 3e-4 to 3e-3, drawn log-uniformly.
+- argus draws each network's shape by itself. Here 16 shapes repeat (`raytag.ensemble.stacker_grid`), and a poor
+  start ends a training early.
+- Beside the networks stand linear models (`raytag.ensemble.linear`), the baseline that they must beat.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from raytag.ensemble import linear
+from raytag.ensemble.halving import FINALISTS, Standing, max_epochs, plan, race, tolerance
+from raytag.ensemble.linear import LinearConfig, train_linear
 from raytag.ensemble.oof import EnsembleError
-from raytag.metrics import lwlrap
-from raytag.models.stackers import FCNet
-from raytag.seeding import generator, torch_seed
+from raytag.ensemble.stacked_net import Shape, unpack
+from raytag.ensemble.stacked_training import Network, Task, train
+from raytag.ensemble.stacker_cases import HISTORY_COLUMNS, Case, CaseResult, StackerData, Trained
+from raytag.ensemble.stacker_grid import StackerConfig, draw_configs
+from raytag.ensemble.stacker_inputs import Scaling, fit_scaling, log_odds, scaled
+from raytag.seeding import generator
 
-MAX_EPOCHS = 100
-EARLY_STOPPING = 20  # epochs without a new best inner lwlrap
+__all__ = [
+    "FINALISTS",
+    "HISTORY_COLUMNS",
+    "Case",
+    "CaseResult",
+    "LinearConfig",
+    "StackerConfig",
+    "StackerData",
+    "StackerFold",
+    "Trained",
+    "draw_configs",
+    "inner_split",
+    "predict",
+    "run_case",
+    "select",
+    "train_stacker",
+]
+
 INNER_SHARE = 0.2  # of the groups of the other folds
+_ROWS = 4096  # clips that a network predicts at a time
 
 
-@dataclass(frozen=True)
-class StackerConfig:
-    """One point of the grid."""
+def run_case(data: StackerData, case: Case, n_mlps: int, seed: int) -> CaseResult:
+    """Train and choose the second-level models of a case, in this process and on one thread.
 
-    name: str
-    base_size: int  # units of the last hidden layer
-    reduction_scale: int  # of the gate
-    dropout: float
-    lr: float
-    patience: int  # plateau: epochs without improvement that are tolerated
-    factor: float  # plateau: multiplies the rate
-    batch_size: int  # clips
-
-
-@dataclass(frozen=True)
-class StackerFold:
-    """A stacker trained without one fold.
-
-    Attributes
+    Parameters
     ----------
-    inner_lwlrap : float
-        On the inner split of the other folds: what it is selected by.
-    epochs : int
-        Epoch whose weights predict.
-    oof : np.ndarray [shape=(n_clips of the fold, n_classes)], float32
-        Probabilities for the fold left out.
-    test : np.ndarray [shape=(n_test, n_classes)], float32, or None
+    data : StackerData
+    case : Case
+    n_mlps : int
+        Size of the grid of networks; 0 for linear models alone.
+    seed : int
+        Of the grid, the inner split, weights and training.
+
+    Returns
+    -------
+    CaseResult
+        A function of the arguments, and not of the labels of the folds left out.
+
+    Raises
+    ------
+    EnsembleError
+        The other folds hold too few groups for an inner split.
     """
+    with one_thread():
+        sight = _Sight(data, case, seed)
+        found = train_linear(sight.odds, sight.targets, sight.fit, sight.inner)
+        history = [_row(config, inner) for config, inner in found.tried]
+        finalists = [sight.finish(found.config, found.inner_lwlrap, 0, found.weights)]
+        if n_mlps:
+            configs = draw_configs(n_mlps, seed)
+            epochs = max_epochs(len(sight.fit))
+            networks, standings = race(configs, sight.task(epochs), plan(n_mlps, epochs))
+            history = [_row(configs[s.number], s.inner_lwlrap, s) for s in standings] + history
+            finalists = [sight.finish_network(network) for network in networks] + finalists
+    return CaseResult(finalists, history)
 
-    inner_lwlrap: float
-    epochs: int
-    oof: NDArray[np.float32]
-    test: NDArray[np.float32] | None
 
+class _Sight:
+    """What a case sees of the data: the clips outside of the folds left out."""
 
-def draw_configs(n: int, seed: int) -> list[StackerConfig]:
-    """The first ``n`` points of a seeded random grid; a larger grid starts with a smaller one."""
-    configs = []
-    for i in range(n):
-        rng = generator(seed, i)
-        configs.append(
-            StackerConfig(
-                name=f"stacker-{i:03d}",
-                base_size=int(rng.choice([64, 128, 256, 512])),
-                reduction_scale=int(rng.choice([1, 2, 4, 8, 16])),
-                dropout=float(rng.uniform(0.0, 0.7)),
-                lr=float(np.exp(rng.uniform(np.log(3e-4), np.log(3e-3)))),
-                patience=int(rng.integers(3, 12)),
-                factor=float(rng.uniform(0.5, 0.8)),
-                batch_size=int(rng.choice([32, 64, 128])),
-            )
+    def __init__(self, data: StackerData, case: Case, seed: int) -> None:
+        self.data, self.case = data, case
+        self.members = np.array(case.members, dtype=np.int64)
+        outside = np.flatnonzero(~np.isin(data.fold, case.left_out))
+        self.targets = data.targets[outside]
+        self.odds = log_odds(data.probabilities[np.ix_(self.members, outside)])
+        self.fit, self.inner = inner_split(self.targets, data.group[outside], seed, case.left_out)
+        self.scaling = fit_scaling(self.odds, self.fit)
+        self.key = (seed, _set_number(case.left_out))
+
+    def task(self, epochs: int) -> Task:
+        """Tensors for the networks; `clone` aligns them."""
+        x, targets = torch.from_numpy(scaled(self.odds, self.scaling)), torch.from_numpy(self.targets.copy())
+        return Task(
+            x=x[torch.from_numpy(self.fit)],
+            y=targets[torch.from_numpy(self.fit)],
+            inner_x=x[torch.from_numpy(self.inner)],
+            inner_y=self.targets[self.inner],
+            key=self.key,
+            tolerance=tolerance(epochs),
         )
-    return configs
+
+    def finish_network(self, network: Network) -> Trained:
+        """A network of its best epoch."""
+        scaling = torch.tensor([self.scaling.mean, self.scaling.deviation], dtype=torch.float64)
+        weights = unpack(network.shape, network.best_row) | {"scaling": scaling}
+        return self.finish(network.config, network.best, network.best_epoch, weights)
+
+    def finish(
+        self, config: StackerConfig | LinearConfig, inner: float, epochs: int, weights: dict[str, torch.Tensor]
+    ) -> Trained:
+        """Predict the folds left out and the test clips, from the very weights that may be stored."""
+        data, case = self.data, self.case
+        rows = np.flatnonzero(np.isin(data.fold, case.left_out))
+        test = None
+        if case.with_test and data.test is not None:
+            test = predict(config, weights, data.test[self.members])
+        return Trained(
+            config=config,
+            inner_lwlrap=inner,
+            epochs=epochs,
+            oof=predict(config, weights, data.probabilities[np.ix_(self.members, rows)]),
+            test=test,
+            weights=weights if case.keep_weights else None,
+        )
+
+
+def predict(
+    config: StackerConfig | LinearConfig, weights: Mapping[str, torch.Tensor], probabilities: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Second-level probabilities from stored weights.
+
+    Parameters
+    ----------
+    config : StackerConfig or LinearConfig
+    weights : mapping of torch.Tensor
+        As in `Trained.weights`: FCNet's state dict, or ``coefficients`` and ``intercept``; and ``scaling``.
+    probabilities : np.ndarray [shape=(n_members, n, n_classes)], float32
+        Of the case's members, in its order.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, n_classes)], float32
+    """
+    with one_thread(), torch.inference_mode():
+        odds = log_odds(probabilities)
+        if isinstance(config, LinearConfig):
+            return linear.predict(config, weights, odds)
+        mean, deviation = weights["scaling"].tolist()
+        x = torch.from_numpy(scaled(odds, Scaling(mean, deviation))).clone()  # torch's memory is aligned
+        shape = Shape(x.shape[1], probabilities.shape[2], config.base_size, config.reduction_scale)
+        with torch.device("meta"):  # neither draws weights nor keeps them
+            net = shape.build()
+        net.load_state_dict({k: v for k, v in weights.items() if k != "scaling"}, assign=True)
+        net.eval()
+        values: NDArray[np.float32] = torch.cat([torch.sigmoid(net(part)) for part in x.split(_ROWS)]).numpy()
+        return values
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The same sums on every machine of a kind, and one core a task."""
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def inner_split(
-    rows: NDArray[np.int64], targets: NDArray[np.float32], group: NDArray[np.object_], seed: int, fold: int
+    targets: NDArray[np.float32], group: NDArray[np.object_], seed: int, left_out: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split clips for training and validation; groups stay together, both sides get labels.
+    """Split the clips that a case sees for training and validation; groups stay together, both sides get labels.
+
+    Parameters
+    ----------
+    targets : np.ndarray [shape=(n, n_classes)]
+    group : np.ndarray [shape=(n,)]
+        A clip without a group, "", is a group of its own.
+    seed : int
+    left_out : sequence of int
+        For the seed and for messages.
 
     Raises
     ------
     EnsembleError
         Fewer than two groups with labels.
     """
-    labelled = targets[rows].any(axis=1)
-    # a clip without a group is a group of its own
-    names = np.array([str(group[r]) or f"\0{r}" for r in rows], dtype=object)
-    with_labels = sorted(set(names[labelled]))
+    names = np.array([str(g) or f"\0{i}" for i, g in enumerate(group)], dtype=object)
+    with_labels = sorted(set(names[targets.any(axis=1)]))
     if len(with_labels) < 2:
+        others = f"the folds other than {' and '.join(map(str, left_out))}" if left_out else "all folds together"
         raise EnsembleError(
-            f"the folds other than {fold} hold {len(with_labels)} groups with labels, too few to train stackers "
-            "on; search without them: --stackers 0"
+            f"{others} hold {len(with_labels)} groups with labels, too few to train stackers on; search without "
+            "them: --stackers 0"
         )
-    order = generator(seed, fold).permutation(len(with_labels))
+    order = generator(seed, _set_number(left_out)).permutation(len(with_labels))
     n_inner = min(max(1, round(INNER_SHARE * len(with_labels))), len(with_labels) - 1)
     held_out = {with_labels[i] for i in order[:n_inner]}
     inner = np.array([name in held_out for name in names])
-    return rows[~inner], rows[inner]
+    return np.flatnonzero(~inner), np.flatnonzero(inner)
+
+
+def _set_number(folds: Sequence[int]) -> int:
+    """A set of folds as one integer, whatever its order."""
+    return sum(1 << k for k in set(folds))
+
+
+def _row(config: StackerConfig | LinearConfig, inner: float, standing: Standing | None = None) -> dict[str, Any]:
+    """A row of the history."""
+    told = asdict(config) | {
+        "family": "mlp" if standing else "linear",
+        "inner_lwlrap": inner,
+        "rung": standing.rung if standing else None,
+        "epochs_trained": standing.epochs if standing else None,
+        "best_epoch": standing.best_epoch if standing else None,
+    }
+    return {column: told.get(column) for column in HISTORY_COLUMNS}
+
+
+@dataclass(frozen=True)
+class StackerFold:
+    """One network trained without one fold; the fields are those of `Trained`."""
+
+    inner_lwlrap: float
+    epochs: int
+    oof: NDArray[np.float32]
+    test: NDArray[np.float32] | None
 
 
 def train_stacker(
@@ -131,110 +271,15 @@ def train_stacker(
     test: NDArray[np.float32] | None,
     seed: int,
 ) -> StackerFold:
-    """Train one stacker without one fold.
-
-    Parameters
-    ----------
-    config : StackerConfig
-    probabilities : np.ndarray [shape=(n_members, n_clips, n_classes)], float32
-        Out-of-fold.
-    targets : np.ndarray [shape=(n_clips, n_classes)], float32
-        Those of fold ``fold`` are not looked at.
-    fold_of_clip, group : np.ndarray [shape=(n_clips,)]
-    fold : int
-        The fold left out.
-    test : np.ndarray [shape=(n_members, n_test, n_classes)], float32, or None
-    seed : int
-        Of the inner split, of the weights and of training.
-
-    Returns
-    -------
-    StackerFold
-    """
-    fit_rows, inner_rows = inner_split(np.flatnonzero(fold_of_clip != fold), targets, group, seed, fold)
-    scaling = _scaling(probabilities[:, fit_rows])
-    inputs = _inputs(probabilities, scaling)
-    x, y = inputs[torch.from_numpy(fit_rows)], torch.from_numpy(targets[fit_rows])
-    inner_x, inner_y = inputs[torch.from_numpy(inner_rows)], targets[inner_rows]
-    with torch.random.fork_rng(devices=[]):  # weights and dropout draw from torch's own generator
-        torch.manual_seed(torch_seed(seed, fold))
-        net = FCNet(
-            in_channels=x.shape[1],
-            num_classes=y.shape[1],
-            base_size=config.base_size,
-            reduction_scale=config.reduction_scale,
-            dropout=config.dropout,
-        )
-        best, epochs = _fit(net, config, x, y, inner_x, inner_y, seed, fold)
-    oof_rows = torch.from_numpy(np.flatnonzero(fold_of_clip == fold))
-    return StackerFold(
-        inner_lwlrap=best,
-        epochs=epochs,
-        oof=_predict(net, inputs[oof_rows]),
-        test=None if test is None else _predict(net, _inputs(test, scaling)),
-    )
-
-
-def _fit(
-    net: FCNet,
-    config: StackerConfig,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    inner_x: torch.Tensor,
-    inner_y: NDArray[np.float32],
-    seed: int,
-    fold: int,
-) -> tuple[float, int]:
-    """Train with binary cross-entropy and Adam; the best inner lwlrap and its epoch, whose weights are kept."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=config.lr, fused=True)
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, mode="max", factor=config.factor, patience=config.patience, threshold=1e-4, min_lr=1e-8
-    )
-    best, best_epoch = -1.0, 0
-    weights = copy.deepcopy(net.state_dict())
-    for epoch in range(1, MAX_EPOCHS + 1):
-        net.train()
-        order = torch.from_numpy(generator(seed, fold, epoch).permutation(len(x)))
-        for batch in order.split(config.batch_size):
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(net(x[batch]), y[batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        value = lwlrap(inner_y, _predict(net, inner_x))
-        schedule.step(value)
-        if value > best:
-            best, best_epoch = value, epoch
-            weights = copy.deepcopy(net.state_dict())
-        elif epoch - best_epoch >= EARLY_STOPPING:
-            break
-    net.load_state_dict(weights)
-    return best, best_epoch
-
-
-def _logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-odds; probabilities are kept 1e-4 away from 0 and 1, where float32 sigmoids are mostly noise."""
-    p = np.clip(probabilities.astype(np.float64), 1e-4, 1 - 1e-4)
-    return np.log(p / (1 - p))
-
-
-def _scaling(probabilities: NDArray[np.float32]) -> tuple[float, float]:
-    """Mean and standard deviation of all logits."""
-    logits = _logits(probabilities)
-    return float(logits.mean()), float(logits.std()) or 1.0
-
-
-def _inputs(probabilities: NDArray[np.float32], scaling: tuple[float, float]) -> torch.Tensor:
-    """(n_members, n, n_classes) → (n, n_members * n_classes): scaled logits, members side by side."""
-    mean, deviation = scaling
-    scaled = (_logits(probabilities) - mean) / deviation
-    return torch.from_numpy(np.concatenate(list(scaled), axis=1).astype(np.float32))
-
-
-@torch.inference_mode()
-def _predict(net: FCNet, x: torch.Tensor) -> NDArray[np.float32]:
-    net.eval()
-    values: NDArray[np.float32] = torch.sigmoid(net(x)).numpy()
-    return values
+    """Train one network without one fold to its end; the arguments are those of `StackerData` and `Case`."""
+    data = StackerData(probabilities, targets, fold_of_clip, group, test)
+    with one_thread():
+        sight = _Sight(data, Case(tuple(range(len(probabilities))), (fold,), test is not None), seed)
+        epochs = max_epochs(len(sight.fit))
+        network = Network(config, 0, sight.task(epochs))
+        train([network], epochs)
+        trained = sight.finish_network(network)
+    return StackerFold(trained.inner_lwlrap, trained.epochs, trained.oof, trained.test)
 
 
 def select(inner_lwlrap: Sequence[float], n: int) -> list[int]:

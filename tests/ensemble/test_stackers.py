@@ -1,4 +1,4 @@
-"""Stackers never see the fold that they predict."""
+"""Second-level models never see the folds that they are scored on."""
 
 from __future__ import annotations
 
@@ -6,109 +6,180 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from raytag.ensemble import stackers
+from raytag.ensemble.halving import max_epochs, plan
 from raytag.ensemble.oof import EnsembleError
-from raytag.ensemble.stackers import draw_configs, inner_split, select, train_stacker
+from raytag.ensemble.stackers import (
+    HISTORY_COLUMNS,
+    Case,
+    StackerData,
+    draw_configs,
+    inner_split,
+    predict,
+    run_case,
+    select,
+    train_stacker,
+)
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 
-CONFIG = replace(draw_configs(1, 0)[0], base_size=16, lr=5e-3)
-NO_GROUPS = np.full(80, "", dtype=object)
-
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def short(monkeypatch):
+    """Networks train 12 epochs at most: eight are compared once, three train to the end."""
+    monkeypatch.setattr(stackers, "max_epochs", lambda n_clips: 12)
 
 
-@pytest.fixture
-def data():
-    probabilities, targets = simulate(3, 90, 5, signal=2.5)
-    return probabilities[:, :80], targets[:80], np.arange(80) % 4, probabilities[:, 80:]
+@pytest.fixture(scope="module")
+def data() -> StackerData:
+    probabilities, targets = simulate(4, 110, 5, signal=2.5)
+    group = np.full(100, "", dtype=object)
+    return StackerData(probabilities[:, :100], targets[:100], np.arange(100) % 4, group, probabilities[:, 100:])
 
 
-def test_labels_of_the_left_out_fold_change_no_bit(data):
-    probabilities, targets, fold, test = data
-    changed = targets.copy()
-    changed[fold == 2] = 1 - changed[fold == 2]
-    a, b = (train_stacker(CONFIG, probabilities, t, fold, NO_GROUPS, 2, test, 0) for t in (targets, changed))
-    assert a.oof.tobytes() == b.oof.tobytes()
-    assert a.test.tobytes() == b.test.tobytes()
-    assert (a.inner_lwlrap, a.epochs) == (b.inner_lwlrap, b.epochs)
-    # the test can fail: another fold's labels do change it
-    changed = targets.copy()
-    changed[fold == 1] = 1 - changed[fold == 1]
-    c = train_stacker(CONFIG, probabilities, changed, fold, NO_GROUPS, 2, test, 0)
-    assert a.oof.tobytes() != c.oof.tobytes()
+CASE = Case(members=(0, 1, 3), left_out=(2,), with_test=True, keep_weights=True)
+PAIR = replace(CASE, left_out=(2, 0))
 
 
-def test_predictions_of_the_left_out_fold_do_not_enter_its_training(data):
-    probabilities, targets, fold, test = data
-    changed = probabilities.copy()
-    changed[:, fold == 2] = 0.5
-    a, b = (train_stacker(CONFIG, p, targets, fold, NO_GROUPS, 2, test, 0) for p in (probabilities, changed))
-    assert a.test.tobytes() == b.test.tobytes()
+@pytest.fixture(scope="module")
+def results(data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stackers, "max_epochs", lambda n_clips: 12)
+        return {case: run_case(data, case, 8, 0) for case in (CASE, PAIR)}
 
 
-def test_stackers_learn_and_repeat_themselves(data):
-    probabilities, targets, fold, test = data
-    oof = np.zeros_like(targets)
-    state = torch.get_rng_state()
-    for k in range(4):
-        first = train_stacker(CONFIG, probabilities, targets, fold, NO_GROUPS, k, test, 0)
-        again = train_stacker(CONFIG, probabilities, targets, fold, NO_GROUPS, k, test, 0)
-        assert first.oof.tobytes() == again.oof.tobytes()
-        assert first.oof.dtype == np.float32
-        assert first.test.shape == (10, 5)
-        oof[fold == k] = first.oof
-    assert lwlrap(targets, oof) > 0.75  # members: 0.75 to 0.85; chance: 0.46
+def bits(result, *, oof=True):
+    return [
+        (t.name, t.inner_lwlrap, t.epochs, t.oof.tobytes() if oof else b"", t.test.tobytes())
+        for t in result.finalists
+    ]
+
+
+def flipped(data, folds):
+    targets = data.targets.copy()
+    rows = np.isin(data.fold, folds)
+    targets[rows] = 1 - targets[rows]
+    return replace(data, targets=targets)
+
+
+@pytest.mark.parametrize("case", [CASE, PAIR], ids=["one", "two"])
+def test_labels_of_folds_left_out_change_no_bit(data, results, case):
+    result, changed = results[case], run_case(flipped(data, case.left_out), case, 8, 0)
+    assert bits(changed) == bits(result)
+    assert changed.history == result.history
+    for before, after in zip(result.finalists, changed.finalists, strict=True):
+        assert all(torch.equal(after.weights[k], v) for k, v in before.weights.items())
+
+
+def test_labels_of_other_folds_do_change_it(data, results):
+    changed = run_case(flipped(data, [1]), CASE, 2, 0)
+    assert not {t.test.tobytes() for t in results[CASE].finalists} & {t.test.tobytes() for t in changed.finalists}
+
+
+@pytest.mark.parametrize("case", [CASE, PAIR], ids=["one", "two"])
+def test_predictions_of_clips_left_out_do_not_enter_training(data, results, case):
+    probabilities = data.probabilities.copy()
+    probabilities[:, np.isin(data.fold, case.left_out)] = 0.5
+    changed = run_case(replace(data, probabilities=probabilities), case, 8, 0)
+    assert bits(changed, oof=False) == bits(results[case], oof=False)
+
+
+def test_only_the_members_are_read(data, results):
+    probabilities, test = data.probabilities.copy(), data.test.copy()
+    probabilities[2] = test[2] = 0.5
+    changed = run_case(replace(data, probabilities=probabilities, test=test), CASE, 8, 0)
+    assert bits(changed) == bits(results[CASE])
+
+
+def test_folds_left_out_are_a_set(data, results):
+    swapped = run_case(data, replace(PAIR, left_out=(0, 2)), 8, 0)
+    assert bits(swapped) == bits(results[PAIR])
+
+
+def test_what_a_case_hands_back(data, results):
+    for case, result in results.items():
+        assert [t.family for t in result.finalists] == ["mlp"] * 3 + ["linear"]
+        rows = np.isin(data.fold, case.left_out)
+        for t in result.finalists:
+            assert t.oof.shape == (rows.sum(), 5)
+            assert t.test.shape == (10, 5)
+            assert t.oof.dtype == t.test.dtype == np.float32
+            assert lwlrap(data.targets[rows], t.oof) > 0.6  # members: 0.75 to 0.85; chance: 0.46
+        inner = [t.inner_lwlrap for t in result.finalists[:3]]
+        assert inner == sorted(inner, reverse=True)
+        assert all(tuple(row) == HISTORY_COLUMNS for row in result.history)
+        networks = [row for row in result.history if row["family"] == "mlp"]
+        assert [row["name"] for row in networks] == [c.name for c in draw_configs(8, 0)]
+        # the finalists are the best of all, and as the plan says
+        assert sorted((row["inner_lwlrap"] for row in networks), reverse=True)[:3] == inner
+        rungs = plan(8, 12)
+        assert [row["rung"] for row in networks].count(2) == rungs[0].keep == 3
+        assert all(row["epochs_trained"] == rungs[0].epochs for row in networks if row["rung"] == 1)
+        linear = [row["inner_lwlrap"] for row in result.history if row["family"] == "linear"]
+        assert max(linear) == result.finalists[3].inner_lwlrap
+
+
+def test_stored_weights_predict_again(data, results):
+    for t in results[CASE].finalists:
+        stored = safetensors.torch.load(safetensors.torch.save(t.weights))
+        state = torch.get_rng_state()
+        again = predict(t.config, stored, data.test[list(CASE.members)])
+        assert again.tobytes() == t.test.tobytes()
+        assert torch.equal(state, torch.get_rng_state())
+
+
+def test_without_networks_test_clips_or_weights(data):
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    (only,) = run_case(data, Case((0,), (1,)), 0, 0).finalists
+    assert (only.family, only.test, only.weights) == ("linear", None, None)
+    whole = run_case(data, Case((0, 1), (), with_test=True), 1, 0)
+    assert [t.family for t in whole.finalists] == ["mlp", "linear"]
+    assert all(t.oof.shape == (0, 5) and t.test.shape == (10, 5) for t in whole.finalists)
     assert torch.equal(state, torch.get_rng_state())
-
-
-def test_inner_splits_keep_groups_together(data):
-    _, targets, fold, _ = data
-    group = np.array([f"g{i // 5}" for i in range(80)], dtype=object)
-    rows = np.flatnonzero(fold != 1)
-    fit, inner = inner_split(rows, targets, group, 0, 1)
-    assert sorted([*fit, *inner]) == rows.tolist()
-    assert not set(group[fit]) & set(group[inner])
-    assert 0 < len(inner) < len(fit)
-    assert fit.tolist() != inner_split(rows, targets, group, 1, 1)[0].tolist()
-
-
-def test_too_few_labels_for_an_inner_split():
-    targets = np.zeros((6, 2), np.float32)
-    targets[:2, 0] = 1
-    with pytest.raises(EnsembleError, match="--stackers 0"):
-        inner_split(np.arange(1, 6), targets, NO_GROUPS[:6], 0, 0)
-    fit, inner = inner_split(np.arange(6), targets, NO_GROUPS[:6], 0, 0)
-    assert targets[inner].sum() == targets[fit].sum() == 1
-
-
-def test_a_larger_grid_starts_with_the_smaller():
-    assert draw_configs(8, 3)[:3] == draw_configs(3, 3)
-    assert draw_configs(3, 3) != draw_configs(3, 4)
-    for config in draw_configs(50, 0):
-        assert config.base_size in (64, 128, 256, 512)
-        assert config.reduction_scale in (1, 2, 4, 8, 16)
-        assert 0 <= config.dropout <= 0.7
-        assert 3e-4 <= config.lr <= 3e-3
-        assert 3 <= config.patience <= 11
-        assert 0.5 <= config.factor <= 0.8
-        assert config.batch_size in (32, 64, 128)
+    assert threads == torch.get_num_threads()
 
 
 def test_saturated_inputs_stay_finite(data):
-    probabilities, targets, fold, _ = data
-    hard = (probabilities > 0.5).astype(np.float32)
-    result = train_stacker(CONFIG, hard, targets, fold, NO_GROUPS, 0, None, 0)
-    assert np.isfinite(result.oof).all()
-    assert result.test is None
+    hard = (data.probabilities > 0.5).astype(np.float32)
+    for t in run_case(replace(data, probabilities=hard), replace(CASE, with_test=False), 2, 0).finalists:
+        assert np.isfinite(t.oof).all()
+        assert ((t.oof > 0) & (t.oof < 1)).all()
+
+
+def test_inner_splits_keep_groups_together(data):
+    rows = np.flatnonzero(data.fold != 1)
+    group = np.array([f"g{i // 5}" for i in rows], dtype=object)
+    fit, inner = inner_split(data.targets[rows], group, 0, (1,))
+    assert sorted([*fit, *inner]) == list(range(len(rows)))
+    assert not set(group[fit]) & set(group[inner])
+    assert 0 < len(inner) < len(fit)
+    assert fit.tolist() != inner_split(data.targets[rows], group, 1, (1,))[0].tolist()
+
+
+def test_too_few_labels_for_an_inner_split(data):
+    targets = np.zeros((6, 2), np.float32)
+    targets[:2, 0] = 1
+    alone = np.full(6, "", dtype=object)
+    with pytest.raises(EnsembleError, match=r"folds other than 0 and 3 .* --stackers 0"):
+        inner_split(targets[1:], alone[1:], 0, (0, 3))
+    fit, inner = inner_split(targets, alone, 0, (0,))
+    assert targets[inner].sum() == targets[fit].sum() == 1
+    one_group = replace(data, group=np.full(100, "garden", dtype=object))
+    with pytest.raises(EnsembleError, match="--stackers 0"):
+        run_case(one_group, CASE, 2, 0)
+
+
+def test_one_network_without_one_fold(data):
+    config = draw_configs(1, 0)[0]
+    arguments = (data.fold, data.group, 2, data.test, 0)
+    a, b = (train_stacker(config, data.probabilities, d.targets, *arguments) for d in (data, flipped(data, [2])))
+    assert a.oof.tobytes() == b.oof.tobytes()
+    assert a.test.tobytes() == b.test.tobytes()
+    assert a.oof.shape == (25, 5)
+    assert 1 <= a.epochs <= 12
 
 
 def test_selection_prefers_the_first_of_equals():
@@ -116,8 +187,5 @@ def test_selection_prefers_the_first_of_equals():
     assert select([0.5], 3) == [0]
 
 
-def test_training_stops_early(data, monkeypatch):
-    probabilities, targets, fold, _ = data
-    monkeypatch.setattr(stackers, "EARLY_STOPPING", 1)
-    monkeypatch.setattr(stackers, "MAX_EPOCHS", 3)
-    assert train_stacker(CONFIG, probabilities, targets, fold, NO_GROUPS, 0, None, 0).epochs <= 3
+def test_epochs_by_clips():
+    assert [max_epochs(n) for n in (10, 200, 1000, 3181, 50_000)] == [100, 100, 50, 16, 16]
