@@ -8,8 +8,7 @@
 
 Prints the fold-epochs spent beside those of full cross-validation, the cross-validated and nested scores, and
 test lwlrap of the best single experiment and of the ensemble with a paired bootstrap by source recording: clips
-that share a recording are not independent. Each draw resamples the recordings; a clip weighs the product of how
-often its recordings were drawn (Owen 2007, the pigeonhole bootstrap).
+that share a recording are not independent.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from _sources import Sources, interval, read_truth, samples
 
 from raytag.ensemble.blend import geometric_mean
 from raytag.metrics import label_precisions
 from raytag.search.leaderboard import leaderboard
 from raytag.store import RunStore
-
-DRAWS = 2000
 
 
 def main() -> None:
@@ -41,7 +38,6 @@ def main() -> None:
     ensemble = store.storage.read_json(f"ensembles/{name}/ensemble.json")
     spent(store)
     scores(store, ensemble)
-    truth = pd.read_csv(args.truth, dtype=str).set_index("fname")
     single = leaderboard(store)["experiment"].iloc[0]
     tables = [store.fold(single, k).test().set_index("fname") for k in range(store.n_folds)]
     fnames = list(tables[0].index)
@@ -51,9 +47,8 @@ def main() -> None:
         f"best single ({single})": geometric_mean(np.stack([t.loc[fnames, classes].to_numpy() for t in tables])),
         f"ensemble ({name})": blended.loc[fnames, classes].to_numpy(),
     }
-    labels = truth.loc[fnames, "labels"].str.split(",")
-    targets = np.array([[c in row for c in classes] for row in labels], dtype=np.float32)
-    compare(pair, targets, truth.loc[fnames, "sources"].str.split(), np.random.default_rng(args.seed))
+    targets, sources = read_truth(args.truth, fnames, classes)
+    compare(pair, targets, sources, args.seed)
 
 
 def spent(store: RunStore) -> None:
@@ -73,29 +68,26 @@ def spent(store: RunStore) -> None:
 def scores(store: RunStore, ensemble: dict) -> None:
     """What cross-validation says, in-sample and nested."""
     print(f"best single experiment: cv_lwlrap {leaderboard(store)['cv_lwlrap'].iloc[0]:.4f}")
-    for key, value in ensemble.items():
-        if isinstance(value, float) or key in ("members", "baselines", "scores", "final"):
-            print(f"  {key}: {value}")
+    for way, entry in ensemble["ways"].items():
+        print(f"  {way}: in-sample {entry['in_sample']:.4f}, nested {entry['nested']:.4f}")
+    print(f"  kept: {ensemble['way']}; {ensemble['verdict']}")
 
 
-def compare(pair: dict[str, np.ndarray], targets: np.ndarray, sources: pd.Series, rng: np.random.Generator) -> None:
+def compare(pair: dict[str, np.ndarray], targets: np.ndarray, sources: list[list[str]], seed: int) -> None:
     """Test lwlrap of both, and the interval of the paired difference."""
-    names = sorted({s for row in sources for s in row})
-    number = {s: i for i, s in enumerate(names)}
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
-    weights = np.stack([np.prod(draws[:, [number[s] for s in row]], axis=1) for row in sources], axis=1)
-    found, samples = {}, {}
+    drawn = Sources(sources, seed)
+    clips, _, _ = label_precisions(targets, np.zeros_like(targets))
+    weights = drawn.weights(sources)[:, clips]
+    found, draws = {}, {}
     for name, predicted in pair.items():
-        clips, _, values = label_precisions(targets, predicted)
-        found[name] = values.mean()
-        weight = weights[:, clips]
-        samples[name] = (weight * values).sum(axis=1) / weight.sum(axis=1)
-        low, high = np.quantile(samples[name], [0.025, 0.975])
+        values = label_precisions(targets, predicted)[2]
+        found[name], draws[name] = values.mean(), samples(values, weights)
+        low, high = interval(draws[name])
         print(f"test lwlrap {found[name]:.4f} [{low:.4f}, {high:.4f}]  {name}")
-    (a, b), (x, y) = found.values(), samples.values()
-    low, high = np.quantile(y - x, [0.025, 0.975])
+    (a, b), (x, y) = found.values(), draws.values()
+    low, high = interval(y - x)
     print(
-        f"difference {b - a:+.4f} [{low:+.4f}, {high:+.4f}] (95 %, paired, {len(names)} recordings, "
+        f"difference {b - a:+.4f} [{low:+.4f}, {high:+.4f}] (95 %, paired, {len(drawn)} recordings, "
         f"{len(targets)} clips)"
     )
 

@@ -1,3 +1,7 @@
 """raytag: distributed hyperparameter and ensemble search for multi-label audio tagging on Ray."""
 
+from raytag.kernel_cache import choose_cache_folder
+
 __version__ = "0.1.0"
+
+choose_cache_folder()  # before anything imports numba

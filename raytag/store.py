@@ -89,17 +89,21 @@ class FoldStore:
         weights: Mapping[str, torch.Tensor],
         oof: pd.DataFrame,
         test: pd.DataFrame | None,
-        curve: pd.DataFrame,
+        curve: pd.DataFrame | None,
         result: Mapping[str, Any],
     ) -> None:
-        """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoint."""
+        """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoint.
+
+        Second-level models have no curve.
+        """
         if self.finished:
             return
         self.storage.write("weights.safetensors", save_tensors({k: v.contiguous() for k, v in weights.items()}))
         self.storage.write_parquet("oof.parquet", oof)
         if test is not None:
             self.storage.write_parquet("test.parquet", test)
-        self.storage.write_csv("curve.csv", curve)
+        if curve is not None:
+            self.storage.write_csv("curve.csv", curve)
         self.storage.write_json("result.json", dict(result))
         for name in ("checkpoint.json", "checkpoint.safetensors", "checkpoint-b.safetensors"):
             self.storage.delete(name)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from raytag.console import say
-from raytag.ensemble import pipeline
+from raytag.console import parse_duration, say
 from raytag.ensemble import report as reports
-from raytag.ensemble.oof import load_oof
+from raytag.ensemble.figure import sizes_figure
+from raytag.ensemble.oof import OofMatrix, load_oof
 from raytag.ensemble.options import EnsembleOptions
+from raytag.ensemble.pipeline import Settings, search_ensemble
+from raytag.ensemble.show import show
 from raytag.ensemble.trees import count_subsets
 from raytag.search.session import ray_session
 from raytag.store import RunStore
@@ -24,71 +28,81 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
     Raises
     ------
     ValueError
-        Wrong options, or a run without complete experiments; the message says what to do.
+        Wrong options, a run without complete experiments, or runs and files that do not fit together; the
+        message says what to do.
     """
     started = time.monotonic()
     options.check()
-    store = RunStore(options.runs_dir, options.run) if options.run else RunStore.newest(options.runs_dir)
-    oof = load_oof(store)
-    sizes = options.sizes(len(oof.experiments))
-    # whatever determines the result: the same search is not done twice
-    search: dict[str, Any] = {
-        "sizes": list(sizes),
-        "top": options.top,
-        "stackers": options.stackers,
-        "seed": options.seed,
-        "experiments": list(oof.experiments),
-    }
+    stores = [RunStore(options.runs_dir, name) for name in options.run] or [RunStore.newest(options.runs_dir)]
+    oof = load_oof(stores, [Path(file) for file in options.predictions])
+    settings = Settings(
+        sizes=options.sizes(len(oof.experiments)),
+        blend=options.blend,
+        budget=parse_duration("--budget", options.budget),
+        top=options.top,
+        stackers=options.stackers,
+        seed=options.seed,
+    )
+    search = _identity(stores, oof, options, settings)
+    store = stores[0]
     name = options.name or _next_name(store)
     storage = store.storage.sub(f"ensembles/{name}")
-
+    for note in oof.notes:
+        say(console, f"Note: {note}")
     if storage.exists(reports.REPORT):
         found = storage.read_json(reports.REPORT)
         if found["search"] != search:
             raise ValueError(
                 f"ensemble {name!r} of run {store.name!r} exists and was searched with other options or other "
-                "experiments; give another --name"
+                "models; give another --name"
             )
         say(console, f"Ensemble {name} of run {store.name} exists: nothing to do")
-        reports.show(console, found, storage)
+        show(console, found, storage)
         return 0
 
-    n_subsets = count_subsets(len(oof.experiments), sizes)
+    first, last, n_models = settings.sizes[0], settings.sizes[-1], len(oof.experiments)
     say(
         console,
-        f"Run {store.name}: {len(oof.experiments)} complete experiments, {len(oof.fnames)} clips, "
-        f"{oof.n_folds} folds; {n_subsets:,} subsets of {sizes[0]} to {sizes[-1]} members",
+        f"Run {', '.join(s.name for s in stores)}: {n_models} models, {len(oof.fnames)} clips, "
+        f"{oof.n_folds} folds; {count_subsets(n_models, settings.sizes):,} subsets of {first} to {last} members",
     )
     with ray_session(options.address):
-        subset = pipeline.choose_subset(oof, sizes, options.top, console)
-        stackers = None
-        if options.stackers and pipeline.can_nest(subset):
-            stackers = pipeline.train_stackers(
-                oof, subset.final.members, subset.left_out, options.stackers, options.seed, console
-            )
-    blend = pipeline.final_blend(oof, subset, stackers)
-    submission = reports.submission_frame(store, oof, blend)
+        ensemble = search_ensemble(oof, settings, console)
+    submission = reports.submission_frame(store, oof, ensemble.test)
     report = reports.build_report(
-        store,
-        search,
-        n_subsets,
-        oof,
-        subset,
-        stackers,
-        blend,
-        submission[1] if submission else [],
-        time.monotonic() - started,
+        oof, ensemble, search, submission[1] if submission else [], time.monotonic() - started
     )
-    reports.write(
-        storage,
-        report,
-        reports.subsets_frame(oof, subset),
-        reports.predictions_frame(oof.fnames, blend.oof, oof.classes),
-        submission[0] if submission else None,
-        reports.stackers_frame(oof, stackers) if stackers else None,
-    )
-    reports.show(console, report, storage)
+    sizes = reports.sizes_frame(oof, ensemble.choices)
+    figure = sizes_figure(sizes, ensemble.assessment, f"{store.name}: {n_models} models")
+    reports.write(storage, oof, ensemble, report, submission[0] if submission else None, figure)
+    show(console, report, storage)
     return 0
+
+
+def _identity(
+    stores: list[RunStore], oof: OofMatrix, options: EnsembleOptions, settings: Settings
+) -> dict[str, Any]:
+    """Whatever determines the result: the same search is not done twice."""
+    return {
+        "runs": [store.name for store in stores],
+        "predictions": list(options.predictions),
+        "models": list(oof.experiments),
+        "content": _content(oof),
+        "blend": settings.blend,
+        "sizes": list(settings.sizes),
+        "budget": settings.budget,
+        "top": settings.top,
+        "stackers": settings.stackers,
+        "seed": settings.seed,
+    }
+
+
+def _content(oof: OofMatrix) -> str:
+    """Hash of all predictions: a file from outside may change under its name."""
+    content = hashlib.blake2b(oof.probabilities.tobytes(), digest_size=8)
+    if oof.test is not None:
+        content.update(oof.test.tobytes())
+    return content.hexdigest()
 
 
 def _next_name(store: RunStore) -> str:

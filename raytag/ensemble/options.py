@@ -4,37 +4,53 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
+
+from raytag.console import parse_duration
 
 DEFAULT_SIZES = "1-7"
 
 
 @dataclass(frozen=True)
 class EnsembleOptions:
-    """Search all subsets of a run's complete experiments for the best blend, train stackers on them, and
-    write the submission, each with its honest score.
+    """Search the subsets of a run's complete experiments for the best blend, weigh them, train stackers on them,
+    keep what has the highest nested score, and write the submission. Every score comes with its optimism, its
+    interval and a plain verdict.
 
-    Example: python ensemble_search.py --run specaug_mixup-recordings --size 1-5
+    Examples:
+
+    python ensemble_search.py --run specaug_mixup-recordings --size 1-5
+
+    python ensemble_search.py --run mine --run yours --predictions theirs.csv --budget 1h
     """
 
-    run: str | None = None
-    """name of the run; by default the newest"""
+    run: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """name of a run; by default the newest. Repeat it to search several runs of the same data together; the
+    ensemble is written to the first"""
+    predictions: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """CSV or Parquet file of another model's out-of-fold predictions on the run's folds: fname and one column a
+    class, test clips in the same file if there are any. Repeat it for more models"""
     runs_dir: str = "runs"
     """folder or URI (s3://bucket/runs) of runs"""
+    blend: Literal["geometric", "arithmetic", "rank"] = "geometric"
+    """how members are blended: geometric or arithmetic mean of probabilities, or mean of ranks within the clip"""
     size: Annotated[str, tyro.conf.arg(metavar="K|A-B")] = DEFAULT_SIZES
     """numbers of members to try: 5, or 1-7"""
+    budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = "10m"
+    """what trying every subset may take, as predicted (90s, 10m, 2h); sizes that do not fit are searched by
+    exchanging members, and the report says so"""
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """how many of the best subsets subsets.parquet keeps"""
     stackers: Annotated[int, tyro.conf.arg(metavar="N")] = 8
-    """size of the grid of second-level networks; 0 for none"""
+    """size of the grid of second-level networks, which linear models join; 0 for no second level"""
     name: str | None = None
     """name of the ensemble, a folder under RUN/ensembles; by default ensemble-001, -002, …"""
     address: str | None = None
     """a running Ray cluster (auto, HOST:PORT or ray://…); by default Ray starts on this machine"""
     seed: int = 0
-    """of the stackers"""
+    """of the stackers, of the search by exchange and of the bootstrap"""
 
     def sizes(self, n_models: int) -> tuple[int, ...]:
         """The sizes to search; a range ends at the number of experiments.
@@ -57,6 +73,7 @@ class EnsembleOptions:
 
     def check(self) -> None:
         """Refuse values that make no sense, naming the option."""
+        parse_duration("--budget", self.budget)
         if self.top < 1:
             raise ValueError(f"--top {self.top}: must be at least 1")
         if self.stackers < 0:

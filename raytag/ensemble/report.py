@@ -1,4 +1,4 @@
-"""What an ensemble search leaves behind: files in the run store, and a table on the screen."""
+"""What an ensemble search leaves behind: files in the run store."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from raytag import __version__
-from raytag.console import say
-from raytag.ensemble.nested import NOT_COVERED, Nested, epoch_optimism, frequency_by_name
+from raytag.ensemble.assessment import STACKED, TITLES, Assessment, Scored, verdict
+from raytag.ensemble.bootstrap import Interval
+from raytag.ensemble.choices import Choices, names_of
+from raytag.ensemble.nested import NOT_COVERED, epoch_optimism, frequency, frequency_by_name
 from raytag.ensemble.oof import OofMatrix
-from raytag.ensemble.pipeline import Blend, StackerResult, SubsetResult
-from raytag.metrics import lwlrap, tied_pairs
+from raytag.ensemble.pipeline import Ensemble
+from raytag.ensemble.second_level import SecondLevel
+from raytag.ensemble.stackers import HISTORY_COLUMNS
+from raytag.metrics import chance_lwlrap, tied_pairs
 from raytag.storage import Storage
-from raytag.store import RunStore
+from raytag.store import FoldStore, RunStore
 
 REPORT = "ensemble.json"  # written last: an ensemble is there exactly when this is
 
@@ -32,7 +34,9 @@ def predictions_frame(fnames: Sequence[str], values: NDArray[np.floating], class
     return frame
 
 
-def submission_frame(store: RunStore, oof: OofMatrix, blend: Blend) -> tuple[pd.DataFrame, list[str]] | None:
+def submission_frame(
+    store: RunStore, oof: OofMatrix, test: NDArray[np.float64] | None
+) -> tuple[pd.DataFrame, list[str]] | None:
     """Test predictions in the sample submission's rows and columns, and the clips that had to be filled in.
 
     A clip of the sample submission that the run could not use has no prediction; its row is the mean over the
@@ -41,207 +45,230 @@ def submission_frame(store: RunStore, oof: OofMatrix, blend: Blend) -> tuple[pd.
     Returns
     -------
     (frame, filled) or None
-        None when the dataset has no test clips.
+        None when there are no test predictions.
     """
-    if blend.test is None:
+    if test is None:
         return None
     wanted = store.run["submission"] if store.run["submission"] is not None else list(oof.test_fnames)
     row = {fname: i for i, fname in enumerate(oof.test_fnames)}
     filled = [fname for fname in wanted if fname not in row]
-    values = np.array([blend.test[row[f]] if f in row else blend.test.mean(axis=0) for f in wanted])
+    values = np.array([test[row[f]] if f in row else test.mean(axis=0) for f in wanted])
     return predictions_frame(wanted, values, oof.classes), filled
 
 
-def subsets_frame(oof: OofMatrix, result: SubsetResult) -> pd.DataFrame:
+def subsets_frame(oof: OofMatrix, choices: Choices) -> pd.DataFrame:
     """The best subsets: score, size, members (experiment ids), and the score on each fold."""
-    scorer = result.scorer
+    scorer = choices.scorer
     frame = pd.DataFrame(
         {
-            "score": [scorer.lwlrap(f.sums) for f in result.board],
-            "size": [len(f.members) for f in result.board],
-            "members": [[oof.experiments[m] for m in f.members] for f in result.board],
+            "score": [scorer.lwlrap(f.sums) for f in choices.board],
+            "size": [len(f.members) for f in choices.board],
+            "members": [[oof.experiments[m] for m in f.members] for f in choices.board],
         }
     )
     for k in range(len(scorer.labels)):
-        frame[f"fold_{k}"] = [scorer.lwlrap(f.sums, [k]) for f in result.board]
+        frame[f"fold_{k}"] = [scorer.lwlrap(f.sums, [k]) for f in choices.board]
     return frame
 
 
-def stackers_frame(oof: OofMatrix, result: StackerResult) -> pd.DataFrame:
-    """The grid: settings, inner lwlrap of each fold's network, and what was selected."""
-    frame = pd.DataFrame([asdict(config) for config in result.configs])
-    for k in range(result.inner.shape[1]):
-        frame[f"inner_lwlrap_{k}"] = result.inner[:, k]
-    frame["oof_lwlrap"] = [lwlrap(oof.targets, values) for values in result.oof]
-    frame["selected"] = [i in result.selected for i in range(len(frame))]
-    frame["selected_without"] = [
-        " ".join(str(k) for k, chosen in enumerate(result.selected_without) if i in chosen)
-        for i in range(len(frame))
-    ]
-    return frame
+def sizes_frame(oof: OofMatrix, choices: Choices) -> pd.DataFrame:
+    """The best subset of each size: in-sample and nested score, whether the search was exact, members."""
+    scorer, rows = choices.scorer, []
+    for size, best in sorted(choices.without[()].by_size.items()):
+        outer = {left_out[0]: choices.without[left_out].by_size[size] for left_out in choices.outer}
+        sums = [outer[k].sums[k] if k in outer else 0 for k in range(len(scorer.labels))]
+        rows.append(
+            {
+                "size": size,
+                "in_sample": scorer.lwlrap(best.sums),
+                "nested": scorer.lwlrap(sums) if outer else math.nan,
+                "exact": size in choices.exact_sizes,
+                "members": " ".join(oof.experiments[m] for m in best.members),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def member_epoch_optimism(store: RunStore, experiment: str, labels: Sequence[int]) -> float:
-    """`epoch_optimism` of an experiment from its curves; 0 where it kept its last epoch."""
+def stackers_frame(second: SecondLevel) -> pd.DataFrame:
+    """Every stacker that reads the final members: settings, epochs, inner lwlrap, by fold left out."""
+    frames = []
+    for fold in range(second.n_folds):
+        frame = pd.DataFrame(second.cases[second.final_members, (fold,)].history, columns=list(HISTORY_COLUMNS))
+        frame.insert(0, "fold", fold)
+        frame["kept"] = frame["name"].isin([t.name for t in second.all_final(fold)])
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def member_epoch_optimism(oof: OofMatrix, member: int, labels: Sequence[int]) -> float | None:
+    """`epoch_optimism` of an experiment from its curves; 0 where it kept its last epoch, None for other models."""
+    origin = oof.origin[member] if oof.origin else None
+    if origin is None:
+        return None
+    store, experiment = origin
     if store.experiment(experiment).training.keep_epoch != "best":
         return 0.0
     return epoch_optimism([store.fold(experiment, k).curve() for k in range(store.n_folds)], labels)
 
 
 def build_report(
-    store: RunStore,
-    search: Mapping[str, Any],
-    n_subsets: int,
     oof: OofMatrix,
-    subset: SubsetResult,
-    stackers: StackerResult | None,
-    blend: Blend,
+    ensemble: Ensemble,
+    search: Mapping[str, Any],
     filled: Sequence[str],
     seconds: float,
 ) -> dict[str, Any]:
-    """The content of ``ensemble.json``."""
-    names = oof.experiments
-    members = [names[m] for m in subset.final.members]
-    by_member = {e: member_epoch_optimism(store, e, subset.scorer.labels) for e in members}
-    singles = {e: subset.scorer.lwlrap(subset.scorer.sums([m])) for m, e in enumerate(names)}
-    workers = [*subset.workers, *(stackers.workers if stackers else [])]
+    """The content of ``ensemble.json``; NaN, which JSON does not know, is null."""
+    choices, assessment, second = ensemble.choices, ensemble.assessment, ensemble.second
+    names, final = oof.experiments, assessment.final
+    by_member = {names[m]: member_epoch_optimism(oof, m, choices.scorer.labels) for m in ensemble.weights}
+    known = [value for value in by_member.values() if value is not None]
+    scorer = choices.scorer
+    single = names[choices.without[()].ways["single"].members[0]]
+    workers = [*choices.workers, *(second.workers if second else [])]
     return _plain(
         {
-            "run": store.name,
             "raytag": __version__,
             "search": dict(search),
-            "members": members,
-            "stackers": [f"stacker-{i:03d}" for i in blend.stackers],
-            "in_sample": blend.in_sample,
-            "nested": blend.nested,
-            "optimism": blend.in_sample - blend.nested,
-            "tied_pairs": tied_pairs(oof.targets, blend.oof),
-            "subset": _scores(subset.subset)
-            | {
-                "members": members,
-                "n_subsets": n_subsets,
-                "member_frequency": frequency_by_name(subset.subset.frequency, names),
-                "chosen_without_fold": [[names[m] for m in chosen] for chosen in subset.subset.chosen],
-                "seconds": round(subset.seconds, 3),
+            "verdict": verdict(assessment, single),
+            "way": final.way,
+            "members": {names[m]: weight for m, weight in ensemble.weights.items()},
+            "stackers": _kept_stackers(ensemble),
+            **_scores(final),
+            "decided_without_fold": {str(k): way for k, way in assessment.decided.items()},
+            "to_single": _interval(assessment.to_single),
+            "runner_up": assessment.runner_up,
+            "to_runner_up": _interval(assessment.to_runner_up),
+            "interval_by": "group" if assessment.grouped else "clip",
+            "chance": chance_lwlrap(oof.targets),
+            "tied_pairs": tied_pairs(oof.targets, ensemble.oof),
+            "ways": {way: _way(way, scored, choices, names) for way, scored in assessment.ways.items()},
+            "subset_search": {
+                "exact_sizes": choices.exact_sizes,
+                "other_sizes": choices.other_sizes,
+                "n_subsets": choices.n_subsets,
+                "bound": choices.bound,
+                "seconds": round(choices.seconds, 3),
+                "predicted_seconds": round(choices.predicted_seconds, 3),
             },
-            "subset_and_stackers": None if stackers is None else _stacking(stackers, subset.subset),
-            "baselines": {
-                "best_single": _scores(subset.single) | {"experiment": names[subset.single_member]},
-                "greedy": _scores(subset.greedy) | {"members": [names[m] for m in subset.greedy_members]},
-            },
-            "epoch_optimism": {"mean": float(np.mean(list(by_member.values()))), "members": by_member},
-            "experiments": singles,
+            "stacking_seconds": round(second.seconds, 3) if second else None,
+            "epoch_optimism": {"mean": float(np.mean(known)) if known else None, "members": by_member},
+            "experiments": {e: scorer.lwlrap(scorer.sums([m])) for m, e in enumerate(names)},
             "n_clips": len(oof.fnames),
-            "n_labels": subset.scorer.labels,
+            "n_labels": scorer.labels,
             "test_clips_without_prediction": list(filled),
-            "not_covered": NOT_COVERED,
+            "notes": list(oof.notes),
+            "not_covered": not_covered(assessment, second),
             "seconds": round(seconds, 3),
-            "workers": [asdict(w) for w in subset.workers],
-            "stacker_workers": [asdict(w) for w in stackers.workers] if stackers else [],
+            "workers": [asdict(w) for w in workers],
             "n_worker_processes": len({(w.host, w.pid) for w in workers}),
         }
     )
 
 
-def _scores(nested: Nested) -> dict[str, Any]:
-    return {"in_sample": nested.in_sample, "nested": nested.nested, "optimism": nested.optimism}
+def not_covered(assessment: Assessment, second: SecondLevel | None) -> list[str]:
+    """What the nested score does not see."""
+    found = [NOT_COVERED]
+    if second is not None:
+        found.append(
+            "stackers of a fold read out-of-fold predictions of the other folds, which come from first-level "
+            "models that trained on this fold"
+        )
+    if not assessment.repeated:
+        found.append(
+            "which way of choosing is kept was decided by the nested scores themselves: with fewer than three "
+            "folds that choice cannot be repeated inside"
+        )
+    found.append(
+        "out-of-fold predictions come from one model a clip, test predictions average the models of all folds: "
+        "what a blend adds to that average may be less"
+    )
+    found.append("intervals are about other clips, not about other seeds or other pools")
+    return found
 
 
-def _stacking(stackers: StackerResult, subset: Nested) -> dict[str, Any]:
-    used = stackers.blend.nested > subset.nested
-    return _scores(stackers.blend) | {
-        "stackers": [stackers.configs[i].name for i in stackers.selected],
-        "grid": len(stackers.configs),
-        "used": used,
-        "decision": (
-            f"nested {stackers.blend.nested:.5f} with stackers, {subset.nested:.5f} without: "
-            + ("the stackers stay" if used else "the subset alone is kept")
-        ),
-        "seconds": round(stackers.seconds, 3),
+def _kept_stackers(ensemble: Ensemble) -> dict[str, list[str]]:
+    """Names of the stackers in the final ensemble, by fold."""
+    way, second = ensemble.assessment.final.way, ensemble.second
+    if second is None or way not in STACKED:
+        return {}
+    return {str(k): [t.name for t in second.final(k, STACKED[way][1])] for k in range(second.n_folds)}
+
+
+def _way(way: str, scored: Scored, choices: Choices, names: Sequence[str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"title": TITLES[way], **_scores(scored)}
+    if way not in STACKED:
+        chosen = [choices.without[left_out].ways[way] for left_out in choices.outer]
+        entry["members"] = names_of(choices.without[()].ways[way], names)
+        entry["member_frequency"] = frequency_by_name(frequency(chosen), names) if chosen else {}
+        entry["chosen_without_fold"] = [names_of(found, names) for found in chosen]
+    return entry
+
+
+def _scores(scored: Scored) -> dict[str, Any]:
+    return {
+        "in_sample": scored.in_sample,
+        "nested": scored.nested,
+        "optimism": scored.optimism,
+        "nested_interval": [scored.interval.low, scored.interval.high],
     }
 
 
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else interval.as_dict()
+
+
 def _plain(value: Any) -> Any:
-    """JSON values: NaN, which JSON does not know, becomes null."""
+    """JSON values: NaN and infinity, which JSON does not know, become null."""
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, float):
-        return None if math.isnan(value) else value
+        return value if math.isfinite(value) else None
     return value
 
 
 def write(
     storage: Storage,
+    oof: OofMatrix,
+    ensemble: Ensemble,
     report: Mapping[str, Any],
-    subsets: pd.DataFrame,
-    oof: pd.DataFrame,
     submission: pd.DataFrame | None,
-    stackers: pd.DataFrame | None,
+    figure: bytes | None,
 ) -> None:
     """Write the files of an ensemble, ``ensemble.json`` last."""
-    storage.write_parquet("subsets.parquet", subsets)
-    storage.write_parquet("oof.parquet", oof)
+    storage.write_parquet("subsets.parquet", subsets_frame(oof, ensemble.choices))
+    storage.write_csv("sizes.csv", sizes_frame(oof, ensemble.choices))
+    storage.write_parquet("oof.parquet", predictions_frame(oof.fnames, ensemble.oof, oof.classes))
+    if figure is not None:
+        storage.write("sizes.png", figure)
     if submission is not None:
         storage.write_csv("submission.csv", submission)
-    if stackers is not None:
-        storage.write_csv("stackers.csv", stackers)
+    if ensemble.second is not None:
+        storage.write_csv("stackers.csv", stackers_frame(ensemble.second))
+        write_stackers(storage.sub("stackers"), oof, ensemble.second)
     storage.write_json(REPORT, dict(report))
 
 
-def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
-    """Print an ensemble's scores, members and files."""
-
-    baselines, stacking, subset = report["baselines"], report["subset_and_stackers"], report["subset"]
-    rows = [
-        ("best single model", 1, baselines["best_single"]),
-        ("greedy, with replacement", len(set(baselines["greedy"]["members"])), baselines["greedy"]),
-        (f"best of {subset['n_subsets']:,} subsets", len(subset["members"]), subset),
-    ]
-    if stacking is not None:
-        n = len(stacking["stackers"])
-        rows.append((f"subset + {n} stackers", len(subset["members"]) + n, stacking))
-    scores = _table("Scores (lwlrap)", ["", "members", "in-sample", "nested", "optimism"])
-    for name, members, entry in rows:
-        scores.add_row(name, str(members), *(_score(entry[k]) for k in ("in_sample", "nested", "optimism")))
-    console.print(scores)
-    frequency, epochs = subset["member_frequency"], report["epoch_optimism"]["members"]
-    chosen = _table("Members", ["experiment", "lwlrap", "in outer folds", "epoch optimism", "chosen"])
-    for name in [*report["members"], *(e for e in frequency if e not in report["members"])]:
-        share = f"{frequency.get(name, 0.0):.0%}" if frequency else "-"
-        used = "yes" if name in report["members"] else ""
-        chosen.add_row(name, _score(report["experiments"][name]), share, _score(epochs.get(name)), used)
-    console.print(chosen)
-    say(
-        console,
-        f"Final: {len(report['members'])} members, {len(report['stackers'])} stackers, nested lwlrap "
-        f"{_score(report['nested'])} (in-sample {_score(report['in_sample'])}); "
-        f"subset optimism {_score(subset['optimism'])}, epoch optimism "
-        f"{_score(report['epoch_optimism']['mean'])} (mean over the members); {report['tied_pairs']} tied pairs",
-    )
-    if stacking is not None:
-        say(console, f"Stackers: {stacking['decision']}")
-    if report["nested"] is None:
-        say(console, "Nested score: there is only one fold, so nothing could be left out")
-    say(console, f"Not covered: {report['not_covered']}")
-    missing = report["test_clips_without_prediction"]
-    if missing:
-        say(
-            console,
-            f"submission.csv: {len(missing)} clips could not be used and got the mean row, first {missing[0]}",
-        )
-    say(console, f"{report['seconds']:.1f} s on {report['n_worker_processes']} worker processes")
-    for name in storage.files():
-        say(console, storage.where(name))
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
-    return table
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def write_stackers(storage: Storage, oof: OofMatrix, second: SecondLevel) -> None:
+    """Store second-level models like first-level ones: ``NAME/fold_K/`` with weights, predictions and result."""
+    for fold in range(second.n_folds):
+        rows = np.flatnonzero(oof.fold == fold)
+        for stacker in second.all_final(fold):
+            test = None if stacker.test is None else predictions_frame(oof.test_fnames, stacker.test, oof.classes)
+            assert stacker.weights is not None
+            FoldStore(storage.sub(f"{stacker.name}/fold_{fold}")).finish(
+                weights=stacker.weights,
+                oof=predictions_frame([oof.fnames[i] for i in rows], stacker.oof, oof.classes),
+                test=test,
+                curve=None,
+                result={
+                    "family": stacker.family,
+                    "config": asdict(stacker.config),
+                    "members": [oof.experiments[m] for m in second.final_members],
+                    "fold": fold,
+                    "inner_lwlrap": stacker.inner_lwlrap,
+                    "epochs": stacker.epochs,
+                },
+            )

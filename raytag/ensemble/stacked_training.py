@@ -1,6 +1,6 @@
 """Second-level networks in training: tensors in memory, stacks of equal shape, one stop for each network.
 
-A network here is its row of parameters, an Adam optimizer, a plateau schedule and its best epoch so far. It can be
+A network here is its row of parameters, Adam's moments, a plateau schedule and its best epoch so far. It can be
 trained up to any epoch, put aside, and trained further beside other networks: batches are a function of (case,
 epoch), dropout of (case, network, epoch), so who trains beside whom and how often a training is interrupted
 changes rounding at most.
@@ -10,7 +10,8 @@ about a third of the time of torch's for 20 thousand parameters, and nine tenths
 are all. Stacking small networks (up to 50 thousand parameters) takes another fifth to quarter off; from 100
 thousand on it gains nothing, and where several networks no longer fit the cache together it loses. So
 `GROUP_PARAMETERS` limits a stack, and large networks train alone. Freed blocks are small: the allocator's settings
-make no difference.
+make no difference. Adam is torch's fused kernel, called as a function: the first ``torch.optim.Adam`` of a process
+imports torch's compiler, which takes longer than all networks of a few hundred clips.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.adam import adam
 
 from raytag.ensemble.stacked_net import Shape, Stack, pack, parameters
 from raytag.ensemble.stacker_grid import StackerConfig
@@ -30,6 +32,9 @@ from raytag.seeding import generator, torch_seed
 
 GROUP_PARAMETERS = 1 << 18  # of all networks of a stack; a larger network is a stack of its own
 _MASK_VALUES = 1 << 21  # dropout is drawn for so many activations at a time
+
+# the plateau schedule's constants, argus's: relative improvement that counts, and the lowest rate
+_THRESHOLD, _MIN_LR = 1e-4, 1e-8
 
 # streams of random numbers, see `raytag.seeding`
 _INITIAL, _ORDER, _DROPOUT = 1, 2, 3  # 0 is the inner split
@@ -68,6 +73,10 @@ class Network:
 
     Attributes
     ----------
+    row : torch.Tensor [shape=(P,)]
+        Parameters now: of its own, or a row of the stack in which it trains.
+    lr : float
+        Rate now.
     epoch : int
         Epochs trained.
     best, best_epoch : float, int
@@ -86,13 +95,12 @@ class Network:
             state = self.shape.build().state_dict()
         # start from the classes' frequencies: they are small, and Adam would spend many steps on walking there
         state["layers.6.bias"] = torch.logit((task.y.sum(dim=0) + 0.5) / (len(task.y) + 1))
-        self.row = torch.nn.Parameter(pack(self.shape, state), requires_grad=False)
-        self.optimizer = torch.optim.Adam([self.row], lr=config.lr, fused=True)
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, mode="max", factor=config.factor, patience=config.patience, threshold=1e-4, min_lr=1e-8
-        )
+        self.row = pack(self.shape, state)
+        self._moments = torch.zeros_like(self.row), torch.zeros_like(self.row)
+        self._steps = torch.zeros(())
+        self.lr, self._plateau, self._bad_epochs = config.lr, -1.0, 0
         self.epoch, self.best, self.best_epoch = 0, -1.0, 0
-        self.best_row = self.row.data
+        self.best_row = self.row
         self.stopped = False
 
     @property
@@ -104,19 +112,43 @@ class Network:
         """What the coming epoch's dropout is drawn from."""
         return generator(*self.task.key, _DROPOUT, self.number, self.epoch)
 
+    def step(self, gradient: Tensor) -> None:
+        """A step of Adam with its usual constants, in place."""
+        first, second = self._moments
+        adam(
+            [self.row],
+            [gradient],
+            [first],
+            [second],
+            [],
+            [self._steps],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.lr,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
     def judge(self, value: float) -> None:
         """Take note of an epoch's inner lwlrap, -1 for a network that diverged."""
         self.epoch += 1
-        self.schedule.step(value)
+        if value > self._plateau * (1 + _THRESHOLD):
+            self._plateau, self._bad_epochs = value, 0
+        else:
+            self._bad_epochs += 1
+        if self._bad_epochs > self.config.patience:
+            self.lr, self._bad_epochs = max(self.lr * self.config.factor, _MIN_LR), 0
         if value > self.best:
             self.best, self.best_epoch = value, self.epoch
-            self.best_row = self.row.data.clone()
+            self.best_row = self.row.clone()
         self.stopped = self.epoch - self.best_epoch >= self.task.tolerance
 
     def release(self) -> None:
-        """Leave the stack: own the parameters, drop the gradient."""
-        self.row.data = self.row.data.clone()
-        self.row.grad = None
+        """Leave the stack: own the parameters."""
+        self.row = self.row.clone()
 
 
 def groups(kinds: Sequence[tuple[Shape, int]]) -> list[list[int]]:
@@ -146,9 +178,9 @@ def train(group: Sequence[Network], until: int) -> None:
     """Train a group, whose networks are all at one epoch, up to a later one; each leaves when it stops early."""
     running = [network for network in group if not network.stopped and network.epoch < until]
     while running:
-        stack = Stack(running[0].shape, [network.row.data for network in running])
-        for network, row, gradient in zip(running, stack.weights, stack.gradients, strict=True):
-            network.row.data, network.row.grad = row, gradient
+        stack = Stack(running[0].shape, [network.row for network in running])
+        for network, row in zip(running, stack.weights, strict=True):
+            network.row = row
         task = running[0].task
         while not any(network.stopped or network.epoch >= until for network in running):
             _train_epoch(stack, running, task)
@@ -173,8 +205,8 @@ def _train_epoch(stack: Stack, networks: Sequence[Network], task: Task) -> None:
         for start in range(0, len(clips), config.batch_size):
             rows = slice(start, start + config.batch_size)
             stack.differentiate(x[rows], y[rows], (keep[:, rows, :wide], keep[:, rows, wide:]))
-            for network in networks:
-                network.optimizer.step()
+            for network, gradient in zip(networks, stack.gradients, strict=True):
+                network.step(gradient)
 
 
 def _dropout(streams: Sequence[np.random.Generator], rates: Sequence[float], n: int, units: int) -> Tensor:

@@ -30,6 +30,7 @@ from raytag.ensemble.scoring import Scorer
 from raytag.ensemble.subsets import TREE_LIMIT, Objective, search_trees
 from raytag.ensemble.swaps import swap_search
 from raytag.ensemble.trees import plan
+from raytag.ensemble.weights import weight_search
 
 #: Seconds that a process waits for another's compilation before it compiles by itself; compiling takes about six.
 PATIENCE = 300.0
@@ -103,3 +104,4 @@ def _search_small_problem() -> None:
     pairs = reduce_pairs(log_probs, targets, np.arange(n_clips) % 2)
     search_trees(pairs, plan(n_models, [1, 2, 4], TREE_LIMIT), [Objective((0, 1), 1)])
     swap_search(Scorer(pairs), (0, 1), 2, starts=2)
+    weight_search(Scorer(pairs), (0, 1), sweeps=1)

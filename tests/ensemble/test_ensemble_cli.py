@@ -10,17 +10,30 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from raytag.ensemble.blend import geometric_mean
+from raytag.ensemble.assessment import STACKED
+from raytag.ensemble.blend import blend
 from raytag.ensemble.command import ensemble_search
+from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.nested import epoch_optimism
 from raytag.ensemble.oof import load_oof
 from raytag.ensemble.options import EnsembleOptions
+from raytag.ensemble.second_level import load_stacker
+from raytag.ensemble.stackers import predict
 from raytag.metrics import lwlrap
-from raytag.store import RunStore
+from raytag.storage import Storage
+from raytag.store import FoldStore, RunStore
 from tests.cli import run
 from tests.ensemble.fakes import CLASSES, experiment, make_store
 
+FILES = ["ensemble.json", "oof.parquet", "sizes.csv", "sizes.png", "subsets.parquet"]
 OPTIONS = ["--size", "1-3", "--stackers", "3", "--name", "first"]
+
+
+@pytest.fixture(scope="module")
+def workers(ray_session):
+    """The processes of one search serve the next."""
+    with keep_workers():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -44,25 +57,36 @@ def report(work):
 
 def test_everything_is_written_and_its_path_printed(work):
     output = (work / "output.txt").read_text()
-    files = ["ensemble.json", "oof.parquet", "stackers.csv", "submission.csv", "subsets.parquet"]
-    assert sorted(p.name for p in ensemble(work).iterdir()) == files
+    files = [*FILES, "stackers", "stackers.csv", "submission.csv"]
+    assert sorted(p.name for p in ensemble(work).iterdir()) == sorted(files)
     for words in (*(str(ensemble(work) / name) for name in files), "nested", "optimism", "Not covered"):
         assert words in output
+    assert report(work)["verdict"] in " ".join(output.split())
     for name in report(work)["members"]:
         assert name in output
 
 
 def test_the_report_tells_what_was_chosen_and_what_it_is_worth(work):
     found = report(work)
-    for entry in (found, found["subset"], found["subset_and_stackers"], *found["baselines"].values()):
+    ways = found["ways"]
+    assert list(ways) == ["single", "subset", "greedy", "weighted", *STACKED]
+    for entry in (found, *ways.values()):
         assert entry["optimism"] == pytest.approx(entry["in_sample"] - entry["nested"])
-    subset = found["subset"]
-    assert subset["n_subsets"] == 5 + 10 + 10
-    assert subset["in_sample"] >= found["baselines"]["best_single"]["in_sample"]
+        low, high = entry["nested_interval"]
+        assert low < entry["nested"] < high
+    subset = ways["subset"]
+    assert found["subset_search"]["n_subsets"] == 5 + 10 + 10
+    assert found["subset_search"]["exact_sizes"] == [1, 2, 3]
+    assert ways["weighted"]["in_sample"] >= subset["in_sample"] >= ways["single"]["in_sample"]
+    assert found["subset_search"]["bound"] >= ways["weighted"]["in_sample"]
     assert set(subset["member_frequency"]) <= {experiment(m).id for m in range(5)}
     assert len(subset["chosen_without_fold"]) == 4
-    assert found["subset_and_stackers"]["used"] == (found["subset_and_stackers"]["nested"] > subset["nested"])
-    assert bool(found["stackers"]) == found["subset_and_stackers"]["used"]
+    assert sorted(found["decided_without_fold"]) == ["0", "1", "2", "3"]
+    assert set(found["decided_without_fold"].values()) <= set(ways)
+    assert ways[found["way"]]["nested"] == max(entry["nested"] for entry in ways.values())
+    assert found["to_single"]["low"] <= found["to_single"]["value"] <= found["to_single"]["high"]
+    assert found["interval_by"] == "clip"
+    assert any("other models" in text or "first-level models" in text for text in found["not_covered"])
     store = RunStore(str(work / "runs"), "fake")
     for member, value in found["epoch_optimism"]["members"].items():
         curves = [store.fold(member, k).curve() for k in range(4)]
@@ -80,8 +104,8 @@ def test_best_subsets_are_listed_in_order(work):
     assert list(table.columns) == ["score", "size", "members", "fold_0", "fold_1", "fold_2", "fold_3"]
     assert len(table) == 25
     assert table["score"].is_monotonic_decreasing
-    assert table["score"][0] == report(work)["subset"]["in_sample"]
-    assert list(table["members"][0]) == report(work)["subset"]["members"]
+    assert table["score"][0] == pytest.approx(report(work)["ways"]["subset"]["in_sample"], abs=1e-12)
+    assert set(table["members"][0]) == set(report(work)["ways"]["subset"]["members"])
     weights = report(work)["n_labels"]
     pooled = table[[f"fold_{k}" for k in range(4)]] @ np.array(weights) / sum(weights)
     np.testing.assert_allclose(pooled, table["score"])
@@ -93,10 +117,15 @@ def test_submission_has_the_sample_submissions_rows_and_columns(work):
     assert list(table["fname"]) == [f"{i:03d}.wav" for i in range(54, 47, -1)]  # reversed, as in the sample
     oof = load_oof(RunStore(str(work / "runs"), "fake"))
     found = report(work)
-    if not found["stackers"]:
-        members = [oof.experiments.index(e) for e in found["members"]]
-        expected = geometric_mean(oof.test[members])[::-1]
-        np.testing.assert_allclose(table[list(CLASSES)], expected, rtol=1e-6)
+    weights = [found["members"].get(e, 0) for e in oof.experiments]
+    stored = [
+        pd.read_parquet(ensemble(work) / "stackers" / name / f"fold_{k}" / "test.parquet")[list(CLASSES)].to_numpy()
+        for k, names in found["stackers"].items()
+        for name in names
+    ]
+    inputs = np.stack([*oof.test, *stored])
+    expected = blend(inputs, "geometric", [*weights, *[0.25] * len(stored)])[::-1]
+    np.testing.assert_allclose(table[list(CLASSES)], expected, rtol=1e-6)
 
 
 def test_oof_of_the_final_blend_has_the_reported_score(work):
@@ -106,11 +135,31 @@ def test_oof_of_the_final_blend_has_the_reported_score(work):
     assert lwlrap(oof.targets, table[list(CLASSES)].to_numpy()) == pytest.approx(report(work)["in_sample"])
 
 
-def test_stackers_are_listed(work):
+def test_best_of_each_size(work):
+    table = pd.read_csv(ensemble(work) / "sizes.csv")
+    assert list(table["size"]) == [1, 2, 3]
+    assert table["exact"].all()
+    assert (table["nested"] > 0.3).all()
+    best = pd.read_parquet(ensemble(work) / "subsets.parquet").groupby("size")["score"].max()
+    np.testing.assert_allclose(table["in_sample"], best)
+    assert (ensemble(work) / "sizes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_second_level_models_are_stored_and_predict_again(work):
     table = pd.read_csv(ensemble(work) / "stackers.csv")
-    assert list(table["name"]) == ["stacker-000", "stacker-001", "stacker-002"]
-    assert table["selected"].all()
-    assert table["oof_lwlrap"].between(0, 1).all()
+    assert set(table["fold"]) == {0, 1, 2, 3}
+    kept = table[table["kept"]]
+    assert set(kept["family"]) == {"mlp", "linear"}
+    oof = load_oof(RunStore(str(work / "runs"), "fake"))
+    for row in kept.itertuples():
+        store = FoldStore(Storage(str(ensemble(work) / "stackers" / row.name / f"fold_{row.fold}")))
+        assert store.finished
+        result = store.result()
+        members = [oof.experiments.index(e) for e in result["members"]]
+        rows = np.flatnonzero(oof.fold == row.fold)
+        again = predict(*load_stacker(store), oof.test[members])
+        np.testing.assert_allclose(again, store.test()[list(CLASSES)], atol=1e-6)
+        assert list(store.oof()["fname"]) == [oof.fnames[i] for i in rows]
 
 
 def quiet():
@@ -128,20 +177,20 @@ def test_the_same_search_is_not_done_twice_and_another_needs_another_name(work):
     assert (ensemble(work) / "ensemble.json").read_bytes() == before
 
 
-def test_without_stackers_test_clips_or_a_given_name(ray_session, tmp_path):
+def test_without_stackers_test_clips_or_a_given_name(workers, tmp_path):
     store = make_store(tmp_path, n_test=0, n_models=3, name="bare")
-    options = EnsembleOptions(runs_dir=f"file://{tmp_path}/runs", run="bare", stackers=0)
+    options = EnsembleOptions(runs_dir=f"file://{tmp_path}/runs", run=("bare",), stackers=0)
     for name in ("ensemble-001", "ensemble-002"):
         assert ensemble_search(options, quiet()) == 0
         folder = tmp_path / "runs" / "bare" / "ensembles" / name
-        assert sorted(p.name for p in folder.iterdir()) == ["ensemble.json", "oof.parquet", "subsets.parquet"]
+        assert sorted(p.name for p in folder.iterdir()) == FILES
         found = json.loads((folder / "ensemble.json").read_text())
         assert found["search"]["sizes"] == [1, 2, 3]
-        assert found["subset_and_stackers"] is None
+        assert list(found["ways"]) == ["single", "subset", "greedy", "weighted"]
     assert store.storage.folders("ensembles") == ["ensemble-001", "ensemble-002"]
 
 
-def test_one_fold_has_no_nested_score_and_no_stackers(ray_session, tmp_path):
+def test_one_fold_has_no_nested_score_and_no_stackers(workers, tmp_path):
     make_store(tmp_path, folds=1, n_models=2)
     console = quiet()
     assert ensemble_search(EnsembleOptions(runs_dir=str(tmp_path / "runs")), console) == 0
@@ -151,7 +200,7 @@ def test_one_fold_has_no_nested_score_and_no_stackers(ray_session, tmp_path):
     assert found["in_sample"] > 0
 
 
-def test_a_submitted_clip_without_prediction_gets_the_mean_row(ray_session, tmp_path):
+def test_a_submitted_clip_without_prediction_gets_the_mean_row(workers, tmp_path):
     store = make_store(tmp_path, n_models=2)
     store.storage.write_json("run.json", store.run | {"submission": ["050.wav", "lost.wav", "048.wav"]})
     console = quiet()
@@ -160,6 +209,31 @@ def test_a_submitted_clip_without_prediction_gets_the_mean_row(ray_session, tmp_
     table = pd.read_csv(tmp_path / "runs/fake/ensembles/ensemble-001/submission.csv")
     assert list(table["fname"]) == ["050.wav", "lost.wav", "048.wav"]
     assert np.isfinite(table[list(CLASSES)]).all(axis=None)
+
+
+def test_runs_and_outside_predictions_join(workers, tmp_path):
+    store = make_store(tmp_path, n_models=2, name="mine")
+    make_store(tmp_path, n_models=3, name="yours")
+    oof = load_oof(store)
+    theirs = pd.DataFrame(np.concatenate([oof.probabilities[0], oof.test[0]]), columns=list(CLASSES))
+    theirs.insert(0, "fname", [*oof.fnames, *oof.test_fnames])
+    theirs.to_csv(tmp_path / "theirs.csv", index=False)
+    options = EnsembleOptions(
+        runs_dir=str(tmp_path / "runs"),
+        run=("mine", "yours"),
+        predictions=(str(tmp_path / "theirs.csv"),),
+        stackers=0,
+    )
+    console = quiet()
+    assert ensemble_search(options, console) == 0
+    found = json.loads((tmp_path / "runs/mine/ensembles/ensemble-001/ensemble.json").read_text())
+    # two experiments of both runs are the same
+    assert sorted(found["experiments"]) == sorted(
+        [f"mine/{experiment(0).id}", f"mine/{experiment(1).id}", f"yours/{experiment(2).id}", "theirs"]
+    )
+    assert found["experiments"]["theirs"] == found["experiments"][f"mine/{experiment(0).id}"]
+    assert any("theirs" in note for note in found["notes"])
+    assert (tmp_path / "runs/mine/ensembles/ensemble-001/submission.csv").exists()
 
 
 def test_errors_name_the_way_out(tmp_path):
@@ -197,6 +271,7 @@ def test_sizes_end_at_the_number_of_experiments():
         ({"stackers": -1}, "--stackers"),
         ({"seed": -1}, "--seed"),
         ({"name": "a/b"}, "--name"),
+        ({"budget": "soon"}, "--budget .*45m"),
     ],
 )
 def test_wrong_options(options, words):

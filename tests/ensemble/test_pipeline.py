@@ -1,96 +1,263 @@
-"""From OOF predictions to the final blend: nothing that is scored on a fold has seen its labels."""
+"""From OOF predictions to the final ensemble: nothing that is scored on a fold has seen its labels."""
 
 from __future__ import annotations
 
 import io
+import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from raytag.ensemble.blend import geometric_mean
+from raytag.ensemble.assessment import STACKED, TITLES, Scores, assess, verdict
+from raytag.ensemble.blend import blend, blend_scores
+from raytag.ensemble.bootstrap import Interval
+from raytag.ensemble.choices import WAYS
+from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.oof import OofMatrix
-from raytag.ensemble.pipeline import choose_subset, final_blend, train_stackers
-from raytag.metrics import lwlrap
+from raytag.ensemble.pipeline import Settings, predict_oof, predict_test, search_ensemble
+from raytag.metrics import chance_lwlrap, lwlrap
 from tests.ensemble.fakes import simulate
+
+SETTINGS = Settings(sizes=(1, 2, 3), blend="geometric", budget=60.0, top=10, stackers=2, seed=0)
+
+
+def matrix(probabilities, targets, folds, n_test=0, group=None):
+    n = len(targets) - n_test
+    return OofMatrix(
+        experiments=tuple(f"model{m}" for m in range(len(probabilities))),
+        classes=tuple(f"class{c}" for c in range(targets.shape[1])),
+        fnames=tuple(map(str, range(n))),
+        probabilities=probabilities[:, :n],
+        targets=targets[:n],
+        fold=np.arange(n) % folds,
+        group=np.full(n, "", dtype=object) if group is None else group,
+        n_folds=folds,
+        test_fnames=tuple(map(str, range(n, n + n_test))),
+        test=probabilities[:, n:] if n_test else None,
+    )
+
+
+def search(oof, **changes):
+    return search_ensemble(oof, replace(SETTINGS, **changes), Console(file=io.StringIO()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers(ray_session):
+    """The processes of one search serve the next."""
+    with keep_workers():
+        yield
 
 
 @pytest.fixture(scope="module")
 def oof() -> OofMatrix:
-    probabilities, targets = simulate(6, 66, 5, own=1.5, signal=2.0, seed=3)
-    return OofMatrix(
-        experiments=tuple("abcdef"),
-        classes=tuple("vwxyz"),
-        fnames=tuple(map(str, range(60))),
-        probabilities=probabilities[:, :60],
-        targets=targets[:60],
-        fold=np.arange(60) % 3,
-        group=np.full(60, "", dtype=object),
-        n_folds=3,
-        test_fnames=tuple(map(str, range(60, 66))),
-        test=probabilities[:, 60:],
-    )
-
-
-def search(oof):
-    console = Console(file=io.StringIO())
-    subset = choose_subset(oof, [1, 2, 3], 10, console)
-    return subset, train_stackers(oof, subset.final.members, subset.left_out, 4, 0, console)
+    return matrix(*simulate(6, 66, 5, own=1.5, signal=2.0, seed=3), folds=3, n_test=6)
 
 
 @pytest.fixture(scope="module")
-def found(oof, ray_session):
+def found(oof, workers):
     return search(oof)
 
 
-@pytest.mark.parametrize("fold", [0, 1])
-def test_labels_of_a_fold_change_no_bit_of_what_is_scored_on_it(oof, found, fold, ray_session):
+def scores_of(oof, ensemble, kind="geometric"):
+    return Scores(oof, kind, ensemble.choices, ensemble.second)
+
+
+def test_labels_of_a_fold_change_no_bit_of_what_is_scored_on_it(oof, found, ray_session):
     targets = oof.targets.copy()
-    targets[oof.fold == fold] = np.roll(targets[oof.fold == fold], 1, axis=1)
-    changed_subset, changed = search(replace(oof, targets=targets))
-    subset, stackers = found
-    assert changed_subset.left_out[fold] == subset.left_out[fold]
-    assert changed_subset.greedy.chosen[fold] == subset.greedy.chosen[fold]
-    assert changed_subset.single.chosen[fold] == subset.single.chosen[fold]
-    assert changed.selected_without[fold] == stackers.selected_without[fold]
-    rows = oof.fold == fold
-    assert changed.nested_oof[rows].tobytes() == stackers.nested_oof[rows].tobytes()
-    assert changed.nested_oof[~rows].tobytes() != stackers.nested_oof[~rows].tobytes()
+    targets[oof.fold == 0] = np.roll(targets[oof.fold == 0], 1, axis=1)
+    other = replace(oof, targets=targets)
+    changed = search(other)
+    ours, theirs = scores_of(oof, found), scores_of(other, changed)
+    differs = set()
+    for left_out in found.choices.without:
+        for way in ours.ways:
+            for fold in left_out:
+                a, b = ours.of(way, left_out, fold), theirs.of(way, left_out, fold)
+                if 0 in left_out:
+                    assert a.tobytes() == b.tobytes(), (way, left_out, fold)
+                elif a.tobytes() != b.tobytes():
+                    differs.add(way)
+    assert set(STACKED) <= differs  # the test can fail: without fold 0's labels stackers become others
+    # so is the choice between the ways
+    assert found.assessment.decided[0] == changed.assessment.decided[0]
 
 
-def test_nested_blend_is_scored_pooled(oof, found):
-    stackers = found[1]
-    assert stackers.blend.nested == lwlrap(oof.targets, stackers.nested_oof)
-    assert len(stackers.selected) == 3
-    assert all(len(chosen) == 3 for chosen in stackers.selected_without)
-    assert stackers.oof.shape == (4, 60, 5)
-    assert stackers.test.shape == (4, 6, 5)
+def test_nested_scores_repeat_the_choice_without_each_fold(oof, found):
+    scores = blend_scores(oof.probabilities)
+    subsets = [c for size in (1, 2, 3) for c in itertools.combinations(range(6), size)]
+
+    def score(members, rows):
+        return lwlrap(oof.targets[rows], scores[list(members)].sum(axis=0)[rows])
+
+    for left_out, choice in found.choices.without.items():
+        rows = ~np.isin(oof.fold, left_out)
+        best = {way: score(chosen.members, rows) for way, chosen in choice.ways.items()}
+        assert best["subset"] == pytest.approx(max(score(s, rows) for s in subsets))
+        assert best["single"] == pytest.approx(max(score([m], rows) for m in range(6)))
+        assert best["weighted"] >= max(best["subset"], best["greedy"]) - 1e-12
+        for size, chosen in choice.by_size.items():
+            assert score(chosen.members, rows) == pytest.approx(
+                max(score(s, rows) for s in subsets if len(s) == size)
+            )
+    ours = scores_of(oof, found)
+    for way, scored in found.assessment.ways.items():
+        nested, final = np.zeros(oof.targets.shape), np.zeros(oof.targets.shape)
+        for k in range(3):
+            nested[oof.fold == k] = ours.of(way, (k,), k)
+            final[oof.fold == k] = ours.of(way, (), k)
+        assert scored.nested == pytest.approx(lwlrap(oof.targets, nested), abs=1e-12)
+        assert scored.in_sample == pytest.approx(lwlrap(oof.targets, final), abs=1e-12)
+        assert scored.interval.low < scored.nested < scored.interval.high
+        assert scored.optimism == scored.in_sample - scored.nested
 
 
-def test_stackers_join_only_if_they_raise_the_nested_score(oof, found):
-    subset, stackers = found
-    members = list(subset.final.members)
-    alone = geometric_mean(oof.probabilities[members])
-    together = geometric_mean(np.concatenate([oof.probabilities[members], stackers.oof[stackers.selected]]))
-    better = replace(stackers, blend=replace(stackers.blend, nested=subset.subset.nested + 1e-9))
-    equal = replace(stackers, blend=replace(stackers.blend, nested=subset.subset.nested))
-
-    blend = final_blend(oof, subset, better)
-    np.testing.assert_array_equal(blend.oof, together)
-    assert blend.stackers == tuple(stackers.selected)
-    assert (blend.in_sample, blend.nested) == (better.blend.in_sample, better.blend.nested)
-    tests = np.concatenate([oof.test[members], stackers.test[stackers.selected]])
-    np.testing.assert_array_equal(blend.test, geometric_mean(tests))
-
-    for other in (equal, None):
-        blend = final_blend(oof, subset, other)
-        np.testing.assert_array_equal(blend.oof, alone)
-        assert blend.stackers == ()
-        assert blend.nested == subset.subset.nested
-        np.testing.assert_array_equal(blend.test, geometric_mean(oof.test[members]))
+def test_which_way_is_kept_is_decided_without_the_fold_that_scores_it(oof, found):
+    ours, assessment = scores_of(oof, found), found.assessment
+    nested = np.zeros(oof.targets.shape)
+    for k in range(3):
+        inner = {}
+        for way in ours.ways:
+            held = np.zeros(oof.targets.shape)
+            for j in range(3):
+                if j != k:
+                    held[oof.fold == j] = ours.of(way, (min(j, k), max(j, k)), j)
+            rows = oof.fold != k
+            inner[way] = lwlrap(oof.targets[rows], held[rows])
+        assert inner[assessment.decided[k]] == pytest.approx(max(inner.values()), abs=1e-12)
+        nested[oof.fold == k] = ours.of(assessment.decided[k], (k,), k)
+    assert assessment.final.nested == pytest.approx(lwlrap(oof.targets, nested), abs=1e-12)
+    best = max(scored.nested for scored in assessment.ways.values())
+    assert assessment.ways[assessment.final.way].nested == best
+    assert assessment.repeated
 
 
-def test_without_test_clips(oof, found):
-    subset, stackers = found
-    assert final_blend(replace(oof, test=None, test_fnames=()), subset, stackers).test is None
+@pytest.mark.parametrize("kind", ["geometric", "arithmetic", "rank"])
+@pytest.mark.parametrize("way", [*WAYS, *STACKED])
+def test_predictions_rank_as_the_scores_do(oof, found, way, kind):
+    """Probabilities of every way have the score that was reported, and test clips get the same blend."""
+    ours = scores_of(oof, found, kind)
+    predicted = predict_oof(oof, kind, found.choices, found.second, way)
+    expected = np.zeros(oof.targets.shape)
+    for k in range(3):
+        expected[oof.fold == k] = ours.of(way, (), k)
+    assert lwlrap(oof.targets, predicted) == pytest.approx(lwlrap(oof.targets, expected), abs=1e-9)
+    test = predict_test(oof, kind, found.choices, found.second, way)
+    assert test.shape == (6, 5)
+    assert ((test >= 0) & (test <= 1)).all()
+    if way in WAYS:
+        members = list(found.choices.without[()].ways[way].members)
+        np.testing.assert_allclose(test, blend(oof.test[members], kind), rtol=1e-12)
+    else:
+        members = list(found.choices.without[()].ways["subset"].members) if STACKED[way][0] else []
+        total = blend_scores(oof.test[members], kind).sum(axis=0) if members else 0.0
+        for k in range(3):
+            stackers = [t.test for t in found.second.final(k, STACKED[way][1])]
+            total = total + blend_scores(np.stack(stackers), kind).sum(axis=0) / 3
+        order = np.argsort(total, axis=1)
+        np.testing.assert_array_equal(np.argsort(test, axis=1), order)
+
+
+def test_without_test_clips_there_are_no_test_predictions(oof, found):
+    bare = replace(oof, test=None, test_fnames=())
+    assert predict_test(bare, "geometric", found.choices, None, "subset") is None
+
+
+def test_on_noise_there_is_optimism_no_skill_and_no_verdict_for_an_ensemble(ray_session):
+    rng = np.random.default_rng(0)
+    probabilities = rng.random((12, 240, 8)).astype(np.float32)
+    targets = np.eye(8, dtype=np.float32)[rng.integers(0, 8, 240)]
+    oof = matrix(probabilities, targets, folds=4)
+    assessment = search(oof, sizes=tuple(range(1, 8))).assessment
+    chance = chance_lwlrap(targets)
+    assert chance == pytest.approx(np.mean([1 / rank for rank in range(1, 9)]))
+    for way in ("subset", "greedy", "weighted"):
+        scored = assessment.ways[way]
+        assert scored.in_sample > chance + 0.03
+        assert scored.optimism > 0.03
+    for scored in (assessment.final, *assessment.ways.values()):
+        assert abs(scored.nested - chance) < 0.06, scored.way  # about three standard errors
+        assert scored.interval.low < chance < scored.interval.high + 0.02
+    assert assessment.to_single.low < 0.01
+    assert not verdict(assessment, "x").startswith("Keep the ensemble")
+
+
+def test_one_fold_has_no_nested_score_and_two_have_no_choice_inside(ray_session):
+    probabilities, targets = simulate(3, 40, 4)
+    one = search(matrix(probabilities, targets, folds=1)).assessment
+    assert math.isnan(one.final.nested)
+    assert one.final.in_sample > 0
+    assert verdict(one, "x").startswith("No verdict")
+    two = search(matrix(probabilities, targets, folds=2), stackers=0).assessment
+    assert not two.repeated
+    assert two.final.nested == max(scored.nested for scored in two.ways.values())
+
+
+def test_a_fold_without_labels_changes_nothing(ray_session):
+    probabilities, targets = simulate(5, 60, 4, own=2.0)
+    full = matrix(probabilities, targets, folds=3)
+    empty = matrix(probabilities, np.where((np.arange(60) % 3 == 1)[:, None], 0, targets), folds=3)
+    gone = replace(
+        empty,
+        probabilities=empty.probabilities[:, empty.fold != 1],
+        targets=empty.targets[empty.fold != 1],
+        fold=np.where(empty.fold == 2, 1, 0)[empty.fold != 1],
+        group=empty.group[empty.fold != 1],
+        n_folds=2,
+    )
+    a, b, c = (search(o, stackers=0).assessment for o in (empty, gone, full))
+    assert (a.final.in_sample, a.final.nested) == (b.final.in_sample, b.final.nested)
+    assert a.final.nested != c.final.nested
+
+
+def test_sizes_that_do_not_fit_the_budget_are_searched_by_exchange(oof, found, ray_session):
+    hurried = search(oof, budget=1e-9, stackers=0).choices
+    assert hurried.exact_sizes == ()
+    assert hurried.other_sizes == (1, 2, 3)
+    assert hurried.n_subsets == 0
+    exact = found.choices
+    assert exact.other_sizes == ()
+    for left_out, choice in hurried.without.items():
+        # six models: exchanging members finds what trying everything finds
+        assert choice.ways["subset"].sums == exact.without[left_out].ways["subset"].sums
+    assert len(hurried.board) == 3
+    best = found.assessment.ways["weighted"].in_sample
+    assert best <= exact.bound <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("way", "single", "rival", "words"),
+    [
+        ("subset", (0.02, 0.01, 0.03), (0.01, 0.005, 0.02), ["Keep the ensemble (best subset)", "ahead of"]),
+        ("subset", (0.02, -0.01, 0.03), (0.01, -0.1, 0.1), ["Not distinguishable from the best", "from greedy"]),
+        ("mlp", (-0.02, -0.03, -0.01), (0.0, -0.1, 0.1), ["Use the best single model, x", "is worse"]),
+        ("single", (0.0, 0.0, 0.0), (0.01, -0.1, 0.1), ["Keep the best single model, x"]),
+    ],
+)
+def test_verdicts(found, way, single, rival, words):
+    ways = found.assessment.ways
+    changed = replace(
+        found.assessment,
+        final=replace(ways["single"], way=way),
+        decided={0: way},
+        to_single=Interval(*single),
+        runner_up="greedy",
+        to_runner_up=Interval(*rival),
+    )
+    sentence = verdict(changed, "x")
+    assert all(word in sentence for word in words), sentence
+    assert sentence.endswith(".")
+
+
+def test_of_equal_ways_the_simplest_is_kept(ray_session):
+    probabilities, targets = simulate(1, 40, 4)
+    oof = matrix(np.repeat(probabilities, 3, axis=0), targets, folds=4)
+    ensemble = search(oof, stackers=0)
+    assert ensemble.assessment.final.way == "single"
+    assert ensemble.weights == {0: 1}
+    assert ensemble.assessment.runner_up is None
+    assert next(iter(TITLES)) == "single"
+    again = assess(scores_of(oof, ensemble), 0)
+    assert again.final.interval == ensemble.assessment.final.interval

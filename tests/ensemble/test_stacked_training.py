@@ -42,9 +42,9 @@ def test_a_group_gives_what_groups_of_one_give():
     for network in alone:
         train([network], 5)
     for a, b in zip(together, alone, strict=True):
-        torch.testing.assert_close(a.row.data, b.row.data, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(a.row, b.row, rtol=1e-3, atol=1e-5)
         assert a.best == pytest.approx(b.best, abs=0.02)
-    assert not torch.allclose(together[0].row.data, together[1].row.data, atol=1e-2)
+    assert not torch.allclose(together[0].row, together[1].row, atol=1e-2)
 
 
 def test_an_interrupted_training_goes_on_to_the_bit():
@@ -53,7 +53,7 @@ def test_an_interrupted_training_goes_on_to_the_bit():
     train(whole, 6)
     for until in (1, 4, 6):
         train(parts, until)
-    assert torch.equal(whole[0].row.data, parts[0].row.data)
+    assert torch.equal(whole[0].row, parts[0].row)
     assert torch.equal(whole[0].best_row, parts[0].best_row)
     assert (whole[0].best, whole[0].best_epoch) == (parts[0].best, parts[0].best_epoch)
 
@@ -65,7 +65,7 @@ def test_dropout_in_chunks_is_the_same_dropout(monkeypatch):
         monkeypatch.setattr(stacked_training, "_MASK_VALUES", values)
         network = Network(CONFIGS[2], 2, task)
         train([network], 2)
-        rows.append(network.row.data)
+        rows.append(network.row)
     assert torch.equal(*rows)
 
 
@@ -77,18 +77,31 @@ def test_a_stopped_network_leaves_the_group():
     first, second = group
     assert (first.epoch, first.best_epoch, first.stopped) == (3, 1, True)
     assert second.epoch > 3
-    before = first.row.data.clone()
+    before = first.row.clone()
     train(group, 9)
     assert first.epoch == 3
-    assert torch.equal(before, first.row.data)
-    assert first.row.grad is None
+    assert torch.equal(before, first.row)
 
 
-def test_plateaus_lower_the_rate_of_their_network_alone():
-    task = task_of()
-    group = [Network(config(0, lr=1e-7, dropout=0.0), 0, task), Network(config(1, lr=5e-3), 1, task)]
-    train(group, 5)  # patience 3: the fifth epoch is the fourth without improvement
-    assert [n.optimizer.param_groups[0]["lr"] for n in group] == [5e-8, 5e-3]
+def test_steps_and_rates_are_those_of_torch():
+    task, rng = task_of(tolerance=99), np.random.default_rng(0)
+    for c in (config(lr=1e-3), config(lr=3e-8)):
+        network = Network(c, 0, task)
+        row = torch.nn.Parameter(network.row.clone())
+        optimizer = torch.optim.Adam([row], lr=c.lr, fused=True)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode="max", factor=c.factor, patience=c.patience, threshold=1e-4, min_lr=1e-8, eps=0
+        )
+        for value in [0.5, 0.6, 0.60005, 0.6001, *rng.uniform(0.5, 0.65, 40)]:
+            gradient = torch.from_numpy(rng.normal(size=len(row)).astype(np.float32))
+            row.grad = gradient.clone()
+            optimizer.step()
+            network.step(gradient)
+            torch.testing.assert_close(network.row, row.detach())
+            network.judge(value)
+            schedule.step(value)
+            assert network.lr == optimizer.param_groups[0]["lr"]
+        assert network.lr < c.lr
 
 
 def test_best_weights_are_those_of_the_best_epoch():
@@ -97,7 +110,7 @@ def test_best_weights_are_those_of_the_best_epoch():
     train([network], 30)
     train([again], network.best_epoch)
     assert 1 < network.best_epoch < 30
-    assert torch.equal(again.row.data, network.best_row)
+    assert torch.equal(again.row, network.best_row)
 
 
 def test_first_outputs_are_the_frequencies_of_classes():
@@ -111,7 +124,7 @@ def test_first_outputs_are_the_frequencies_of_classes():
 def test_a_diverged_network_is_no_error():
     task = task_of(tolerance=3)
     network = Network(CONFIGS[0], 0, task)
-    network.row.data.fill_(float("nan"))
+    network.row.fill_(float("nan"))
     train([network], 10)
     assert (network.best, network.best_epoch, network.epoch, network.stopped) == (-1.0, 0, 3, True)
 

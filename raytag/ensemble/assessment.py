@@ -1,0 +1,278 @@
+"""What each way of choosing an ensemble is worth, which one is kept, and how sure that is.
+
+Every way is scored three times: chosen on all folds and scored on them (in-sample); chosen without each fold and
+scored on it (nested); and, to choose between the ways without looking, chosen without each two folds. The ensemble
+that is kept is the way with the highest nested score; its own nested score repeats that choice inside: for fold k
+it is decided by what happens on the other folds.
+
+Scores are sums of per-model scores (`raytag.ensemble.blend.blend_scores`) and therefore exact: no exponential
+rounds two classes into a tie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raytag.ensemble.blend import blend_scores
+from raytag.ensemble.bootstrap import Bootstrap, Interval
+from raytag.ensemble.choices import WAYS, Choices
+from raytag.ensemble.nested import LeftOut
+from raytag.ensemble.oof import OofMatrix
+from raytag.ensemble.second_level import SecondLevel
+from raytag.ensemble.subsets import Found
+from raytag.metrics import label_precisions
+
+#: Ways that read second-level models: do the members of the best subset join them, and which family they are of.
+STACKED = {
+    "linear": (False, "linear"),
+    "mlp": (False, "mlp"),
+    "subset + linear": (True, "linear"),
+    "subset + mlp": (True, "mlp"),
+}
+#: How the ways are called on screen, simplest first: of equal nested scores the first is kept.
+TITLES = {
+    "single": "best single model",
+    "subset": "best subset",
+    "greedy": "greedy, with replacement",
+    "weighted": "weighted",
+    "linear": "linear stacker",
+    "mlp": "MLP stackers",
+    "subset + linear": "subset + linear stacker",
+    "subset + mlp": "subset + MLP stackers",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One way of choosing.
+
+    Attributes
+    ----------
+    way : str
+    in_sample, nested : float
+        lwlrap; nested is NaN where fewer than two folds have labels.
+    values, nested_values : np.ndarray [shape=(n_labels,)], float64
+        Precision at each label; of nested, NaN at labels that nothing was chosen without.
+    interval : Interval
+        Of the nested score, over clips or groups.
+    """
+
+    way: str
+    in_sample: float
+    nested: float
+    values: NDArray[np.float64]
+    nested_values: NDArray[np.float64]
+    interval: Interval
+
+    @property
+    def optimism(self) -> float:
+        """In-sample minus nested score."""
+        return self.in_sample - self.nested
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """All ways, the one that is kept, and how it compares.
+
+    Attributes
+    ----------
+    ways : dict of str to Scored
+        Simplest first.
+    final : Scored
+        ``way`` is the one that is kept; its nested score repeats the choice between the ways.
+    decided : dict of int to str
+        The way that was kept without looking at each fold; empty with fewer than three folds.
+    to_single : Interval or None
+        Nested score of the final ensemble minus that of the best single model.
+    runner_up : str or None
+        The way with the second highest nested score (of those that are not the same ensemble).
+    to_runner_up : Interval or None
+        Nested score of the way that is kept minus the runner-up's, like with like: neither repeats the choice
+        between the ways.
+    grouped : bool
+        Whether intervals are by group; else by clip.
+    """
+
+    ways: dict[str, Scored]
+    final: Scored
+    decided: dict[int, str]
+    to_single: Interval | None
+    runner_up: str | None
+    to_runner_up: Interval | None
+    grouped: bool
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the choice between the ways was repeated inside."""
+        return bool(self.decided)
+
+
+class Scores:
+    """Ranking scores of every way with any folds left out.
+
+    Parameters
+    ----------
+    oof : OofMatrix
+    blend : str
+        One of `raytag.ensemble.blend.BLENDS`.
+    choices : Choices
+    second : SecondLevel or None
+        Second-level models, if there are any.
+    """
+
+    def __init__(self, oof: OofMatrix, blend: str, choices: Choices, second: SecondLevel | None) -> None:
+        self.oof, self.blend, self.choices, self.second = oof, blend, choices, second
+        self.ways = [*WAYS, *(STACKED if second is not None else ())]
+        self._model: dict[int, NDArray[np.float64]] = {}
+
+    def members(self, way: str, left_out: LeftOut) -> Found | None:
+        """The first-level members of an ensemble; None for stackers alone."""
+        if way in STACKED and not STACKED[way][0]:
+            return None
+        return self.choices.without[left_out].ways["subset" if way in STACKED else way]
+
+    def of(self, way: str, left_out: LeftOut, fold: int) -> NDArray[np.float64]:
+        """Scores for the clips of a fold by what a way chooses without ``left_out``.
+
+        With nothing left out, stackers still predict only folds that they were not trained on.
+
+        Returns
+        -------
+        np.ndarray [shape=(clips of the fold, n_classes)], float64
+        """
+        rows = np.flatnonzero(self.oof.fold == fold)
+        total = np.zeros((len(rows), len(self.oof.classes)))
+        found = self.members(way, left_out)
+        for member, weight in Counter(found.members if found is not None else ()).items():
+            total += weight * self._of_model(member)[rows]
+        if way in STACKED:
+            assert self.second is not None
+            readers = self.choices.without[left_out].ways["subset"].members
+            stackers = self.second.predictions(readers, left_out or (fold,), STACKED[way][1], fold)
+            total += blend_scores(stackers, self.blend).sum(axis=0)
+        return total
+
+    def _of_model(self, member: int) -> NDArray[np.float64]:
+        if member not in self._model:
+            self._model[member] = blend_scores(self.oof.probabilities[member : member + 1], self.blend)[0]
+        return self._model[member]
+
+
+def assess(scores: Scores, seed: int) -> Assessment:
+    """Score all ways, keep one, and compare it.
+
+    Parameters
+    ----------
+    scores : Scores
+    seed : int
+        Of the bootstrap.
+    """
+    oof, left_outs = scores.oof, scores.choices.without
+    clip, _, _ = label_precisions(oof.targets, np.zeros_like(oof.targets))
+    fold_of_label = oof.fold[clip]
+    bootstrap = Bootstrap(oof.group.tolist(), clip, seed)
+
+    def precisions(fold: int, way: str, left_out: LeftOut) -> NDArray[np.float64]:
+        rows = oof.fold == fold
+        if not oof.targets[rows].any():
+            return np.empty(0)
+        return label_precisions(oof.targets[rows], scores.of(way, left_out, fold))[2]
+
+    def collect(folds: Sequence[int], way_of: Callable[[int], str], without: Callable[[int], LeftOut]) -> NDArray:
+        values = np.full(len(clip), np.nan)
+        for fold in folds:
+            values[fold_of_label == fold] = precisions(fold, way_of(fold), without(fold))
+        return values
+
+    outer = [left_out[0] for left_out in left_outs if len(left_out) == 1]
+    ways = {}
+    for way in scores.ways:
+        values = collect(range(oof.n_folds), lambda _, way=way: way, lambda _: ())  # type: ignore[misc]
+        nested = collect(outer, lambda _, way=way: way, lambda k: (k,))  # type: ignore[misc]
+        ways[way] = _scored(way, values, nested, bootstrap)
+    decided = {}
+    if any(len(left_out) == 2 for left_out in left_outs):
+        for k in outer:
+            others = [j for j in outer if j != k]
+            inner = {
+                way: np.concatenate([precisions(j, way, (min(j, k), max(j, k))) for j in others]).mean()
+                for way in scores.ways
+            }
+            decided[k] = _best(inner)
+    kept = _best({way: scored.nested if outer else scored.in_sample for way, scored in ways.items()})
+    final = ways[kept]
+    if decided:
+        nested = collect(outer, lambda k: decided[k], lambda k: (k,))
+        final = _scored(kept, final.values, nested, bootstrap)
+    return _compare(ways, final, decided, bootstrap, bool(outer))
+
+
+def _best(values: dict[str, float]) -> str:
+    """The way with the highest score; of equals the simplest."""
+    return max(values, key=lambda way: (values[way], -list(TITLES).index(way)))
+
+
+def _scored(way: str, values: NDArray[np.float64], nested: NDArray[np.float64], bootstrap: Bootstrap) -> Scored:
+    known = bool(len(nested)) and not np.isnan(nested).any()
+    score = float(nested.mean()) if known else math.nan
+    interval = bootstrap.interval(nested) if known else Interval(math.nan, math.nan, math.nan)
+    return Scored(way, float(values.mean()), score, values, nested, interval)
+
+
+def _compare(
+    ways: dict[str, Scored], final: Scored, decided: dict[int, str], bootstrap: Bootstrap, nests: bool
+) -> Assessment:
+    to_single = to_runner_up = runner_up = None
+    if nests:
+        to_single = bootstrap.interval(final.nested_values - ways["single"].nested_values)
+        # a way that chose the very same ensembles is no rival
+        rivals = {
+            way: scored.nested
+            for way, scored in ways.items()
+            if way != final.way and not np.array_equal(scored.nested_values, ways[final.way].nested_values)
+        }
+        if rivals:
+            runner_up = _best(rivals)
+            to_runner_up = bootstrap.interval(ways[final.way].nested_values - ways[runner_up].nested_values)
+    return Assessment(ways, final, decided, to_single, runner_up, to_runner_up, bootstrap.grouped)
+
+
+def verdict(assessment: Assessment, single: str) -> str:
+    """One plain sentence: keep it, or what it cannot be told from.
+
+    Parameters
+    ----------
+    assessment : Assessment
+    single : str
+        Name of the best single model.
+    """
+    final, to_single = assessment.final, assessment.to_single
+    if to_single is None:
+        return (
+            "No verdict: with labels in a single fold nothing could be left out, so how much of the score is "
+            "selection is unknown."
+        )
+    by = "group" if assessment.grouped else "clip"
+    if final.way == "single" and set(assessment.decided.values()) <= {"single"}:
+        sentence = f"Keep the best single model, {single}: no blend has a higher nested score"
+    else:
+        size = f"{to_single.value:+.4f} nested lwlrap [{to_single.low:+.4f}, {to_single.high:+.4f}] (95 %, by {by})"
+        name = "the ensemble" if final.way == "single" else f"the ensemble ({TITLES[final.way]})"
+        if to_single.low > 0:
+            sentence = f"Keep {name}: {size} against the best single model, {single}"
+        elif to_single.high < 0:
+            sentence = f"Use the best single model, {single}: {name} is worse, {size}"
+        else:
+            sentence = f"Not distinguishable from the best single model, {single}: {name} has {size}"
+    if assessment.runner_up is not None and assessment.to_runner_up is not None:
+        other, gap = TITLES[assessment.runner_up], assessment.to_runner_up
+        size = f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+        word = f"ahead of the runner-up ({other})" if gap.low > 0 else f"not distinguishable from {other}"
+        sentence += f"; {word}, {size}"
+    return sentence + "."

@@ -1,0 +1,142 @@
+"""The second level of an ensemble: which stackers are trained on what, spread over the cluster.
+
+A stacker reads the out-of-fold probabilities of the best subset's members. Each set of left-out folds is a case of
+its own, with the members that were chosen without these folds: one fold for the nested score, two for choosing
+between ways (`raytag.ensemble.assessment`), and one fold with the final members for the stackers that are kept and
+that predict test clips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from raytag.ensemble import distributed
+from raytag.ensemble.choices import Choices
+from raytag.ensemble.distributed import Worker
+from raytag.ensemble.nested import LeftOut
+from raytag.ensemble.oof import OofMatrix
+from raytag.ensemble.stackers import (
+    Case,
+    CaseResult,
+    LinearConfig,
+    StackerConfig,
+    StackerData,
+    Trained,
+    run_case,
+)
+from raytag.store import FoldStore
+
+
+@dataclass(frozen=True)
+class SecondLevel:
+    """All trained stackers that their case kept.
+
+    Attributes
+    ----------
+    fold : np.ndarray [shape=(n_clips,)]
+    final_members : tuple of int
+        Whom the final stackers read.
+    cases : dict of (members, left out) to CaseResult
+    n_folds : int
+    workers : list of Worker
+    seconds : float
+    """
+
+    fold: NDArray[np.int64]
+    final_members: tuple[int, ...]
+    cases: dict[tuple[tuple[int, ...], LeftOut], CaseResult]
+    n_folds: int
+    workers: list[Worker]
+    seconds: float
+
+    def finalists(self, members: tuple[int, ...], left_out: LeftOut, family: str) -> list[Trained]:
+        """The best stackers of a family in a case, best first."""
+        return [t for t in self.cases[members, left_out].finalists if t.family == family]
+
+    def predictions(
+        self, members: tuple[int, ...], left_out: LeftOut, family: str, fold: int
+    ) -> NDArray[np.float32]:
+        """What the best stackers of a case predict for one of the folds that it left out.
+
+        Returns
+        -------
+        np.ndarray [shape=(n_finalists, clips of the fold, n_classes)], float32
+        """
+        rows = self.fold[np.isin(self.fold, left_out)] == fold
+        return np.stack([t.oof[rows] for t in self.finalists(members, left_out, family)])
+
+    def final(self, fold: int, family: str) -> list[Trained]:
+        """The stackers of a family that are kept for a fold."""
+        return self.finalists(self.final_members, (fold,), family)
+
+    def all_final(self, fold: int) -> list[Trained]:
+        """The stackers of every family that are kept for a fold."""
+        return self.cases[self.final_members, (fold,)].finalists
+
+
+def train_second_level(oof: OofMatrix, choices: Choices, n_mlps: int, seed: int, console: Console) -> SecondLevel:
+    """Train the stackers of every case.
+
+    Parameters
+    ----------
+    oof : OofMatrix
+    choices : Choices
+    n_mlps : int
+        Size of the grid of MLPs; the linear ones come along.
+    seed : int
+    console : rich.console.Console
+        For progress.
+    """
+    final = choices.without[()].ways["subset"].members
+    has_test = oof.test is not None
+    cases: dict[tuple[tuple[int, ...], LeftOut], Case] = {
+        (final, (k,)): Case(final, (k,), with_test=has_test, keep_weights=True) for k in range(oof.n_folds)
+    }
+    for left_out, choice in choices.without.items():
+        members = choice.ways["subset"].members
+        if left_out:
+            cases.setdefault((members, left_out), Case(members, left_out, with_test=False, keep_weights=False))
+    data = StackerData(oof.probabilities, oof.targets, oof.fold, oof.group, oof.test)
+    outcome = distributed.run_tasks(
+        _run_case,
+        (data, n_mlps, seed),
+        list(cases.values()),
+        label=f"stackers ({len(cases)} selections)",
+        weights=[float(len(case.members)) for case in cases.values()],
+        console=console,
+    )
+    return SecondLevel(
+        fold=oof.fold,
+        final_members=final,
+        cases=dict(zip(cases, outcome.results, strict=True)),
+        n_folds=oof.n_folds,
+        workers=outcome.workers,
+        seconds=outcome.seconds,
+    )
+
+
+def _run_case(shared: tuple[StackerData, int, int], case: Case) -> CaseResult:
+    data, n_mlps, seed = shared
+    return run_case(data, case, n_mlps, seed)
+
+
+def load_stacker(store: FoldStore) -> tuple[StackerConfig | LinearConfig, dict[str, torch.Tensor]]:
+    """A stored second-level model, for `raytag.ensemble.stackers.predict`.
+
+    Parameters
+    ----------
+    store : FoldStore
+        ``ensembles/NAME/stackers/STACKER/fold_K``.
+
+    Returns
+    -------
+    config, weights
+    """
+    result = store.result()
+    kind = LinearConfig if result["family"] == "linear" else StackerConfig
+    return kind(**result["config"]), store.weights()
