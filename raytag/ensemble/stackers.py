@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ from raytag.ensemble.halving import FINALISTS, Standing, max_epochs, plan, race,
 from raytag.ensemble.linear import LinearConfig, train_linear
 from raytag.ensemble.oof import EnsembleError
 from raytag.ensemble.stacked_net import Shape, unpack
-from raytag.ensemble.stacked_training import Network, Task, train
+from raytag.ensemble.stacked_training import Network, Task
 from raytag.ensemble.stacker_cases import HISTORY_COLUMNS, Case, CaseResult, StackerData, Trained
 from raytag.ensemble.stacker_grid import StackerConfig, draw_configs
 from raytag.ensemble.stacker_inputs import Scaling, fit_scaling, log_odds, scaled
@@ -56,14 +56,12 @@ __all__ = [
     "LinearConfig",
     "StackerConfig",
     "StackerData",
-    "StackerFold",
     "Trained",
+    "View",
     "draw_configs",
     "inner_split",
     "predict",
     "run_case",
-    "select",
-    "train_stacker",
 ]
 
 INNER_SHARE = 0.2  # of the groups of the other folds
@@ -93,21 +91,32 @@ def run_case(data: StackerData, case: Case, n_mlps: int, seed: int) -> CaseResul
         The other folds hold too few groups for an inner split.
     """
     with one_thread():
-        sight = _Sight(data, case, seed)
-        found = train_linear(sight.odds, sight.targets, sight.fit, sight.inner)
+        view = View(data, case, seed)
+        found = train_linear(view.odds, view.targets, view.fit, view.inner)
         history = [_row(config, inner) for config, inner in found.tried]
-        finalists = [sight.finish(found.config, found.inner_lwlrap, 0, found.weights)]
+        finalists = [view.finish(found.config, found.inner_lwlrap, 0, found.weights)]
         if n_mlps:
             configs = draw_configs(n_mlps, seed)
-            epochs = max_epochs(len(sight.fit))
-            networks, standings = race(configs, sight.task(epochs), plan(n_mlps, epochs))
+            epochs = max_epochs(len(view.fit))
+            networks, standings = race(configs, view.task(epochs), plan(n_mlps, epochs))
             history = [_row(configs[s.number], s.inner_lwlrap, s) for s in standings] + history
-            finalists = [sight.finish_network(network) for network in networks] + finalists
+            finalists = [view.finish_network(network) for network in networks] + finalists
     return CaseResult(finalists, history)
 
 
-class _Sight:
-    """What a case sees of the data: the clips outside of the folds left out."""
+class View:
+    """What a case sees of the data: the clips outside of the folds left out, split for training and validation.
+
+    Attributes
+    ----------
+    odds : np.ndarray [shape=(n_members, n, n_classes)], float32
+        Log-odds of the n clips outside.
+    targets : np.ndarray [shape=(n, n_classes)], float32
+    fit, inner : np.ndarray
+        Rows of those for training and for validation.
+    scaling : Scaling
+        Of the clips for training.
+    """
 
     def __init__(self, data: StackerData, case: Case, seed: int) -> None:
         self.data, self.case = data, case
@@ -249,39 +258,3 @@ def _row(config: StackerConfig | LinearConfig, inner: float, standing: Standing 
         "best_epoch": standing.best_epoch if standing else None,
     }
     return {column: told.get(column) for column in HISTORY_COLUMNS}
-
-
-@dataclass(frozen=True)
-class StackerFold:
-    """One network trained without one fold; the fields are those of `Trained`."""
-
-    inner_lwlrap: float
-    epochs: int
-    oof: NDArray[np.float32]
-    test: NDArray[np.float32] | None
-
-
-def train_stacker(
-    config: StackerConfig,
-    probabilities: NDArray[np.float32],
-    targets: NDArray[np.float32],
-    fold_of_clip: NDArray[np.int64],
-    group: NDArray[np.object_],
-    fold: int,
-    test: NDArray[np.float32] | None,
-    seed: int,
-) -> StackerFold:
-    """Train one network without one fold to its end; the arguments are those of `StackerData` and `Case`."""
-    data = StackerData(probabilities, targets, fold_of_clip, group, test)
-    with one_thread():
-        sight = _Sight(data, Case(tuple(range(len(probabilities))), (fold,), test is not None), seed)
-        epochs = max_epochs(len(sight.fit))
-        network = Network(config, 0, sight.task(epochs))
-        train([network], epochs)
-        trained = sight.finish_network(network)
-    return StackerFold(trained.inner_lwlrap, trained.epochs, trained.oof, trained.test)
-
-
-def select(inner_lwlrap: Sequence[float], n: int) -> list[int]:
-    """Numbers of the ``n`` best stackers by inner lwlrap, best first; of equals the first."""
-    return sorted(range(len(inner_lwlrap)), key=lambda i: -inner_lwlrap[i])[:n]

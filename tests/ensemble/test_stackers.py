@@ -20,8 +20,6 @@ from raytag.ensemble.stackers import (
     inner_split,
     predict,
     run_case,
-    select,
-    train_stacker,
 )
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
@@ -170,21 +168,6 @@ def test_too_few_labels_for_an_inner_split(data):
     one_group = replace(data, group=np.full(100, "garden", dtype=object))
     with pytest.raises(EnsembleError, match="--stackers 0"):
         run_case(one_group, CASE, 2, 0)
-
-
-def test_one_network_without_one_fold(data):
-    config = draw_configs(1, 0)[0]
-    arguments = (data.fold, data.group, 2, data.test, 0)
-    a, b = (train_stacker(config, data.probabilities, d.targets, *arguments) for d in (data, flipped(data, [2])))
-    assert a.oof.tobytes() == b.oof.tobytes()
-    assert a.test.tobytes() == b.test.tobytes()
-    assert a.oof.shape == (25, 5)
-    assert 1 <= a.epochs <= 12
-
-
-def test_selection_prefers_the_first_of_equals():
-    assert select([0.5, 0.7, 0.7, 0.1], 3) == [1, 2, 0]
-    assert select([0.5], 3) == [0]
 
 
 def test_epochs_by_clips():
