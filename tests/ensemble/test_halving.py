@@ -31,9 +31,9 @@ def test_plans(n, epochs):
         assert n > before.keep >= after.keep >= 3
 
 
-def test_plan_of_64():
+def test_plans_in_numbers():
     assert plan(64, 16) == [Rung(1, 16), Rung(4, 4), Rung(16, 3)]
-    assert plan(8, 100) == [Rung(25, 3), Rung(100, 3)]
+    assert plan(8, 100) == [Rung(12, 3), Rung(100, 3)]
     assert plan(4, 100) == [Rung(100, 3)]
 
 

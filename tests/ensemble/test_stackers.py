@@ -27,8 +27,8 @@ from tests.ensemble.fakes import simulate
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """Networks train 12 epochs at most: eight are compared once, three train to the end."""
-    monkeypatch.setattr(stackers, "max_epochs", lambda n_clips: 12)
+    """Networks train 20 epochs at most: eight are compared once, three train to the end."""
+    monkeypatch.setattr(stackers, "max_epochs", lambda n_clips: 20)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ PAIR = replace(CASE, left_out=(2, 0))
 @pytest.fixture(scope="module")
 def results(data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stackers, "max_epochs", lambda n_clips: 12)
+        patch.setattr(stackers, "max_epochs", lambda n_clips: 20)
         return {case: run_case(data, case, 8, 0) for case in (CASE, PAIR)}
 
 
@@ -113,7 +113,7 @@ def test_what_a_case_hands_back(data, results):
         assert [row["name"] for row in networks] == [c.name for c in draw_configs(8, 0)]
         # the finalists are the best of all, and as the plan says
         assert sorted((row["inner_lwlrap"] for row in networks), reverse=True)[:3] == inner
-        rungs = plan(8, 12)
+        rungs = plan(8, 20)
         assert [row["rung"] for row in networks].count(2) == rungs[0].keep == 3
         assert all(row["epochs_trained"] == rungs[0].epochs for row in networks if row["rung"] == 1)
         linear = [row["inner_lwlrap"] for row in result.history if row["family"] == "linear"]
