@@ -7,7 +7,8 @@ The out-of-fold predictions are simulated (benchmarks/_oof.py). Three ways train
 same inner split, with the same limits of epochs, schedule, early stopping and distribution of first weights:
 
 - DataLoader: a Dataset hands out one clip at a time, its members' log-odds side by side; torch's autograd and plain
-  Adam, one configuration after another, two threads. ``--peers`` configurations are measured, on fold 0.
+  Adam, one configuration after another, two threads. ``--peers`` configurations are measured, on fold 0; with
+  ``--peer-epochs`` a few epochs of each, times the epochs that the same configuration trained as tensors.
 - tensors: raytag's training for the same configurations, one at a time to their end, no halving, one thread.
 - raytag: every configuration and every fold, with successive halving, a fold a task, through Ray on two cores.
   Linear models are in it.
@@ -85,6 +86,7 @@ def main() -> None:
             tensors.append(one_by_one(view, task, config, i, epochs))
             say(f"tensors, {tensors[-1]}")
     torch.set_num_threads(CORES)
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports torch's compiler: not the peer's fault
     loaded = []
     for i, config in enumerate(peers):
         loaded.append(by_loader(view, task, config, i, tensors[i].epochs, epochs, args.peer_epochs))
@@ -227,7 +229,11 @@ def time_rows(
     runs = args.configs * args.folds
     by_loading, by_tensors = (mean(p.seconds for p in peers) for peers in (loaded, tensors))
     measured = f"extrapolated from {len(loaded)} configurations on one fold"
-    epochs = "" if args.peer_epochs is None else f", {args.peer_epochs} epochs each of what the tensors' twins took"
+    epochs = (
+        ""
+        if args.peer_epochs is None
+        else f", {args.peer_epochs} epochs of each times those that the same trained as tensors"
+    )
     rows = [
         ("DataLoader, one after another, 2 threads", by_loading * runs, measured + epochs),
         ("tensors, one after another, 1 thread", by_tensors * runs, measured),
@@ -260,9 +266,9 @@ def score_rows(
 
     ways: dict[str, tuple[float | None, np.ndarray]] = {}
     if loaded:
-        ways[f"DataLoader, best 3 of {n}"] = best(loaded)
-    ways[f"tensors, best 3 of {n}"] = best(tensors)
-    ways[f"raytag, best 3 of {n}"] = networks(same)
+        ways[f"DataLoader, best {min(FINALISTS, n)} of {n}"] = best(loaded)
+    ways[f"tensors, best {min(FINALISTS, n)} of {n}"] = best(tensors)
+    ways[f"raytag, best {min(FINALISTS, n)} of {n}"] = networks(same)
     ways[f"raytag, best 3 of {sum(row['family'] == 'mlp' for row in grid.history)}"] = networks(grid)
     linear = grid.finalists[-1]
     ways[f"raytag, {linear.name}"] = linear.inner_lwlrap, linear.oof

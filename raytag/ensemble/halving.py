@@ -6,10 +6,11 @@ numbers that do not depend on each other, so the outcome is a function of the se
 "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016; one bracket, eta = 4.)
 
 How many epochs: a network of a few hundred clips takes about a hundred, one of thousands has made as many steps in
-sixteen. How many rungs: as many as leave `FINALISTS`, at most three. 4 networks all train to the end, 8 are compared
-once, after an eighth of the epochs, 64 twice, after a sixteenth and a quarter. On simulated data of 160 and 400
-clips the first rung of 8 or 16 networks at 6, 12 or 25 epochs or none made no difference to the blend of the best
-three on unseen clips (0.821 to 0.825, 0.836 to 0.839), while the epochs trained went from all to a quarter.
+sixteen. How many rungs: as many as leave `FINALISTS`, at most three. 4 networks all train to the end, 8 are
+compared once, after an eighth of the epochs, 64 twice, after a sixteenth and a quarter. On simulated data of 160
+and 400 clips the first rung of 8 or 16 networks at 6, 12 or 25 epochs or none made no difference to the blend of
+the best three on unseen clips (0.821 to 0.825, 0.836 to 0.839), while the epochs trained went from all to a
+quarter.
 
 Memory: while a rung runs, only what can still be among its best is kept. Where even those would exceed
 ``STATE_BYTES``, fewer go on: the best that fit (of 20 models' 80 classes 16 average networks are 0.8 GB).
