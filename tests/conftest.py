@@ -11,6 +11,11 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of tests run side by side: those that start whole launches take longest, so they begin."""
+    items.sort(key=lambda item: not item.path.name.endswith("_cli.py"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of recordings and reference arrays beside the checkout; tests that need it skip without it."""

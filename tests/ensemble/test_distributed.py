@@ -107,9 +107,14 @@ def test_an_interruption_leaves_nothing_running(ray_session, tmp_path):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_tasks(sleep, str(tmp_path), [1, 2], label="naps", weights=[1.0] * 2, console=quiet())
+    # a process that runs tests beside another one ignores the signal
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_tasks(sleep, str(tmp_path), [1, 2], label="naps", weights=[1.0] * 2, console=quiet())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert free_cpus(2) == 2
     patience = time.monotonic() + 30
     while any(psutil.pid_exists(int(pid)) for pid in os.listdir(tmp_path)) and time.monotonic() < patience:
