@@ -28,7 +28,7 @@ demo: setup
 	$(BIN)/python ensemble_search.py
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
