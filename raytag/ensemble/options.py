@@ -19,11 +19,9 @@ class EnsembleOptions:
     keep what has the highest nested score, and write the submission. Every score comes with its optimism, its
     interval and a plain verdict.
 
-    Examples:
+    Example: python ensemble_search.py --run specaug_mixup-recordings --size 1-5
 
-    python ensemble_search.py --run specaug_mixup-recordings --size 1-5
-
-    python ensemble_search.py --run mine --run yours --predictions theirs.csv --budget 1h
+    With others' models: python ensemble_search.py --run mine --run yours --predictions theirs.csv --budget 1h
     """
 
     run: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
