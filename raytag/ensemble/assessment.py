@@ -32,8 +32,8 @@ from raytag.metrics import label_precisions
 STACKED = {
     "linear": (False, "linear"),
     "mlp": (False, "mlp"),
-    "subset + linear": (True, "linear"),
-    "subset + mlp": (True, "mlp"),
+    "subset+linear": (True, "linear"),
+    "subset+mlp": (True, "mlp"),
 }
 #: How the ways are called on screen, simplest first: of equal nested scores the first is kept.
 TITLES = {
@@ -43,8 +43,8 @@ TITLES = {
     "weighted": "weighted",
     "linear": "linear stacker",
     "mlp": "MLP stackers",
-    "subset + linear": "subset + linear stacker",
-    "subset + mlp": "subset + MLP stackers",
+    "subset+linear": "subset + linear stacker",
+    "subset+mlp": "subset + MLP stackers",
 }
 
 
@@ -87,7 +87,10 @@ class Assessment:
     final : Scored
         ``way`` is the one that is kept; its nested score repeats the choice between the ways.
     decided : dict of int to str
-        The way that was kept without looking at each fold; empty with fewer than three folds.
+        The way that was kept without looking at each fold; empty with fewer than three folds, and where the way
+        was given.
+    given : bool
+        Whether the user said which way to keep.
     to_single : Interval or None
         Nested score of the final ensemble minus that of the best single model.
     runner_up : str or None
@@ -102,6 +105,7 @@ class Assessment:
     ways: dict[str, Scored]
     final: Scored
     decided: dict[int, str]
+    given: bool
     to_single: Interval | None
     runner_up: str | None
     to_runner_up: Interval | None
@@ -109,8 +113,8 @@ class Assessment:
 
     @property
     def repeated(self) -> bool:
-        """Whether the choice between the ways was repeated inside."""
-        return bool(self.decided)
+        """Whether the choice between the ways was repeated inside, or there was none."""
+        return self.given or bool(self.decided)
 
 
 class Scores:
@@ -164,7 +168,7 @@ class Scores:
         return self._model[member]
 
 
-def assess(scores: Scores, seed: int) -> Assessment:
+def assess(scores: Scores, seed: int, way: str | None = None) -> Assessment:
     """Score all ways, keep one, and compare it.
 
     Parameters
@@ -172,6 +176,8 @@ def assess(scores: Scores, seed: int) -> Assessment:
     scores : Scores
     seed : int
         Of the bootstrap.
+    way : str, optional
+        The way to keep; by default the one with the highest nested score.
     """
     oof, left_outs = scores.oof, scores.choices.without
     clip, _, _ = label_precisions(oof.targets, np.zeros_like(oof.targets))
@@ -192,25 +198,25 @@ def assess(scores: Scores, seed: int) -> Assessment:
 
     outer = [left_out[0] for left_out in left_outs if len(left_out) == 1]
     ways = {}
-    for way in scores.ways:
-        values = collect(range(oof.n_folds), lambda _, way=way: way, lambda _: ())  # type: ignore[misc]
-        nested = collect(outer, lambda _, way=way: way, lambda k: (k,))  # type: ignore[misc]
-        ways[way] = _scored(way, values, nested, bootstrap)
+    for name in scores.ways:
+        values = collect(range(oof.n_folds), lambda _, name=name: name, lambda _: ())  # type: ignore[misc]
+        nested = collect(outer, lambda _, name=name: name, lambda k: (k,))  # type: ignore[misc]
+        ways[name] = _scored(name, values, nested, bootstrap)
     decided = {}
-    if any(len(left_out) == 2 for left_out in left_outs):
+    if way is None and any(len(left_out) == 2 for left_out in left_outs):
         for k in outer:
             others = [j for j in outer if j != k]
             inner = {
-                way: np.concatenate([precisions(j, way, (min(j, k), max(j, k))) for j in others]).mean()
-                for way in scores.ways
+                name: np.concatenate([precisions(j, name, (min(j, k), max(j, k))) for j in others]).mean()
+                for name in scores.ways
             }
             decided[k] = _best(inner)
-    kept = _best({way: scored.nested if outer else scored.in_sample for way, scored in ways.items()})
+    kept = way or _best({name: scored.nested if outer else scored.in_sample for name, scored in ways.items()})
     final = ways[kept]
     if decided:
         nested = collect(outer, lambda k: decided[k], lambda k: (k,))
         final = _scored(kept, final.values, nested, bootstrap)
-    return _compare(ways, final, decided, bootstrap, bool(outer))
+    return _compare(ways, final, decided, way is not None, bootstrap, bool(outer))
 
 
 def _best(values: dict[str, float]) -> str:
@@ -226,7 +232,12 @@ def _scored(way: str, values: NDArray[np.float64], nested: NDArray[np.float64], 
 
 
 def _compare(
-    ways: dict[str, Scored], final: Scored, decided: dict[int, str], bootstrap: Bootstrap, nests: bool
+    ways: dict[str, Scored],
+    final: Scored,
+    decided: dict[int, str],
+    given: bool,
+    bootstrap: Bootstrap,
+    nests: bool,
 ) -> Assessment:
     to_single = to_runner_up = runner_up = None
     if nests:
@@ -240,7 +251,7 @@ def _compare(
         if rivals:
             runner_up = _best(rivals)
             to_runner_up = bootstrap.interval(ways[final.way].nested_values - ways[runner_up].nested_values)
-    return Assessment(ways, final, decided, to_single, runner_up, to_runner_up, bootstrap.grouped)
+    return Assessment(ways, final, decided, given, to_single, runner_up, to_runner_up, bootstrap.grouped)
 
 
 def verdict(assessment: Assessment, single: str) -> str:
@@ -260,7 +271,8 @@ def verdict(assessment: Assessment, single: str) -> str:
         )
     by = "group" if assessment.grouped else "clip"
     if final.way == "single" and set(assessment.decided.values()) <= {"single"}:
-        sentence = f"Keep the best single model, {single}: no blend has a higher nested score"
+        reason = "as asked" if assessment.given else "no blend has a higher nested score"
+        sentence = f"Keep the best single model, {single}: {reason}"
     else:
         size = f"{to_single.value:+.4f} nested lwlrap [{to_single.low:+.4f}, {to_single.high:+.4f}] (95 %, by {by})"
         name = "the ensemble" if final.way == "single" else f"the ensemble ({TITLES[final.way]})"

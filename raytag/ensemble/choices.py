@@ -98,7 +98,14 @@ class _Job:
 
 
 def choose(
-    oof: OofMatrix, sizes: Sequence[int], top: int, blend: str, budget: float, seed: int, console: Console
+    oof: OofMatrix,
+    sizes: Sequence[int],
+    top: int,
+    blend: str,
+    budget: float,
+    seed: int,
+    console: Console,
+    between_ways: bool = True,
 ) -> Choices:
     """Choose in every way, with every set of folds left out.
 
@@ -117,12 +124,14 @@ def choose(
         Of the starts of the search by exchange.
     console : rich.console.Console
         For progress.
+    between_ways : bool
+        Whether the ways will be chosen between, for which two folds are left out as well.
     """
     pairs = reduce_pairs(blend_scores(oof.probabilities, blend), oof.targets, oof.fold)
     if pairs.n_parts < oof.n_folds:
         raise EnsembleError(f"fold {oof.n_folds - 1} has no usable clip: it cannot be left out")
     scorer = Scorer(pairs)
-    left_outs = left_out_sets(scorer.labels)
+    left_outs = left_out_sets(scorer.labels, between_ways)
     speed = measure_speed(pairs, sizes)
     slots = distributed.count_cpus()
     exact, other = split_sizes(pairs.n_models, sizes, speed, slots, budget)
@@ -130,7 +139,7 @@ def choose(
     boards, workers, seconds = [Board(Objective(kept_parts(pairs.n_parts, ()), top))], [], 0.0
     if exact:
         boards, outcome = distributed.search(
-            pairs, exact, goals(scorer.labels, top, exact), console=console, speed=speed
+            pairs, exact, goals(pairs.n_parts, left_outs, top, exact), console=console, speed=speed
         )
         workers, seconds = outcome.workers, outcome.seconds
     found = best_by_goal(boards, pairs.n_parts, left_outs)

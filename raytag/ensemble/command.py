@@ -42,6 +42,7 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
         top=options.top,
         stackers=options.stackers,
         seed=options.seed,
+        way=None if options.way == "auto" else options.way,
     )
     search = _identity(stores, oof, options, settings)
     store = stores[0]
@@ -94,6 +95,7 @@ def _identity(
         "top": settings.top,
         "stackers": settings.stackers,
         "seed": settings.seed,
+        "way": options.way,
     }
 
 

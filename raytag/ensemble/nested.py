@@ -31,13 +31,15 @@ NOT_COVERED = (
 )
 
 
-def left_out_sets(labels: Sequence[int]) -> list[LeftOut]:
+def left_out_sets(labels: Sequence[int], pairs: bool = True) -> list[LeftOut]:
     """What has to be chosen without: nothing, each fold, and each two folds.
 
     Parameters
     ----------
     labels : sequence of int
         Number of labels in each fold. Folds without labels cannot score anything and are not left out.
+    pairs : bool
+        Whether two folds are left out as well, which only a choice between several ways needs.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def left_out_sets(labels: Sequence[int]) -> list[LeftOut]:
     found: list[LeftOut] = [()]
     if len(used) > 1:
         found += [(k,) for k in used]
-    if len(used) > 2:
+    if pairs and len(used) > 2:
         found += [(j, k) for i, j in enumerate(used) for k in used[i + 1 :]]
     return found
 
@@ -58,12 +60,11 @@ def kept_parts(n_parts: int, left_out: LeftOut) -> tuple[int, ...]:
     return tuple(k for k in range(n_parts) if k not in left_out)
 
 
-def goals(labels: Sequence[int], keep: int, sizes: Iterable[int]) -> list[Objective]:
+def goals(n_parts: int, left_outs: Iterable[LeftOut], keep: int, sizes: Iterable[int]) -> list[Objective]:
     """All folds together (the ``keep`` best), and the best of each size with nothing or one fold left out; the
     best of any size with two left out."""
-    n_parts = len(labels)
     found = [Objective(tuple(range(n_parts)), keep)]
-    for left_out in left_out_sets(labels):
+    for left_out in left_outs:
         parts = kept_parts(n_parts, left_out)
         if len(left_out) < 2:
             found += [Objective(parts, 1, size) for size in sizes]

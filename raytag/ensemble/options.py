@@ -34,6 +34,10 @@ class EnsembleOptions:
     """folder or URI (s3://bucket/runs) of runs"""
     blend: Literal["geometric", "arithmetic", "rank"] = "geometric"
     """how members are blended: geometric or arithmetic mean of probabilities, or mean of ranks within the clip"""
+    way: Literal[
+        "auto", "single", "subset", "greedy", "weighted", "linear", "mlp", "subset+linear", "subset+mlp"
+    ] = "auto"
+    """which way of choosing to keep: auto takes the highest nested score; all are scored either way"""
     size: Annotated[str, tyro.conf.arg(metavar="K|A-B")] = DEFAULT_SIZES
     """numbers of members to try: 5, or 1-7"""
     budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = "10m"

@@ -18,7 +18,7 @@ from raytag.ensemble.assessment import STACKED, Assessment, Scores, assess
 from raytag.ensemble.blend import blend
 from raytag.ensemble.choices import Choices, choose
 from raytag.ensemble.distributed import keep_workers
-from raytag.ensemble.oof import OofMatrix
+from raytag.ensemble.oof import EnsembleError, OofMatrix
 from raytag.ensemble.second_level import SecondLevel, train_second_level
 
 
@@ -39,6 +39,9 @@ class Settings:
     stackers : int
         Size of the grid of MLPs; 0 for no second level.
     seed : int
+    way : str, optional
+        The way of choosing to keep, one of `raytag.ensemble.assessment.TITLES`; by default the one with the highest
+        nested score.
     """
 
     sizes: tuple[int, ...]
@@ -47,6 +50,7 @@ class Settings:
     top: int
     stackers: int
     seed: int
+    way: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,31 @@ def search_ensemble(oof: OofMatrix, settings: Settings, console: Console) -> Ens
     settings : Settings
     console : rich.console.Console
         For progress.
+
+    Raises
+    ------
+    EnsembleError
+        The way that is to be kept needs stackers, and there are none.
     """
     second = None
     with keep_workers():
-        choices = choose(oof, settings.sizes, settings.top, settings.blend, settings.budget, settings.seed, console)
+        choices = choose(
+            oof,
+            settings.sizes,
+            settings.top,
+            settings.blend,
+            settings.budget,
+            settings.seed,
+            console,
+            between_ways=settings.way is None,
+        )
+        if settings.way in STACKED and not (settings.stackers and choices.outer):
+            raise EnsembleError(
+                f"--way {settings.way} needs stackers: --stackers above 0, and two folds with labels"
+            )
         if settings.stackers and choices.outer:
             second = train_second_level(oof, choices, settings.stackers, settings.seed, console)
-    assessment = assess(Scores(oof, settings.blend, choices, second), settings.seed)
+    assessment = assess(Scores(oof, settings.blend, choices, second), settings.seed, settings.way)
     way = assessment.final.way
     return Ensemble(
         choices,

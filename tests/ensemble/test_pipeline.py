@@ -16,7 +16,7 @@ from raytag.ensemble.blend import blend, blend_scores
 from raytag.ensemble.bootstrap import Interval
 from raytag.ensemble.choices import WAYS
 from raytag.ensemble.distributed import keep_workers
-from raytag.ensemble.oof import OofMatrix
+from raytag.ensemble.oof import EnsembleError, OofMatrix
 from raytag.ensemble.pipeline import Settings, predict_oof, predict_test, search_ensemble
 from raytag.metrics import chance_lwlrap, lwlrap
 from tests.ensemble.fakes import simulate
@@ -249,6 +249,22 @@ def test_verdicts(found, way, single, rival, words):
     sentence = verdict(changed, "x")
     assert all(word in sentence for word in words), sentence
     assert sentence.endswith(".")
+
+
+def test_a_way_may_be_given(oof, found):
+    asked = search(oof, way="subset+mlp", sizes=(2,))
+    assert asked.assessment.final == asked.assessment.ways["subset+mlp"]
+    assert asked.assessment.repeated
+    assert not asked.assessment.decided
+    assert max(map(len, asked.choices.without)) == 1  # no choice between ways, so no two folds left out
+    np.testing.assert_array_equal(
+        asked.oof, predict_oof(oof, "geometric", asked.choices, asked.second, "subset+mlp")
+    )
+    single = search(oof, way="single", stackers=0)
+    assert single.weights == dict.fromkeys(found.choices.without[()].ways["single"].members, 1)
+    assert "as asked" in verdict(single.assessment, "x")
+    with pytest.raises(EnsembleError, match=r"--way mlp needs stackers"):
+        search(oof, way="mlp", stackers=0)
 
 
 def test_of_equal_ways_the_simplest_is_kept(ray_session):
