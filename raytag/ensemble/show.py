@@ -48,7 +48,8 @@ def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
     if missing:
         say(
             console,
-            f"submission.csv: {len(missing)} of the clips could not be used and got the mean row, first {missing[0]}",
+            f"submission.csv: {len(missing)} of its clips have no prediction and got the mean row, first "
+            f"{missing[0]}",
         )
     say(console, f"{report['seconds']:.1f} s on {report['n_worker_processes']} worker processes")
     for name in storage.files():
