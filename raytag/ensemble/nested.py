@@ -14,12 +14,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from raytag.ensemble.scoring import Scorer
 from raytag.ensemble.subsets import Board, Found, Objective
 
 #: Folds whose labels a choice must not see: none, one, or two.
@@ -136,62 +134,3 @@ def frequency_by_name(frequency: Mapping[int, float], names: Sequence[str]) -> d
     """Member frequency by experiment, most frequent first."""
     ordered = sorted(frequency.items(), key=lambda item: (-item[1], item[0]))
     return {names[m]: round(share, 4) for m, share in ordered}
-
-
-# --- OLD, until the pipeline no longer needs it
-@dataclass(frozen=True)
-class Nested:
-    """A choice in-sample and nested.
-
-    Attributes
-    ----------
-    in_sample : float
-        lwlrap of the members chosen on all folds, on all folds.
-    nested : float
-        lwlrap of the members chosen on the other folds, on the fold left out, pooled over folds; NaN
-        where there is only one fold with labels.
-    chosen : tuple of members
-        What was chosen with each fold left out.
-    """
-
-    in_sample: float
-    nested: float
-    chosen: tuple[tuple[int, ...], ...]
-
-    @property
-    def optimism(self) -> float:
-        """In-sample minus nested score."""
-        return self.in_sample - self.nested
-
-    @property
-    def frequency(self) -> dict[int, float]:
-        """Share of the outer folds in which a model was chosen; models never chosen are left out."""
-        counts = Counter(member for members in self.chosen for member in set(members))
-        return {m: n / len(self.chosen) for m, n in sorted(counts.items())}
-
-
-def objectives(n_parts: int, keep: int) -> list[Objective]:
-    """All folds together (its ``keep`` best), then all but fold 0, all but fold 1, … (the best of each)."""
-    everything = tuple(range(n_parts))
-    leave_one_out = [Objective(tuple(k for k in everything if k != out), 1) for out in everything]
-    return [Objective(everything, keep), *(leave_one_out if n_parts > 1 else [])]
-
-
-def evaluate(scorer: Scorer, final: Found, left_out: Sequence[Found]) -> Nested:
-    """Score a choice.
-
-    Parameters
-    ----------
-    scorer : Scorer
-    final : Found
-        Chosen on all parts.
-    left_out : sequence of Found
-        ``left_out[k]`` was chosen without part k.
-    """
-    sums = [found.sums[k] for k, found in enumerate(left_out)]
-    honest = sum(1 for n in scorer.labels if n) > 1 and len(left_out) == len(scorer.labels)
-    return Nested(
-        in_sample=scorer.lwlrap(final.sums),
-        nested=scorer.lwlrap(sums) if honest else math.nan,
-        chosen=tuple(found.members for found in left_out),
-    )

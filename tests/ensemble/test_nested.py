@@ -13,71 +13,68 @@ from hypothesis import strategies as st
 
 from raytag.ensemble.blend import geometric_mean
 from raytag.ensemble.greedy import best_single, greedy_selection
-from raytag.ensemble.nested import epoch_optimism, evaluate, objectives
+from raytag.ensemble.nested import (
+    best_by_goal,
+    best_found,
+    epoch_optimism,
+    frequency,
+    frequency_by_name,
+    goals,
+    kept_parts,
+    left_out_sets,
+)
 from raytag.ensemble.pairs import TINY, log_probabilities, reduce_pairs
 from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import search_trees
+from raytag.ensemble.subsets import Found, search_trees
 from raytag.ensemble.trees import plan
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 
 
-def nested_search(probabilities, targets, fold, sizes):
-    pairs = reduce_pairs(log_probabilities(probabilities), targets, fold)
-    scorer = Scorer(pairs)
-    boards = search_trees(pairs, plan(pairs.n_models, sizes, 10**6), objectives(pairs.n_parts, 1))
-    final, *without = [next(iter(board)) for board in boards]
-    return scorer, final, evaluate(scorer, final, without)
+def test_what_is_left_out():
+    assert left_out_sets([3, 4, 5]) == [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
+    assert left_out_sets([3, 4, 5], pairs=False) == [(), (0,), (1,), (2,)]
+    assert left_out_sets([3, 0, 5]) == [(), (0,), (2,)]  # a fold without labels scores nothing
+    assert left_out_sets([3, 0, 0]) == [()]
+    assert kept_parts(4, (1, 2)) == (0, 3)
 
 
-def test_nested_repeats_the_choice_without_each_fold():
+def test_one_walk_finds_the_best_of_every_size_without_any_fold():
     probabilities, targets = simulate(6, 80, 5, own=1.5, signal=1.0)
-    fold = np.arange(80) % 4
+    fold, sizes = np.arange(80) % 4, (1, 2, 3)
     logs = log_probabilities(probabilities)
-    _, final, nested = nested_search(probabilities, targets, fold, [1, 2, 3])
-    subsets = [c for size in (1, 2, 3) for c in itertools.combinations(range(6), size)]
+    pairs = reduce_pairs(logs, targets, fold)
+    left_outs = left_out_sets(Scorer(pairs).labels)
+    boards = search_trees(pairs, plan(6, sizes, 10**6), goals(4, left_outs, 5, sizes))
+    found = best_by_goal(boards, 4, left_outs)
+    assert list(found) == left_outs
 
     def score(members, rows):
         return lwlrap(targets[rows], logs[list(members)].sum(axis=0)[rows])
 
-    assert score(final.members, fold >= 0) == pytest.approx(max(score(s, fold >= 0) for s in subsets))
-    left_out = np.zeros_like(targets)
-    for k, members in enumerate(nested.chosen):
-        assert score(members, fold != k) == pytest.approx(max(score(s, fold != k) for s in subsets))
-        left_out[fold == k] = logs[list(members)].sum(axis=0)[fold == k]
-    assert nested.nested == pytest.approx(lwlrap(targets, left_out), abs=1e-12)
-    assert nested.in_sample == pytest.approx(lwlrap(targets, logs[list(final.members)].sum(axis=0)), abs=1e-12)
-    assert nested.optimism == nested.in_sample - nested.nested
-    counts = {m: sum(m in chosen for chosen in nested.chosen) / 4 for m in range(6)}
-    assert nested.frequency == {m: share for m, share in counts.items() if share}
+    for left_out, best in found.items():
+        rows = ~np.isin(fold, left_out)
+        by_size = {size: max(score(c, rows) for c in itertools.combinations(range(6), size)) for size in sizes}
+        any_size = best_found(best.values(), kept_parts(4, left_out))
+        assert score(any_size.members, rows) == pytest.approx(max(by_size.values()))
+        assert set(best) == {None} if len(left_out) == 2 else set(sizes) <= set(best)
+        for size in set(best) - {None}:
+            assert len(best[size].members) == size
+            assert score(best[size].members, rows) == pytest.approx(by_size[size])
+    assert len(boards[0]) == 5
 
 
-def test_on_noise_the_best_subset_is_lucky_and_nested_is_at_chance():
-    rng = np.random.default_rng(0)
-    n_clips, n_classes = 200, 8
-    probabilities = rng.random((12, n_clips, n_classes)).astype(np.float32)
-    targets = np.eye(n_classes, dtype=np.float32)[rng.integers(0, n_classes, n_clips)]
-    _, _, nested = nested_search(probabilities, targets, np.arange(n_clips) % 4, range(1, 8))
-    chance = np.mean([1 / rank for rank in range(1, n_classes + 1)])
-    assert nested.optimism > 0.03
-    assert nested.in_sample > chance + 0.03
-    assert abs(nested.nested - chance) < 0.06  # about three standard errors
+def test_of_equal_blends_the_fewest_members_then_the_lowest_numbers():
+    options = [Found((1, 2), (5, 5)), Found((3,), (4, 6)), Found((2,), (6, 4)), Found((0,), (9, 0))]
+    assert best_found(options, (0, 1)).members == (2,)
+    assert best_found(options, (1,)).members == (3,)
+    assert best_found(options, (0,)).members == (0,)
 
 
-def test_a_single_fold_cannot_be_left_out():
-    probabilities, targets = simulate(3, 20, 4)
-    _, _, nested = nested_search(probabilities, targets, np.zeros(20, int), [1, 2])
-    assert math.isnan(nested.nested)
-    assert nested.in_sample > 0
-
-
-def test_a_fold_without_labels_changes_nothing():
-    probabilities, targets = simulate(5, 60, 4, own=2.0)
-    fold = np.arange(60) % 3
-    with_empty = np.where(fold == 1, 3, fold)  # fold 1 is empty now
-    targets_of = {0: fold, 1: with_empty}
-    a, b = (nested_search(probabilities, targets, f, [1, 2, 3])[2] for f in targets_of.values())
-    assert (a.in_sample, a.nested) == (b.in_sample, b.nested)
+def test_member_frequency_counts_folds_not_weights():
+    chosen = [Found((0, 0, 0, 2), ()), Found((2, 3), ()), Found((2,), ()), Found((0, 2), ())]
+    assert frequency(chosen) == {0: 0.5, 2: 1.0, 3: 0.25}
+    assert list(frequency_by_name(frequency(chosen), "abcd")) == ["c", "a", "d"]
 
 
 def test_baselines():
