@@ -95,6 +95,9 @@ def search_ensemble(oof: OofMatrix, settings: Settings, console: Console) -> Ens
     EnsembleError
         The way that is to be kept needs stackers, and there are none.
     """
+    labelled = np.unique(oof.fold[oof.targets.any(axis=1)])
+    if settings.way in STACKED and not (settings.stackers and len(labelled) > 1):
+        raise EnsembleError(f"--way {settings.way} needs stackers: --stackers above 0, and two folds with labels")
     second = None
     with keep_workers():
         choices = choose(
@@ -107,10 +110,6 @@ def search_ensemble(oof: OofMatrix, settings: Settings, console: Console) -> Ens
             console,
             between_ways=settings.way is None,
         )
-        if settings.way in STACKED and not (settings.stackers and choices.outer):
-            raise EnsembleError(
-                f"--way {settings.way} needs stackers: --stackers above 0, and two folds with labels"
-            )
         if settings.stackers and choices.outer:
             second = train_second_level(oof, choices, settings.stackers, settings.seed, console)
     assessment = assess(Scores(oof, settings.blend, choices, second), settings.seed, settings.way)
