@@ -204,7 +204,7 @@ for name in models.MODELS:
 @pytest.mark.parametrize("work", [FEATURES, TRAIN], ids=["features", "train"])
 def test_the_small_problem_compiles_all_that_workers_need(work):
     """Else each of them would compile the rest for itself."""
-    code = f"{SIGNATURES}{work}\nassert len(before) > 8\nprint(*sorted(compiled_types() - before))"
+    code = f"{SIGNATURES}{work}\nassert len(before) > 3\nprint(*sorted(compiled_types() - before))"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    done = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
