@@ -96,6 +96,7 @@ def run_code(code, cwd):
 
 
 def test_two_trials_of_half_a_simulated_gpu_run_at_once_on_one_device(tmp_path):
+    pytest.importorskip("torch")
     make_folder(tmp_path / "recordings", clips=12)
     run_code(HALF_GPUS, tmp_path)
     log = (tmp_path / "runs/specaug_mixup-recordings/events/001.jsonl").read_text().splitlines()
