@@ -43,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     least = int(os.environ.get("RAYTAG_LEAST_PASSED", 0))
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and len(reporter.stats.get("passed", [])) < least:
-        reporter.write_line(f"fewer than {least} tests passed", red=True)
+        reporter.write_line(f"\nfewer than {least} tests passed", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
