@@ -122,13 +122,15 @@ def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) 
 
 
 def _trainable(run_name: str, shared: Shared, slots: Slots) -> Any:
-    """`run_trial` as a class: in Ray's dashboard actors have the name of their class, and what repr says."""
+    """`run_trial` as a class: Ray's dashboard shows an actor's class, and what its repr says."""
 
     class Trial(wrap_function(tune.with_parameters(run_trial, shared=shared))):  # type: ignore[misc]
         def __repr__(self) -> str:
             return f"trials of {run_name}"
 
-    return tune.with_resources(Trial, {"cpu": slots.cpus, "gpu": slots.gpus})
+    trainable = tune.with_resources(Trial, {"cpu": slots.cpus, "gpu": slots.gpus})
+    trainable.__qualname__ = "Trial"
+    return trainable
 
 
 def run(driver: Driver, shared: Shared, slots: Slots, *, waiting: int = 0) -> None:
