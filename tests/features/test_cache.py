@@ -6,9 +6,13 @@ import io
 import json
 import os
 import pickle
+import time
+import uuid
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -17,7 +21,7 @@ from raytag.experiment import Features
 from raytag.features import cache, extract
 from raytag.features.cache import CacheError, build
 from raytag.features.manifest import feature_hash
-from raytag.features.shards import compute_batch
+from raytag.features.shards import ITEMS, RESULTS, compute_batch
 from raytag.storage import Storage
 from tests.features.conftest import CLIPS
 from tests.recordings import make_folder, sound, write_wav
@@ -25,6 +29,11 @@ from tests.recordings import make_folder, sound, write_wav
 
 def shards_of(cache_dir) -> list:
     return sorted(cache_dir.glob("*/shards/*.parquet"))
+
+
+def items_of(clips: pd.DataFrame) -> pa.Table:
+    """A batch of clips of which nothing is known."""
+    return pa.Table.from_pylist(clips[["clip", "path"]].assign(known=[[]] * len(clips)).to_dict("records"), ITEMS)
 
 
 def assert_holds(manifest, table) -> None:
@@ -159,18 +168,10 @@ def test_two_datasets_that_share_names_share_a_cache_in_peace(run, tmp_path):
 
 
 def test_overlapping_shards_of_two_builders_give_each_clip_once(table, run, tmp_path):
-    import pyarrow as pa
-
-    from raytag.features.shards import ITEMS
-
     storage = Storage(tmp_path / "cache" / feature_hash(Features()))
     clips = table.clips
     for part in (slice(0, 20), slice(10, 30), slice(10, 30)):
-        items = [
-            {"clip": clip, "path": path, "known": []}
-            for clip, path in zip(clips["clip"][part], clips["path"][part], strict=True)
-        ]
-        compute_batch(pa.Table.from_pylist(items, ITEMS), storage, Features().model_dump_json())
+        compute_batch(items_of(clips[part]), storage, Features().model_dump_json())
     assert len(shards_of(tmp_path / "cache")) == 2
     manifest, _ = run(table)
     assert manifest.computed == CLIPS - 30
@@ -202,6 +203,34 @@ def test_a_terminal_gets_a_bar(table, ray_session, tmp_path):
 def test_ray_datas_settings_are_left_as_they_were(table, run):
     from ray.data import DataContext
 
-    before = DataContext.get_current().enable_progress_bars
+    before = vars(DataContext.get_current().copy())
     run(table)
-    assert DataContext.get_current().enable_progress_bars == before
+    now = vars(DataContext.get_current())
+    for name in ("enable_progress_bars", "op_resource_reservation_enabled"):
+        assert now[name] == before[name]
+
+
+def test_all_cpus_compute_from_the_start(table, run, tmp_path, monkeypatch):
+    """Ray Data learns the size of the cluster a second after it has begun; the work does not wait for that."""
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+
+    def meet(items: pa.Table, **_: object) -> pa.Table:
+        """Say whether another batch begins within half a second."""
+        (meeting / uuid.uuid4().hex).touch()
+        deadline = time.monotonic() + 0.5
+        while len(list(meeting.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        reason = "unreadable: alone" if len(list(meeting.iterdir())) < 2 else "unreadable: met"
+        file = {"size": 0, "mtime_ns": 0, "shard": "", "worker": "", "frames": 0}
+        rows = [item | file | {"content": "", "reason": reason, "computed": False} for item in items.to_pylist()]
+        return pa.Table.from_pylist(rows, RESULTS)
+
+    def first_batch_meets() -> bool:
+        for file in meeting.iterdir():
+            file.unlink()
+        manifest, _ = run(table, max_bad_share=1)
+        return manifest.rows["reason"][0] == "unreadable: met"
+
+    monkeypatch.setattr(cache, "compute_batch", meet)
+    assert any(first_batch_meets() for _ in range(3))  # the first starts workers, a busy machine is late
