@@ -16,7 +16,6 @@ two datasets that call different recordings by the same names do not overwrite e
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -131,9 +130,9 @@ def _quantised(logmel: np.ndarray) -> np.ndarray:
         raise UnusableClip("out_of_range", str(error)) from None
 
 
-def _to_parquet(cells: list[dict[str, Any]]) -> bytes:
+def _to_parquet(cells: list[dict[str, Any]]) -> pa.Buffer:
     table = pa.Table.from_pylist([{name: cell[name] for name in _SHARD.names} for cell in cells], _SHARD)
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()  # grows without new pages each time, and its content need not be copied
     # log-mels hardly shrink, and what is not compressed is read at the speed of memory
     pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
     return sink.getvalue()
