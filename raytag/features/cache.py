@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["CacheError", "Manifest", "build"]
 
 #: A batch ends with so many clips or so much audio (s): a kill loses no more than this for each worker.
-_BATCH_CLIPS, _BATCH_SECONDS = 128, 900.0
+_BATCH_CLIPS, _BATCH_SECONDS = 256, 1800.0
 #: Batches for each CPU, at least, as far as there are clips: the last ones even out what the others took.
 _BATCHES_PER_CPU = 8
 #: Unusable clips that are named on the screen.
@@ -171,7 +171,7 @@ def _batches(pending: pd.DataFrame, contents: dict[str, list[str]], cpus: int) -
         pending["clip"].tolist(), pending["path"].tolist(), seconds.tolist(), strict=True
     ):
         full = filled + length > _BATCH_SECONDS or len(batches[-1]) == _BATCH_CLIPS
-        if (full and batches[-1]) or (filled + length / 2 > share and len(batches[-1]) >= _BATCH_CLIPS // 16):
+        if (full and batches[-1]) or (filled + length / 2 > share and len(batches[-1]) >= _BATCH_CLIPS // 32):
             batches.append([])
             filled = 0.0
         batches[-1].append({"clip": clip, "path": path, "known": contents.get(clip, [])})
