@@ -1,14 +1,15 @@
-"""Log-mel extraction against librosa, and the mel cache on one and two workers.
+"""Log-mel extraction against librosa, hashes of recordings, and the mel cache on one and two workers.
 
     python benchmarks/features.py --data DIR [--clips 60] [--json PATH]
-    python benchmarks/features.py --data DIR --workers [--build-clips 4000]
+    python benchmarks/features.py --data DIR --workers [--build-clips 6000]
 
 DIR is a folder of recordings. Files that are no WAV are also written as 16-bit WAV to a temporary folder, the
 format of FSDKaggle2019, so that the decoder of a compressed format does not drown the rest.
 
 The first form runs on one thread and compares with what a script around librosa would do: ``librosa.load``,
-``librosa.effects.trim``, ``librosa.feature.melspectrogram``, ``librosa.power_to_db``. The second builds a fresh
-cache with Ray on one and on two CPUs, workers warm, sessions interleaved; it measures wall time.
+``librosa.effects.trim``, ``librosa.feature.melspectrogram``, ``librosa.power_to_db``; what else a clip costs, its
+hash, is timed beside it. The second builds a fresh cache with Ray on one and on two CPUs, workers warm, sessions
+interleaved; it measures wall time.
 """
 
 # ruff: noqa: E402
@@ -23,6 +24,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import argparse
+import hashlib
 import io
 import shutil
 import statistics
@@ -42,6 +44,7 @@ from rich.table import Table
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
 from raytag.features import LogMel, extract, read_waveform
+from raytag.features.shards import content_hash
 
 FEATURES = Features()
 
@@ -113,9 +116,22 @@ def extraction(files: list[Path], wavs: list[Path], rounds: int) -> dict[str, li
     if formats:
         title = f"whole extraction from {', '.join(formats)}, one thread"
         tables[title] = versus(whole, librosa_extract, files)
+    tables["content of 16-bit WAV, one thread"] = hashes(wavs, rounds)
     for title, rows in tables.items():
         print_table(title, rows)
     return tables
+
+
+def hashes(wavs: list[Path], rounds: int) -> list[Row]:
+    """What tells that a recording has changed, in MB/s of files that are in memory."""
+    contents = [path.read_bytes() for path in wavs]
+    functions: dict[str, Any] = {
+        "BLAKE2b-128": lambda data: hashlib.blake2b(data, digest_size=16).hexdigest(),
+        "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
+        "XXH3-128 (raytag)": content_hash,
+    }
+    candidates = {name: lambda f=function: [f(data) for data in contents] for name, function in functions.items()}
+    return compare(candidates, rounds=rounds, per=sum(map(len, contents)) / 1e6, unit="MB")
 
 
 def clip_table(files: list[Path], clips: int) -> ClipTable:
@@ -158,6 +174,7 @@ def workers(files: list[Path], clips: int, builds: int, sessions: int) -> list[d
             "seconds": statistics.median(seconds[cpus]),
             "range": [min(seconds[cpus]), max(seconds[cpus])],
             "clips_per_second": clips / statistics.median(seconds[cpus]),
+            "clips_per_second_and_cpu": clips / statistics.median(seconds[cpus]) / cpus,
             "speedup": statistics.median(seconds[1]) / statistics.median(seconds[cpus]),
             "workers": sorted(pids[cpus]),
         }
@@ -167,13 +184,15 @@ def workers(files: list[Path], clips: int, builds: int, sessions: int) -> list[d
 
 def print_workers(title: str, rows: list[dict[str, Any]]) -> None:
     table = Table(title=title, title_justify="left", box=box.MARKDOWN)
-    for name in ("CPUs", "clips", "s", "range", "clips/s", "speedup", "workers (host:pid, all sessions)"):
+    columns = ("CPUs", "clips", "s", "range", "clips/s", "clips/s per CPU", "speedup")
+    for name in (*columns, "workers (host:pid, all sessions)"):
         table.add_column(name, justify="right")
     for row in rows:
         low, high = row["range"]
         table.add_row(
             *(str(row["cpus"]), str(row["clips"]), f"{row['seconds']:.2f}", f"{low:.2f}–{high:.2f}"),
-            *(f"{row['clips_per_second']:.0f}", f"{row['speedup']:.2f}x", ", ".join(row["workers"])),
+            *(f"{row['clips_per_second']:.0f}", f"{row['clips_per_second_and_cpu']:.0f}"),
+            *(f"{row['speedup']:.2f}x", ", ".join(row["workers"])),
         )
     Console(width=160).print(table)
     print(machine())
@@ -185,7 +204,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=60, help="recordings to take, spread over the folder")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", action="store_true", help="build caches with Ray on one and two CPUs")
-    parser.add_argument("--build-clips", type=int, default=4000, help="--workers: clips of a build, from WAV")
+    parser.add_argument("--build-clips", type=int, default=6000, help="--workers: clips of a build, from WAV")
     parser.add_argument("--builds", type=int, default=3, help="--workers: timed builds of a session")
     parser.add_argument("--sessions", type=int, default=2, help="--workers: sessions for each number of CPUs")
     add_json_argument(parser)

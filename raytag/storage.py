@@ -71,7 +71,7 @@ class Storage:
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.where(name)} does not exist") from None
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | pa.Buffer) -> None:
         """Put a file in place as a whole, making its folders."""
         path = self._path(name)
         if not self.is_local:

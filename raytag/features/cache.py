@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["CacheError", "Manifest", "build"]
 
 #: A batch ends with so many clips or so much audio (s): a kill loses no more than this for each worker.
-_BATCH_CLIPS, _BATCH_SECONDS = 128, 900.0
+_BATCH_CLIPS, _BATCH_SECONDS = 256, 1800.0
 #: Batches for each CPU, at least, as far as there are clips: the last ones even out what the others took.
 _BATCHES_PER_CPU = 8
 #: Unusable clips that are named on the screen.
@@ -167,9 +167,11 @@ def _batches(pending: pd.DataFrame, contents: dict[str, list[str]], cpus: int) -
     share = float(seconds.sum()) / (_BATCHES_PER_CPU * cpus)
     batches: list[list[dict[str, Any]]] = [[]]
     filled = 0.0
-    for clip, path, length in zip(pending["clip"], pending["path"], seconds, strict=True):
+    for clip, path, length in zip(
+        pending["clip"].tolist(), pending["path"].tolist(), seconds.tolist(), strict=True
+    ):
         full = filled + length > _BATCH_SECONDS or len(batches[-1]) == _BATCH_CLIPS
-        if (full and batches[-1]) or (filled + length / 2 > share and len(batches[-1]) >= _BATCH_CLIPS // 16):
+        if (full and batches[-1]) or (filled + length / 2 > share and len(batches[-1]) >= _BATCH_CLIPS // 32):
             batches.append([])
             filled = 0.0
         batches[-1].append({"clip": clip, "path": path, "known": contents.get(clip, [])})
@@ -187,8 +189,8 @@ def _results(pending: pd.DataFrame, known: Known, storage: Storage, features: Fe
     cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
     batches = _batches(pending, known.contents(), cpus)
     work = partial(compute_batch, storage=storage, features_json=features.model_dump_json())
-    with _quiet_ray_data():
-        dataset = ray.data.from_arrow(batches).map_batches(
+    with _ray_data_settings():
+        dataset = ray.data.from_blocks(batches).map_batches(
             work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
         )
         try:
@@ -215,14 +217,18 @@ def _os_error(error: BaseException | None) -> OSError | None:
 
 
 @contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """Without Ray Data's own progress bars and log lines, for this job only."""
+def _ray_data_settings() -> Iterator[None]:
+    """Every CPU works, and without Ray Data's own progress bars and log lines; for this job only."""
     from ray.data import DataContext
 
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.raise_original_map_exception = True
+    # With the allocator a task is submitted only when a CPU is free, so after each one a worker waits for the
+    # driver's next round; and until Ray Data knows the size of the cluster, a second or more, one task runs at a
+    # time. Without it the batches, which are small, queue at Ray and the workers take one after the other.
+    context.op_resource_reservation_enabled = False
     logger = logging.getLogger("ray.data")
     level = logger.level
     logger.setLevel(logging.ERROR)

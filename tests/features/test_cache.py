@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import pickle
+import time
+import uuid
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
 from raytag import datasets
 from raytag.experiment import Features
-from raytag.features import cache, extract
+from raytag.features import cache, extract, shards
 from raytag.features.cache import CacheError, build
 from raytag.features.manifest import feature_hash
-from raytag.features.shards import compute_batch
+from raytag.features.shards import ITEMS, RESULTS, compute_batch, content_hash
 from raytag.storage import Storage
 from tests.features.conftest import CLIPS
 from tests.recordings import make_folder, sound, write_wav
@@ -25,6 +30,11 @@ from tests.recordings import make_folder, sound, write_wav
 
 def shards_of(cache_dir) -> list:
     return sorted(cache_dir.glob("*/shards/*.parquet"))
+
+
+def items_of(clips: pd.DataFrame) -> pa.Table:
+    """A batch of clips of which nothing is known."""
+    return pa.Table.from_pylist(clips[["clip", "path"]].assign(known=[[]] * len(clips)).to_dict("records"), ITEMS)
 
 
 def assert_holds(manifest, table) -> None:
@@ -145,6 +155,71 @@ def test_verify_finds_a_change_that_time_and_size_hide(table, run):
     assert run(table)[0].rows.equals(manifest.rows)
 
 
+def test_contents_are_xxh3_128():
+    """Two values of the reference implementation: caches outlive the version that wrote them."""
+    assert content_hash(b"") == "xxh3-99aa06d3014798d86001c324468d497f"
+    assert content_hash(b"abc") == "xxh3-06b05ab6733a618578af5f94892f3950"
+
+
+def blake2b(data: bytes) -> str:
+    """What `content_hash` was at first."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+@pytest.fixture
+def old(table, run, tmp_path, monkeypatch):
+    """The manifest of a cache whose contents are BLAKE2b-128."""
+    storage = Storage(tmp_path / "cache" / feature_hash(Features()))
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "content_hash", blake2b)
+        compute_batch(items_of(table.clips), storage, Features().model_dump_json())
+    manifest, _ = run(table)
+    assert manifest.computed == 0
+    assert manifest.rows["content"].tolist() == [blake2b(Path(path).read_bytes()) for path in table.clips["path"]]
+    return manifest
+
+
+def test_a_cache_of_the_old_hash_is_read(table, run, old):
+    again, text = run(table)
+    assert "34 clips cached, 0 to compute" in text
+    assert again.rows.equals(old.rows)
+    assert_holds(again, table)
+
+
+@pytest.mark.parametrize("why", ["verify", "touched", "no index"])
+def test_clips_of_the_old_hash_are_recognised_when_read_again(table, run, old, tmp_path, why):
+    if why == "no index":
+        (tmp_path / "cache" / feature_hash(Features()) / "index.parquet").unlink()
+    if why != "verify":
+        for path in table.clips["path"]:
+            os.utime(path, ns=(1, 1))
+    again, text = run(table, verify=why == "verify")
+    assert "34 to verify" in text or "0 clips cached, 34 to compute" in text
+    assert again.computed == 0
+    assert again.rows.equals(old.rows)
+    assert "34 clips cached, 0 to compute" in run(table)[1]
+    assert_holds(again, table)
+
+
+def test_a_changed_clip_gets_the_new_hash_in_a_cache_of_the_old(table, run, old):
+    path = Path(table.clips["path"][5])
+    original = path.read_bytes()
+    write_wav(path, sound("noise", np.random.default_rng(99)))
+    changed, _ = run(table)
+    assert changed.computed == 1
+    contents = old.rows["content"].tolist()
+    contents[5] = content_hash(path.read_bytes())
+    assert changed.rows["content"].tolist() == contents
+    again, _ = run(table, verify=True)
+    assert again.computed == 0
+    assert again.rows.equals(changed.rows)
+    assert_holds(again, table)
+    path.write_bytes(original)
+    restored, _ = run(table)
+    assert restored.computed == 0
+    assert restored.rows.equals(old.rows)
+
+
 def test_two_datasets_that_share_names_share_a_cache_in_peace(run, tmp_path):
     one = datasets.load(make_folder(tmp_path / "one"))
     two = datasets.load(make_folder(tmp_path / "two"))
@@ -159,18 +234,10 @@ def test_two_datasets_that_share_names_share_a_cache_in_peace(run, tmp_path):
 
 
 def test_overlapping_shards_of_two_builders_give_each_clip_once(table, run, tmp_path):
-    import pyarrow as pa
-
-    from raytag.features.shards import ITEMS
-
     storage = Storage(tmp_path / "cache" / feature_hash(Features()))
     clips = table.clips
     for part in (slice(0, 20), slice(10, 30), slice(10, 30)):
-        items = [
-            {"clip": clip, "path": path, "known": []}
-            for clip, path in zip(clips["clip"][part], clips["path"][part], strict=True)
-        ]
-        compute_batch(pa.Table.from_pylist(items, ITEMS), storage, Features().model_dump_json())
+        compute_batch(items_of(clips[part]), storage, Features().model_dump_json())
     assert len(shards_of(tmp_path / "cache")) == 2
     manifest, _ = run(table)
     assert manifest.computed == CLIPS - 30
@@ -202,6 +269,34 @@ def test_a_terminal_gets_a_bar(table, ray_session, tmp_path):
 def test_ray_datas_settings_are_left_as_they_were(table, run):
     from ray.data import DataContext
 
-    before = DataContext.get_current().enable_progress_bars
+    before = vars(DataContext.get_current().copy())
     run(table)
-    assert DataContext.get_current().enable_progress_bars == before
+    now = vars(DataContext.get_current())
+    for name in ("enable_progress_bars", "op_resource_reservation_enabled"):
+        assert now[name] == before[name]
+
+
+def test_all_cpus_compute_from_the_start(table, run, tmp_path, monkeypatch):
+    """Ray Data learns the size of the cluster a second after it has begun; the work does not wait for that."""
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+
+    def meet(items: pa.Table, **_: object) -> pa.Table:
+        """Say whether another batch begins within half a second."""
+        (meeting / uuid.uuid4().hex).touch()
+        deadline = time.monotonic() + 0.5
+        while len(list(meeting.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        reason = "unreadable: alone" if len(list(meeting.iterdir())) < 2 else "unreadable: met"
+        file = {"size": 0, "mtime_ns": 0, "shard": "", "worker": "", "frames": 0}
+        rows = [item | file | {"content": "", "reason": reason, "computed": False} for item in items.to_pylist()]
+        return pa.Table.from_pylist(rows, RESULTS)
+
+    def first_batch_meets() -> bool:
+        for file in meeting.iterdir():
+            file.unlink()
+        manifest, _ = run(table, max_bad_share=1)
+        return manifest.rows["reason"][0] == "unreadable: met"
+
+    monkeypatch.setattr(cache, "compute_batch", meet)
+    assert any(first_batch_meets() for _ in range(3))  # the first starts workers, a busy machine is late
