@@ -24,7 +24,7 @@ from raytag.datasets.table import ClipTable
 from raytag.events import EventLog, read_events
 from raytag.features.cache import Manifest, build
 from raytag.lease import Lease
-from raytag.search import budget, searchers
+from raytag.search import budget, preflight, searchers
 from raytag.search.display import Screen, show_leaderboard
 from raytag.search.driver import Driver
 from raytag.search.estimate import predicted_seconds
@@ -58,6 +58,7 @@ def launch(options: LaunchOptions, console: Console) -> int:
     table = datasets.load(directory, n_folds=options.n_folds, fold_method=options.fold_method, seed=options.seed)
     say(console, str(audit(table)))
     folds = options.folds(table.n_folds)
+    chosen = preflight.prepare(options, chosen, table, folds, console)
     if options.dry_run:
         return dry_run(options, chosen, table, folds, console)
     runs_dir = Storage(options.runs_dir).uri
@@ -79,6 +80,8 @@ def launch(options: LaunchOptions, console: Console) -> int:
         )
         store.set_quarantine(manifest.quarantined)
         usable = table.drop(manifest.quarantined["clip"].tolist())
+        if len(usable) < len(table):  # what is left may lack what the tables promised
+            preflight.check(chosen, usable, folds)
         gpus = gpus_per_trial(options.gpus_per_trial)
         stop_file = f"stop-{uuid.uuid4().hex[:8]}"
         shared = make_shared(options, store, usable, manifest, gpus, stop_file)
