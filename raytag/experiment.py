@@ -315,5 +315,7 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
-        lines.append(f"{key or 'experiment'}: {item['msg']} (given: {item['input']!r})")
+        words = f"{key or 'experiment'}: {item['msg'].removeprefix('Value error, ')}"
+        # a fault of several fields names them itself; pydantic would give the whole part
+        lines.append(words if isinstance(item["input"], Mapping) else f"{words} (given: {item['input']!r})")
     return "; ".join(lines)

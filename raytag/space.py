@@ -161,7 +161,7 @@ class Space:
         return replace(fitted, notes=tuple(notes))
 
     def values(self, key: str) -> list[Any]:
-        """Every value that a field can have in this space; of a range its ends and its middle. The base's is first."""
+        """The values that a field has in this space, the base's first; of a range the ends and the middle."""
         values = [e.flat()[key] for e in (self.experiments if self.base is None else [self.base])]
         return values + (self.vary[key].grid() if key in self.vary else [])
 

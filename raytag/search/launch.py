@@ -28,6 +28,7 @@ from raytag.search import budget, preflight, searchers
 from raytag.search.display import Screen, show_leaderboard
 from raytag.search.driver import Driver
 from raytag.search.estimate import predicted_seconds
+from raytag.search.failures import advice
 from raytag.search.fold_order import difficulty, typical_first
 from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.nodes import check_nodes
@@ -128,7 +129,7 @@ def launch(options: LaunchOptions, console: Console) -> int:
         log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
         if gpus and any(t.device == "cpu" for t in driver.trials.values()):
             say(console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there")
-        return report(options, store, driver, console)
+        return report(options, store, driver, gpus, slots, console)
 
 
 def demo(options: LaunchOptions, console: Console) -> Path:
@@ -279,7 +280,9 @@ def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Scree
             signal.signal(s, old)
 
 
-def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Console) -> int:
+def report(
+    options: LaunchOptions, store: RunStore, driver: Driver, gpus: float, slots: int, console: Console
+) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
     table = write_leaderboard(store)
     states: dict[str, str] = {}
@@ -311,11 +314,9 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Con
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]
         say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
         return 130
-    if driver.failed:
-        say(
-            console,
-            f"{len(driver.failed)} experiments failed; after mending the cause, try them again with: {again}",
-        )
+    traces = store.storage.where("events")
+    for words in advice(driver.failed, driver.experiments, again, options.cpus_per_trial, gpus, slots, traces):
+        say(console, words)
     if complete:
         where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
         say(console, "Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))

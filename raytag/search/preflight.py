@@ -26,7 +26,7 @@ from raytag.search.options import LaunchOptions
 from raytag.space import Choice, Space, plain
 from raytag.train.sources import split
 
-IMAGES = 2  # of the forward pass
+IMAGES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
 DECISIVE = ("features.", "sampling.", "model.", "loss.", "augment.crop_frames")
 
@@ -78,22 +78,27 @@ def check(chosen: Space, table: ClipTable, folds: Sequence[int]) -> None:
             _check_sampling(experiment.sampling, table, folds, done)
             _check_network(experiment, len(table.classes), outputs)
         except _Fault as fault:
-            raise PreflightError(f"{where} cannot run: {fault}. Mend it with {mend or fault.mend}") from None
+            raise _error(where, fault, mend or fault.mend) from None
+
+
+def _error(where: str, reason: Exception, mend: str) -> PreflightError:
+    text = str(reason)
+    return PreflightError(f"{where} cannot run: {text}{'' if text.endswith('?') else '.'} Mend it with {mend}")
 
 
 def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
     """(what it is called, what mends it where that is known, experiment), the base first."""
     if chosen.base is None:
         for experiment in chosen.experiments:
-            yield f"{chosen.path}: experiment {experiment.id}", "", experiment
+            yield f"Experiment {experiment.id} of {chosen.path}", "", experiment
         return
     base = chosen.base
-    yield f"{chosen.path}: the base experiment", "", base
+    yield f"The base experiment of {chosen.name}", "", base
     flat = base.flat()
     points = {key: chosen.values(key)[1:] for key in sorted(chosen.vary)}
     for key, values in points.items():
         for value in values:
-            where = f"{chosen.path}: VARY[{key!r}] = {value!r}"
+            where = f"VARY[{key!r}] = {value!r} in {chosen.path}"
             mend = f"--set {key}={plain(flat[key])}, or take the value out of the file"
             experiment = _replaced(base, {key: value}, where, mend)
             if key.startswith(DECISIVE):
@@ -101,7 +106,7 @@ def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
     # what two fields allow together: a draw that breaks it would end the search half-way
     for (first, some), (second, others) in itertools.combinations(points.items(), 2):
         for a, b in itertools.product(some, others):
-            where = f"{chosen.path}: VARY[{first!r}] = {a!r} with VARY[{second!r}] = {b!r}"
+            where = f"VARY[{first!r}] = {a!r} with VARY[{second!r}] = {b!r} in {chosen.path}"
             _replaced(base, {first: a, second: b}, where, f"--set {first}={plain(flat[first])}, or other values")
 
 
@@ -109,7 +114,7 @@ def _replaced(base: Experiment, changes: dict[str, Any], where: str, mend: str) 
     try:
         return base.replace(changes)
     except ValueError as error:
-        raise PreflightError(f"{where} cannot run: {error}. Mend it with {mend}") from None
+        raise _error(where, error, mend) from None
 
 
 def _check_sampling(sampling: Sampling, table: ClipTable, folds: Sequence[int], done: set[str]) -> None:
@@ -176,8 +181,8 @@ def _forward(experiment: Experiment, n_classes: int) -> Any:
     for output in logits:
         if output.shape != (IMAGES, n_classes) or not output.isfinite().all():
             raise _Fault(
-                f"for images of {sides[0]} bands x {sides[1]} frames the network gives {tuple(output.shape)} instead "
-                f"of finite ({IMAGES}, {n_classes})",
+                f"for images of {sides[0]} bands x {sides[1]} frames the network gives {tuple(output.shape)}, not "
+                f"finite logits ({IMAGES}, {n_classes})",
                 f"{mend}, or another network: --set model.name=NAME",
             )
     return found
@@ -197,7 +202,9 @@ def fewer(options: LaunchOptions, chosen: Space) -> str | None:
         return None
     if options.search == "random":
         drawn = {searcher.propose(i).hash for i in range(min(number, searcher.size or number))}
-    elif chosen.base is None or options.search == "grid" or all(isinstance(d, Choice) for d in chosen.vary.values()):
+    elif (
+        chosen.base is None or options.search == "grid" or all(isinstance(d, Choice) for d in chosen.vary.values())
+    ):
         drawn = {experiment.hash for experiment in chosen.grid(options.seed, number)}
     else:
         return None
