@@ -129,14 +129,23 @@ def _check_sampling(sampling: Sampling, table: ClipTable, folds: Sequence[int], 
     if key in done:
         return
     done.add(key)
-    without = [f"--set {name}=none" for name in files]
     for fold in folds:
         try:
             split(table, sampling, fold)
         except ValueError as error:
-            empty = [k for k in ("sampling.noisy_prob", "sampling.corrected_noisy_prob") if f"{k} is" in str(error)]
-            mend = [f"--set {name}=0" for name in empty] + without
-            raise _Fault(error, " or ".join(mend) or "--n-folds or --fold-method") from None
+            raise _Fault(error, _mend_sampling(str(error), files, shares[1])) from None
+
+
+def _mend_sampling(reason: str, files: dict[str, str], corrected: bool) -> str:
+    if "sampling.corrected_noisy_prob is" in reason:
+        return "--set sampling.corrected_noisy_prob=0"
+    mend = ["--set sampling.noisy_prob=0"] if "sampling.noisy_prob is" in reason else []
+    for name in [name for name, path in files.items() if path in reason] or files:
+        also = (
+            " --set sampling.corrected_noisy_prob=0" if name == "sampling.noisy_corrections" and corrected else ""
+        )
+        mend.append(f"--set {name}=none{also}")
+    return " or ".join(mend) or "--n-folds or --fold-method"
 
 
 def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Any]) -> None:
@@ -154,7 +163,7 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, An
     try:
         loss = losses.build(**experiment.loss.model_dump())
     except ValueError as error:
-        raise _Fault(error, "--set loss.name=NAME") from None
+        raise _Fault(error, f"--set loss.{'name=NAME' if 'no loss' in str(error) else 'FIELD=VALUE'}") from None
     try:
         with torch.no_grad():
             loss(outputs[key], torch.zeros(IMAGES, n_classes), torch.zeros(IMAGES, dtype=torch.bool))
@@ -170,7 +179,7 @@ def _forward(experiment: Experiment, n_classes: int) -> Any:
     try:
         model = models.build(num_classes=n_classes, **experiment.model.model_dump())
     except (ValueError, RuntimeError) as error:
-        raise _Fault(error, "--set model.name=NAME") from None
+        raise _Fault(error, f"--set model.{'name=NAME' if 'no model' in str(error) else 'FIELD=VALUE'}") from None
     mend = "--set features.n_mels=VALUE or --set augment.crop_frames=VALUE"
     try:
         with torch.no_grad():

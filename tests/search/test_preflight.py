@@ -75,6 +75,7 @@ REFUSED = {
     "4 outputs but loss.aux_weights has 1 .* Mend it with --set loss.aux_weights=.1,0.4,0.2,0.1.": {
         "loss.aux_weights": (1.0,)
     },
+    "must not be negative.* Mend it with --set loss.FIELD": {"loss.aux_weights": (-1.0,)},
     "needs at least 16 of each .* Mend it with --set features.n_mels=": {"features.n_mels": 8},
     "n_fft must be an even number .* Mend it with --set features.": {"features.n_fft": 2561},
     "no such file or directory.* Mend it with --set sampling.curated_corrections=none": {
@@ -97,7 +98,9 @@ def test_a_base_that_cannot_run_is_refused(words):
          "fold 0 has 8 training and 0 validation clips. Mend it with --set sampling.{}=none"),
         ({"zz.wav": "remove"}, 0, {}, "no curated clip is named 'zz.wav'.* Mend it with --set sampling.{}=none"),
         ({"n0.wav": "remove"}, 2, {"sampling.corrected_noisy_prob": 0.5},
-         "no corrected_noisy clips. Mend it with --set sampling.corrected_noisy_prob=0 or --set sampling.{}=none"),
+         "no corrected_noisy clips. Mend it with --set sampling.corrected_noisy_prob=0$"),
+        ({"zz.wav": "a"}, 2, {"sampling.corrected_noisy_prob": 0.5},
+         "named 'zz.wav'.* Mend it with --set sampling.{}=none --set sampling.corrected_noisy_prob=0"),
         ({"n0.wav": "remove", "n1.wav": "remove"}, 2, {"sampling.noisy_prob": 0.5},
          "no noisy clips. Mend it with --set sampling.noisy_prob=0 or --set sampling.{}=none"),
     ],
