@@ -181,11 +181,15 @@ def _forward(experiment: Experiment, n_classes: int) -> Any:
     except (ValueError, RuntimeError) as error:
         raise _Fault(error, f"--set model.{'name=NAME' if 'no model' in str(error) else 'FIELD=VALUE'}") from None
     mend = "--set features.n_mels=VALUE or --set augment.crop_frames=VALUE"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for one image; more would wait for each other where others train
     try:
         with torch.no_grad():
             found = model.eval()(torch.zeros(IMAGES, 3, *sides))
     except (ValueError, RuntimeError) as error:
         raise _Fault(error, mend) from None
+    finally:
+        torch.set_num_threads(threads)
     logits = [found] if isinstance(found, torch.Tensor) else list(found)
     for output in logits:
         if output.shape != (IMAGES, n_classes) or not output.isfinite().all():
