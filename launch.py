@@ -15,9 +15,9 @@ from raytag.search.options import LaunchOptions
 def main() -> int:
     options = tyro.cli(LaunchOptions, prog="launch.py")
     with explain_errors():
-        from raytag.search.launch import launch  # takes seconds to import: --help should not
+        from raytag.search.start import start  # --help need not wait for it
 
-        return launch(options, make_console())
+        return start(options, make_console())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """raytag: distributed hyperparameter and ensemble search for multi-label audio tagging on Ray."""
 
-from raytag.kernel_cache import choose_cache_folder
+from raytag.compiled.cache_folder import choose_cache_folder
 
 __version__ = "0.1.0"
 

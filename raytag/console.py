@@ -10,6 +10,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+import psutil
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -62,6 +63,24 @@ def parse_duration(option: str, text: str) -> float:
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print one line as it is: not wrapped, and with square brackets and numbers left alone."""
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+class Stopwatch:
+    """How long the parts of a start took: seconds by name, in order. It runs since this process began."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self._last = psutil.Process().create_time()
+
+    def lap(self, name: str) -> None:
+        """The part of that name ends here."""
+        now = time.time()
+        self.parts[name] = round(self.parts.get(name, 0.0) + now - self._last, 3)
+        self._last = now
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.parts.items())
+        return f"Start: {sum(self.parts.values()):.1f} s ({words})"
 
 
 class Progress:

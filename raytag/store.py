@@ -19,17 +19,17 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from raytag import __version__
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.storage import Storage
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = 1
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
@@ -69,7 +69,7 @@ class FoldStore:
         if not self.storage.exists("checkpoint.json"):
             return None
         state = self.storage.read_json("checkpoint.json")
-        return load_tensors(self.storage.read(state["tensors"])), state["state"]
+        return _load_tensors(self.storage.read(state["tensors"])), state["state"]
 
     def write_checkpoint(
         self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], curve: pd.DataFrame
@@ -79,7 +79,7 @@ class FoldStore:
         current = "checkpoint.safetensors"
         if previous is not None and previous["tensors"] == current:
             current = "checkpoint-b.safetensors"
-        self.storage.write(current, save_tensors({k: v.contiguous() for k, v in tensors.items()}))
+        self.storage.write(current, _save_tensors(tensors))
         self.storage.write_csv("curve.csv", curve)
         self.storage.write_json("checkpoint.json", {"tensors": current, "state": dict(state)})
 
@@ -98,7 +98,7 @@ class FoldStore:
         """
         if self.finished:
             return
-        self.storage.write("weights.safetensors", save_tensors({k: v.contiguous() for k, v in weights.items()}))
+        self.storage.write("weights.safetensors", _save_tensors(weights))
         self.storage.write_parquet("oof.parquet", oof)
         if test is not None:
             self.storage.write_parquet("test.parquet", test)
@@ -109,8 +109,7 @@ class FoldStore:
             self.storage.delete(name)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        weights: dict[str, torch.Tensor] = load_tensors(self.storage.read("weights.safetensors"))
-        return weights
+        return _load_tensors(self.storage.read("weights.safetensors"))
 
     def oof(self) -> pd.DataFrame:
         """Out-of-fold predictions: fname, then one float32 probability a class in class order."""
@@ -244,6 +243,21 @@ class RunStore:
     def complete(self) -> list[str]:
         """Experiments of which every fold is finished, sorted."""
         return [e for e in self.experiments() if len(self.finished_folds(e)) == self.n_folds]
+
+
+# Only tensors need torch, so it is imported here: a run's tables are read without it.
+def _load_tensors(data: bytes) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load
+
+    tensors: dict[str, torch.Tensor] = load(data)
+    return tensors
+
+
+def _save_tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    data: bytes = save({k: v.contiguous() for k, v in tensors.items()})
+    return data
 
 
 def list_runs(runs_dir: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,41 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+WITHOUT_TORCH = importlib.util.find_spec("torch") is None
+
+
+def skip_without_torch(report: pytest.CollectReport | pytest.TestReport, call: pytest.CallInfo, path: Path) -> None:
+    """Where torch is not installed, what failed because of that alone is skipped; no list has to be kept."""
+    error = call.excinfo.value if WITHOUT_TORCH and call.excinfo else None
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            report.outcome = "skipped"
+            report.longrepr = (str(path), None, "needs torch")
+            return
+        error = error.__cause__ or error.__context__
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    skip_without_torch(report, report.call, collector.path)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    report = yield
+    skip_without_torch(report, call, item.path)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Skips must not hide that nearly nothing ran: ``RAYTAG_LEAST_PASSED`` tests have to pass where it is set."""
+    least = int(os.environ.get("RAYTAG_LEAST_PASSED", 0))
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and len(reporter.stats.get("passed", [])) < least:
+        reporter.write_line(f"\nfewer than {least} tests passed", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -252,13 +255,39 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path):
 
 
 def test_ctrl_c_keeps_checkpoints_and_says_how_to_go_on(tmp_path):
+    """And meanwhile, with --dashboard: who has the token sees what the workers do, under names that say it."""
     make_folder(tmp_path / "recordings", clips=12)
-    process = start("launch.py", *LONG, "--epochs", "400", cwd=tmp_path)
+    process = start("launch.py", *LONG, "--epochs", "400", "--dashboard", cwd=tmp_path)
+    watchdog = threading.Timer(150, process.kill)
+    watchdog.start()
     try:
+        output = ""
+        while "Ray's dashboard: " not in output:
+            line = process.stdout.readline()
+            assert line, output
+            output += line
         wait_for(lambda: fold_files(tmp_path, "checkpoint.json"), "a checkpoint")
+        address = output.rpartition("Ray's dashboard: ")[2].split()[0]
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{address}/api/v0/actors", timeout=30)
+        told = subprocess.run(
+            [Path(sys.executable).with_name("ray"), "get-auth-token"],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        request = urllib.request.Request(
+            f"{address}/api/v0/actors?detail=1", headers={"Authorization": f"Bearer {told.stdout.strip()}"}
+        )
+        actors = json.load(urllib.request.urlopen(request, timeout=30))["data"]["result"]["result"]
+        seen = {(actor["class_name"], actor["repr_name"]) for actor in actors if actor["state"] == "ALIVE"}
+        assert ("Trial", "trials of specaug_mixup-recordings") in seen
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output += process.stdout.read()
+        process.wait()
     finally:
+        watchdog.cancel()
         process.kill()
     assert process.returncode == 130, output
     assert "Interrupted. Kept" in output
@@ -272,8 +301,8 @@ import os, signal, threading, time
 from pathlib import Path
 import ray
 from rich.console import Console
-from raytag.search.launch import launch
 from raytag.search.options import LaunchOptions
+from raytag.search.start import start
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
 
 @ray.remote(num_gpus=1)
@@ -293,7 +322,7 @@ def interrupt():
 threading.Thread(target=interrupt, daemon=True).start()
 small = ("model.base_size=4", "augment.crop_frames=64", "training.batch_size=4")
 options = LaunchOptions(data=Path("recordings"), num_samples=2, set=small, gpus_per_trial=1.0)
-raise SystemExit(launch(options, Console()))
+raise SystemExit(start(options, Console()))
 """
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -48,6 +49,8 @@ def read_pins() -> dict[str, Version]:
 PINS = read_pins()
 DIRECT = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
 
+PYTHONS = [f"3.{minor}" for minor in range(20) if f"3.{minor}" in SpecifierSet(PROJECT["requires-python"])]
+
 
 class TestConstraints:
     def test_torch_comes_first_and_the_rest_is_sorted(self):
@@ -73,17 +76,21 @@ class TestConstraints:
             if key in seen:
                 continue
             seen.add(key)
+            assert canonicalize_name(name) in PINS or canonicalize_name(name) == "setuptools", name
             try:
                 required = importlib.metadata.requires(name) or []
             except importlib.metadata.PackageNotFoundError:
-                continue  # left out on this platform
-            assert canonicalize_name(name) in PINS or canonicalize_name(name) == "setuptools", name
+                continue  # left out on this Python
             for text in required:
                 requirement = Requirement(text)
                 if name == "torch" and canonicalize_name(requirement.name) not in PINS:
                     continue  # the CUDA libraries of a CUDA build, whose versions torch states itself
-                marker = requirement.marker
-                if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                environments = [
+                    {"extra": extra, "python_version": python, "python_full_version": f"{python}.1"}
+                    for extra in ("", *extras)
+                    for python in PYTHONS
+                ]
+                if requirement.marker is None or any(map(requirement.marker.evaluate, environments)):
                     queue.append((requirement.name, tuple(sorted(requirement.extras))))
         assert len(seen) > 50
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from raytag.search.launch import launch
 from raytag.search.options import LaunchOptions
+from raytag.search.start import start
 from tests.cli import SMALL, run
 from tests.recordings import make_plain_folder
 
@@ -40,7 +40,7 @@ def test_a_dry_run_of_every_search_says_the_same(recordings, search):
     console = Console(file=io.StringIO(), width=500)
     small = ("model.base_size=2", "augment.crop_frames=32", "training.batch_size=4")
     options = LaunchOptions(data=recordings, search=search, dry_run=True, set=small)
-    assert launch(options, console) == 0
+    assert start(options, console) == 0
     said = console.file.getvalue()
     assert said.count(FIXED) == 1
     assert said.count("\nspecaug_mixup-") == 8

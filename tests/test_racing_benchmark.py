@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
@@ -215,6 +214,8 @@ def store(tmp_path):
 
 
 def finish(store, experiment, fold, final, epochs=3):
+    import torch
+
     names = store.clips().query("fold == @fold")["fname"].tolist()
     rng = np.random.default_rng([fold, round(final * 1000)])
     oof = pd.DataFrame(rng.random((len(names), 2)), columns=["a", "b"]).astype(np.float32)

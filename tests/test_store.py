@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from raytag import lease as lease_module
 from raytag.datasets.table import ClipTable
@@ -39,6 +38,8 @@ def make_table(tmp_path, n=12, classes=("a", "b"), folds=3, **columns) -> ClipTa
 
 
 def finish(store, experiment_id, fold):
+    import torch
+
     oof = pd.DataFrame({"fname": ["0.wav"], "a": np.float32([0.1]), "b": np.float32([0.9])})
     store.fold(experiment_id, fold).finish(
         weights={"w": torch.ones(2)}, oof=oof, test=None, curve=pd.DataFrame(), result={"lwlrap": 0.5, "labels": 4}
@@ -75,6 +76,8 @@ def test_a_finished_fold_is_never_written_again(tmp_path):
 
 
 def test_checkpoints_alternate_so_that_a_kill_leaves_a_whole_pair(tmp_path):
+    import torch
+
     store = RunStore.open_for(str(tmp_path / "runs"), "r", make_table(tmp_path), "data")
     fold = store.fold("e-1", 0)
     assert fold.checkpoint() is None

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from raytag.compiled.once import compiling
 from raytag.console import parse_duration, say
 from raytag.ensemble import report as reports
 from raytag.ensemble.figure import sizes_figure
@@ -67,7 +68,9 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
         f"Run {', '.join(s.name for s in stores)}: {n_models} models, {len(oof.fnames)} clips, "
         f"{oof.n_folds} folds; {count_subsets(n_models, settings.sizes):,} subsets of {first} to {last} members",
     )
-    with ray_session(options.address):
+    with compiling(console, "ensemble") as wait_for_kernels, ray_session(options.address) as wait_for_ray:
+        wait_for_ray()
+        wait_for_kernels()
         ensemble = search_ensemble(oof, settings, console)
     submission = reports.submission_frame(store, oof, ensemble.test)
     report = reports.build_report(

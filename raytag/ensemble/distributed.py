@@ -57,8 +57,11 @@ class Outcome(Generic[R]):
     repeated: tuple[int, ...] = ()
 
 
-class _Runner:
-    """Takes a job, then runs items of it."""
+class Runner:
+    """Takes a job, then runs items of it. Ray's dashboard shows what repr says."""
+
+    def __repr__(self) -> str:
+        return "ensemble search"
 
     def begin(self, job: tuple[Callable[[Any, Any], Any], Any, Callable[[], None] | None]) -> None:
         self.function, self.shared, prepare = job
@@ -72,7 +75,7 @@ class _Runner:
 
 
 # not restarted by Ray: the pool does that, so that an item is never run by two generations of an actor
-_Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Runner)
+_Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Runner)
 
 #: Live actors without work, while `keep_workers` is in force.
 _kept: list[Any] | None = None

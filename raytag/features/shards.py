@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from raytag.experiment import Features
 from raytag.features import extract_from_bytes
 from raytag.features.bank import quantise
+from raytag.features.warmup import warm_up
 from raytag.features.waveform import UnusableClip, read_bytes
 from raytag.storage import Storage
 
@@ -68,6 +69,7 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
         Schema `RESULTS`, a row a clip. A clip whose content is known gets no new cell; one that cannot even be
         read has no content and stands in no shard.
     """
+    warm_up()
     features = Features.model_validate_json(features_json)
     worker = f"{socket.gethostname()}:{os.getpid()}"
     results, cells = [], []

@@ -60,7 +60,7 @@ class Screen:
         """A trial changed; ``what`` is start, epoch, or the state in which it ended."""
         if trial.epoch:
             self._spent[id(trial)] = (trial.epoch - trial.resumed_from, time.monotonic() - trial.started)
-        name = f"{trial.experiment.id} fold {trial.fold}"
+        name = trial.name
         if what == "lost its worker":
             self._print(f"{name}: its worker died after epoch {trial.epoch}; starts again from its checkpoint")
             return

@@ -43,6 +43,10 @@ class Trial:
     device: str = ""  # cpu or cuda, once finished
 
     @property
+    def name(self) -> str:
+        return f"{self.experiment.id} fold {self.fold}"
+
+    @property
     def epochs(self) -> int:
         return self.experiment.training.epochs
 
@@ -210,6 +214,7 @@ class Driver:
         trial = self.trials[trial_id]
         if trial.state == "waiting":
             trial.state, trial.started = "running", time.monotonic()
+            self.notify("start", trial)
 
     def on_epoch(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """An epoch of a trial is done; whether it shall stop now."""

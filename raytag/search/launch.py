@@ -6,20 +6,16 @@ import os
 import shlex
 import signal
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import ray
 from rich.console import Console
 
-from raytag import datasets, space
+from raytag import space
 from raytag.console import duration, parse_duration, say
-from raytag.datasets.audit import audit
-from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
 from raytag.events import EventLog, read_events
 from raytag.features.cache import Manifest, build
@@ -34,17 +30,19 @@ from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.nodes import check_nodes
 from raytag.search.options import LaunchOptions
 from raytag.search.rules import Settings
-from raytag.search.session import ray_session
+from raytag.search.slots import Slots, trials_on
+from raytag.search.start import Start
 from raytag.search.trial import Shared, open_bank
-from raytag.search.tuner import count_slots, run
+from raytag.search.tuner import run
 from raytag.storage import Storage
 from raytag.store import RunStore
 
 MOST_IN_A_BUDGET = 1000  # grid points that a time budget alone may ask for
+UNSEEN = 16  # trials that wait for room on a cluster that can grow, so that it does
 BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
 
 
-def launch(options: LaunchOptions, console: Console) -> int:
+def launch(options: LaunchOptions, start: Start, console: Console) -> int:
     """Run a search to its end; the exit code (0 done, 1 some trials failed, 130 interrupted).
 
     Raises
@@ -52,25 +50,20 @@ def launch(options: LaunchOptions, console: Console) -> int:
     ValueError, LeaseError
         Wrong input; the message says what to do.
     """
-    options.check()
-    chosen = space.load(options.space).fix(options.changes())
-    features = chosen.features
-    directory = options.data if options.data is not None else demo(options, console)
-    table = datasets.load(directory, n_folds=options.n_folds, fold_method=options.fold_method, seed=options.seed)
-    say(console, str(audit(table)))
-    folds = options.folds(table.n_folds)
-    chosen = preflight.prepare(options, chosen, table, folds, console)
-    if options.dry_run:
-        return dry_run(options, chosen, table, folds, console)
+    chosen, directory, table, folds = start.space, start.directory, start.table, start.folds
+    features, watch = chosen.features, start.watch
     runs_dir = Storage(options.runs_dir).uri
     name = options.run or f"{chosen.name}-{directory.resolve().name}"
     storage = Storage(runs_dir).sub(name)
-    with Lease(storage, name) as lease, ray_session(options.address):
+    with Lease(storage, name) as lease:
+        start.wait_for_ray()
+        watch.lap("Ray")
         store = RunStore.open_for(runs_dir, name, table, str(directory))
         log = EventLog(store.storage)
         log.append("launch", command=shlex.join(sys.argv), options=options.plain())
         cache_dir = Storage(options.cache_dir).uri if options.cache_dir else Storage(runs_dir).beside("cache").uri
         nodes = check_nodes(runs_dir, cache_dir, str(table.clips["path"].iloc[0]))
+        watch.lap("run store")
         manifest = build(
             table,
             features,
@@ -79,6 +72,7 @@ def launch(options: LaunchOptions, console: Console) -> int:
             max_bad_share=options.max_bad_share,
             console=console,
         )
+        watch.lap("features")
         store.set_quarantine(manifest.quarantined)
         usable = table.drop(manifest.quarantined["clip"].tolist())
         if len(usable) < len(table):  # what is left may lack what the tables promised
@@ -86,21 +80,26 @@ def launch(options: LaunchOptions, console: Console) -> int:
         gpus = gpus_per_trial(options.gpus_per_trial)
         stop_file = f"stop-{uuid.uuid4().hex[:8]}"
         shared = make_shared(options, store, usable, manifest, gpus, stop_file)
+        watch.lap("bank")
+        start.wait_for_kernels()
+        watch.lap("kernels")
         searcher = searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET)
         if options.orders_folds:
             folds = order_folds(folds, log, shared, table.n_folds, console)
+            watch.lap("order of folds")
         autoscaling = options.address is not None and nodes > 0
-        slots = count_slots(options.cpus_per_trial, gpus)
-        if slots < 1 and not autoscaling:
+        slots = Slots(options.cpus_per_trial, gpus)
+        if slots() < 1 and not autoscaling:
+            there = ray.cluster_resources()
             raise ValueError(
-                f"no trial fits: one takes {options.cpus_per_trial:g} CPUs and {gpus:g} GPUs, the cluster has "
-                f"{ray.cluster_resources().get('CPU', 0):g} and {ray.cluster_resources().get('GPU', 0):g}. "
-                "Lower --cpus-per-trial or --gpus-per-trial"
+                f"no trial fits: one takes {slots.cpus:g} CPUs and {gpus:g} GPUs of one node, the cluster has "
+                f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g} in all. Lower --cpus-per-trial or "
+                "--gpus-per-trial"
             )
-        screen = Screen(console, slots)
+        screen = Screen(console, slots())
         key = searchers.search_key(options.search, chosen, options.seed)
         settings = Settings(options.stopping, options.keep)
-        time_budget = make_budget(options, chosen, usable, folds, gpus, console)
+        time_budget = make_budget(options, chosen, usable, folds, slots, console)
         weights = fold_weights(usable, folds)
         driver = Driver(
             store,
@@ -120,33 +119,25 @@ def launch(options: LaunchOptions, console: Console) -> int:
         say(
             console,
             f"Run {name}: {many} × {len(folds)} folds, fold order {', '.join(map(str, folds))}, "
-            f"{slots} trials at a time, stopping {options.stopping}"
+            f"{slots()} trials at a time, stopping {options.stopping}"
             + (f", the best {options.keep} complete" if driver.race.can_stop else ", nothing can be dropped"),
         )
+        watch.lap("plan")
+        log.append("ready", seconds=watch.parts)
+        if options.timings:
+            say(console, str(watch))
         with screen, on_interrupt(driver, store.storage, stop_file, screen, lease):
-            run(driver, shared, cpus=options.cpus_per_trial, gpus=gpus, autoscaling=autoscaling)
+            run(driver, shared, slots, waiting=UNSEEN if autoscaling else 0)
         store.storage.delete(stop_file)
         log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
         if gpus and any(t.device == "cpu" for t in driver.trials.values()):
             say(console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there")
-        return report(options, store, driver, gpus, slots, console)
+        return report(options, store, driver, slots, console)
 
 
-def demo(options: LaunchOptions, console: Console) -> Path:
-    """The built-in demo data, synthesised once beside the runs."""
-    base = Path(options.runs_dir) if "://" not in options.runs_dir else Path.cwd() / "runs"
-    directory = base.absolute().parent / "data" / "demo"
-    started = time.monotonic()
-    made = make_demo(directory)
-    seconds = time.monotonic() - started
-    say(console, f"No --data given: using the built-in demo data in {made} ({seconds:.1f} s)")
-    return made
-
-
-def dry_run(
-    options: LaunchOptions, chosen: space.Space, table: ClipTable, folds: Sequence[int], console: Console
-) -> int:
+def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
     """Print the trials and how long they would take on this machine; train nothing."""
+    chosen, table, folds, watch = start.space, start.table, start.folds, start.watch
     searcher = searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET)
     number = options.number if searcher.size is None else min(options.number or searcher.size, searcher.size)
     if number is None:
@@ -161,9 +152,12 @@ def dry_run(
         values = experiment.flat()
         words = ", ".join(f"{key}={values[key]}" for key in varied) if varied else ""
         say(console, f"{experiment.id}  folds {','.join(map(str, folds))}  {words}")
+    watch.lap("plan")
+    start.wait_for_kernels()
+    watch.lap("kernels")
     say(console, "Timing a few training steps …")
     seconds = predicted_seconds(drawn, table, folds)
-    slots = max(1, int((os.cpu_count() or 1) / options.cpus_per_trial)) if options.cpus_per_trial else 1
+    slots = max(1, trials_on({"CPU": os.cpu_count() or 1}, options.cpus_per_trial, 0.0))
     say(
         console,
         f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
@@ -171,6 +165,9 @@ def dry_run(
         + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else "")
         + (f"; the time budget is {options.time_budget}" if options.time_budget else ""),
     )
+    watch.lap("timing")
+    if options.timings:
+        say(console, str(watch))
     return 0
 
 
@@ -200,7 +197,7 @@ def make_budget(
     chosen: space.Space,
     table: ClipTable,
     folds: Sequence[int],
-    gpus: float,
+    slots: Slots,
     console: Console,
 ) -> budget.Budget | None:
     """The clock of --time-budget, started; says what it means for this space on this machine."""
@@ -208,14 +205,10 @@ def make_budget(
         return None
     first = chosen.first
     seconds = None  # on a GPU only its own epochs can tell
-    if not gpus:
+    if not slots.gpus:
         say(console, "Timing a few training steps for the time budget …")
         seconds = predicted_seconds([first], table, folds[:1]) / first.training.epochs
-    clock = budget.Budget(
-        parse_duration("--time-budget", options.time_budget),
-        lambda: count_slots(options.cpus_per_trial, gpus),
-        seconds,
-    )
+    clock = budget.Budget(parse_duration("--time-budget", options.time_budget), slots, seconds)
     epochs = first.training.epochs
     racing = options.stopping != "none"  # then a fold waits for the one before it
     longest = epochs * (len(folds) if racing else 1)
@@ -280,9 +273,7 @@ def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Scree
             signal.signal(s, old)
 
 
-def report(
-    options: LaunchOptions, store: RunStore, driver: Driver, gpus: float, slots: int, console: Console
-) -> int:
+def report(options: LaunchOptions, store: RunStore, driver: Driver, slots: Slots, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
     table = write_leaderboard(store)
     states: dict[str, str] = {}
@@ -315,7 +306,7 @@ def report(
         say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
         return 130
     traces = store.storage.where("events")
-    for words in advice(driver.failed, driver.experiments, again, options.cpus_per_trial, gpus, slots, traces):
+    for words in advice(driver.failed, driver.experiments, again, slots.cpus, slots.gpus, slots(), traces):
         say(console, words)
     if complete:
         where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]

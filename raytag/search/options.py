@@ -73,6 +73,10 @@ class LaunchOptions:
     """read every recording again instead of trusting sizes and times; changed ones are computed anew"""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """print the trials and the predicted time, then stop"""
+    timings: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """print how long each part of the start took"""
+    dashboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """start Ray's dashboard, where workers and their logs can be watched, and say where it is and how to get in"""
 
     def folds(self, n_folds: int) -> list[int]:
         """The folds to run, in the order given by --only-folds or --fold-order; else all of them by number.

@@ -24,6 +24,7 @@ from raytag.features.cache import Manifest
 from raytag.storage import Storage
 from raytag.store import RunStore
 from raytag.train.fold import Progress, train_fold
+from raytag.train.warmup import warm_up
 
 STOP_POLL_SECONDS = 0.5
 
@@ -69,11 +70,16 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     fold = int(config["fold"])
     gpu = shared.gpus > 0 and torch.cuda.is_available()
     started = time.time()
+    name = f"{experiment.id} fold {fold}"
+    print(f"{name} on {'a GPU' if gpu else 'the CPU'}", flush=True)
 
     def report(progress: Progress) -> None:
+        # into the worker's own log, which Ray's dashboard shows
+        print(f"{name}: epoch {progress.epoch}/{progress.epochs}  lwlrap {progress.lwlrap:.4f}", flush=True)
         tune.report({"state": "running", **asdict(progress)})
 
     try:
+        warm_up()
         store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
         outcome = train_fold(
             experiment,
@@ -97,6 +103,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         "pid": os.getpid(),
         "gpu_ids": ray.get_runtime_context().get_accelerator_ids().get("GPU", []),
         "started": round(started, 3),
+        "first_step": outcome.first_step and round(outcome.first_step, 3),
         "ended": round(time.time(), 3),
     }
     tune.report(

@@ -16,13 +16,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
+from ray.tune.trainable import wrap_function
 
 from raytag.search.driver import Driver
+from raytag.search.slots import Slots
 from raytag.search.trial import Shared, run_trial
 
 MAX_WORKER_LOSSES = 3  # a trial whose worker dies more often than this fails
@@ -30,7 +31,7 @@ _drivers: dict[str, Driver] = {}
 
 
 class _Gate(Searcher):
-    """Lets Tune start exactly the trials that the driver names, as many at a time as there is room for."""
+    """Lets Tune start exactly the trials that the driver names, all at once that there is room for."""
 
     def __init__(self, key: str, slots: Callable[[], int]) -> None:
         super().__init__(metric="lwlrap", mode="max")
@@ -43,7 +44,6 @@ class _Gate(Searcher):
         trial = driver.next_trial(trial_id)
         if trial is None:
             return None if driver.running else Searcher.FINISHED
-        driver.notify("start", trial)
         return {"experiment": trial.experiment.to_json(), "fold": trial.fold}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -86,6 +86,16 @@ class _Watch(tune.Callback):
         _drivers[self.key].on_lost_worker(trial.trial_id)
 
 
+class _Names:
+    """What Tune calls a trial, in its logs and in what it tells Ray's dashboard."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, trial: Any) -> str:
+        return _drivers[self.key].trials[trial.trial_id].name
+
+
 class _Interrupt(Stopper):
     """Ends the launch once an interrupted driver has no running trial: what waits for room never starts."""
 
@@ -111,7 +121,17 @@ def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) 
     )
 
 
-def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling: bool) -> None:
+def _trainable(run_name: str, shared: Shared, slots: Slots) -> Any:
+    """`run_trial` as a class: in Ray's dashboard actors have the name of their class, and what repr says."""
+
+    class Trial(wrap_function(tune.with_parameters(run_trial, shared=shared))):  # type: ignore[misc]
+        def __repr__(self) -> str:
+            return f"trials of {run_name}"
+
+    return tune.with_resources(Trial, {"cpu": slots.cpus, "gpu": slots.gpus})
+
+
+def run(driver: Driver, shared: Shared, slots: Slots, *, waiting: int = 0) -> None:
     """Train all that the driver names; returns when it has nothing left or was interrupted.
 
     Parameters
@@ -119,10 +139,10 @@ def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling
     driver : Driver
     shared : Shared
         Handed to every trial through the object store.
-    cpus, gpus : float
-        What a trial takes; fractions are allowed.
-    autoscaling : bool
-        Keep some trials pending beyond what fits now, so that a cluster sees the demand and grows.
+    slots : Slots
+        What a trial takes, and how many run at a time.
+    waiting : int
+        So many trials are asked for beyond what fits now: a cluster that can grow sees the demand.
     """
     key = f"{driver.store.name}-{id(driver)}"
     _drivers[key] = driver
@@ -133,24 +153,22 @@ def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # no CSV, JSON and TensorBoard copies of our results
         TUNE_DISABLE_STRICT_METRIC_CHECKING="1",  # the last word of a trial is a state, not a metric
         TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="0",
-        TUNE_MAX_PENDING_TRIALS_PG="16" if autoscaling else "1",
+        TUNE_MAX_PENDING_TRIALS_PG="100000",  # the gate counts; by itself Tune starts one after the other
     )
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong we say ourselves
-
-    def slots() -> int:
-        return count_slots(cpus, gpus) + (16 if autoscaling else 0)
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(run_trial, shared=shared), {"cpu": cpus, "gpu": gpus}),
+                _trainable(driver.store.name, shared, slots),
                 tune_config=tune.TuneConfig(
-                    search_alg=_Gate(key, slots),
+                    search_alg=_Gate(key, lambda: slots() + waiting),
                     scheduler=_Racer(key),
                     num_samples=-1,
                     reuse_actors=True,
+                    trial_name_creator=_Names(key),
                 ),
                 run_config=tune.RunConfig(
                     name="trials",
@@ -164,11 +182,3 @@ def run(driver: Driver, shared: Shared, *, cpus: float, gpus: float, autoscaling
     finally:
         del _drivers[key]
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def count_slots(cpus: float, gpus: float) -> int:
-    """How many trials fit on the cluster as it is now."""
-    total = ray.cluster_resources()
-    fits = [total.get("CPU", 0.0) / cpus] if cpus else []
-    fits += [total.get("GPU", 0.0) / gpus] if gpus else []
-    return int(min(fits) + 1e-9)

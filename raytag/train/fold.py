@@ -55,6 +55,7 @@ class Outcome:
 
     state: str
     result: dict[str, Any] | None
+    first_step: float | None = None  # when this launch's first step was done, seconds since 1970
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -117,7 +118,7 @@ def train_fold(
             if should_stop():
                 training.seconds = before + time.monotonic() - started
                 training.save(store)
-                return Outcome("interrupted", None)
+                return Outcome("interrupted", None, training.first_step)
         training.seconds = before + time.monotonic() - started
         training.end_epoch()
         training.seconds = before + time.monotonic() - started
@@ -136,7 +137,7 @@ def train_fold(
             )
         )
     result = training.finish(store, before + time.monotonic() - started, resumed)
-    return Outcome("finished", result)
+    return Outcome("finished", result, training.first_step)
 
 
 class Training:
@@ -166,6 +167,7 @@ class Training:
         self.best_weights: dict[str, torch.Tensor] = {}
         self.rows: list[tuple[int, float, float, float, float]] = []
         self.seconds = 0.0
+        self.first_step: float | None = None
 
     @property
     def done(self) -> bool:
@@ -226,6 +228,7 @@ class Training:
         loss.backward()
         self.optimizer.step()
         self.loss_sum += float(loss.detach())
+        self.first_step = self.first_step or time.time()
 
     def end_epoch(self) -> None:
         """Validate, step the schedule, remember the best weights."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -114,6 +114,7 @@ def test_targets_match_the_published_system(golden, plain_draws):
 LABELS = arrays.arrays(np.float32, (9, 4), elements=st.floats(0, 1, width=32))
 
 
+@settings(deadline=None)
 @given(own=LABELS, other=LABELS, seed=st.integers(0, 1000))
 def test_label_rules(own, other, seed):
     augmenter = Augmenter(Augment(), Mixers(), 128)

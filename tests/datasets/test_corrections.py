@@ -78,7 +78,7 @@ def test_dropped_clips_are_passed_over(table, write):
         ('[["c1.wav", "remove"]]', 1, "expected is one object"),
         ("[]", 1, "expected is one object"),
         ('"remove"', 1, "expected is one object"),
-        ('{"c1.wav": "remove",\n}', 2, "not valid JSON"),
+        ('{"c1.wav": "remove",\n c2.wav}', 2, "not valid JSON"),
         ("", 1, "not valid JSON"),
     ],
 )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
@@ -81,6 +80,8 @@ def make_store(
 
 
 def finish(store, e, fold, rows, test, fnames, probabilities):
+    import torch
+
     def frame(chosen):
         data = pd.DataFrame(probabilities[chosen], columns=list(CLASSES))
         data.insert(0, "fname", [fnames[i] for i in chosen])

@@ -7,11 +7,13 @@ i-th element of every convolution's and linear layer's weight in row-major order
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
+
+if TYPE_CHECKING:  # where torch is not installed, the tests beside this file are skipped one by one
+    from torch import nn
 
 
 def hash32(n: int) -> np.ndarray:
@@ -26,6 +28,9 @@ def hash32(n: int) -> np.ndarray:
 @pytest.fixture
 def set_weights() -> Callable[[nn.Module, str], None]:
     """Fill the weights of a freshly built network in place by rule A or B, and put it in evaluation mode."""
+    import torch
+    from torch import nn
+
     assert hash32(5).tolist() == [0, 1753845952, 3507691905, 1408362973, 3648937681]
 
     def fill(net: nn.Module, rule: str) -> None:

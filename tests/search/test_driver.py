@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from raytag import space
 from raytag.datasets.table import ClipTable
@@ -73,6 +72,8 @@ def predictions(store, fold, value):
 
 def run(driver, store, steps=None, value=lambda experiment, fold: quality(experiment), tick=lambda: None):
     """Train one trial after another; the (experiment, fold) pairs in order. ``steps`` trials, then a kill."""
+    import torch
+
     done = []
     while steps is None or len(done) < steps:
         trial_id = f"t{len(driver.trials)}"
@@ -202,6 +203,8 @@ def test_a_decision_that_a_kill_swallowed_is_taken_by_the_next_launch(store, cho
 
 
 def test_a_finished_fold_that_the_log_missed_is_found(store, chosen):
+    import torch
+
     driver = make_driver(store, chosen, stopping="none", number=1)
     trial = driver.next_trial("x")
     store.fold(trial.experiment.id, trial.fold).finish(

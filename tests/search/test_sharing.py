@@ -1,4 +1,4 @@
-"""It is real Ray: trials of half a GPU share a device, the bank lies in memory once, worker deaths heal."""
+"""It is real Ray: trials start together and share devices, the bank lies in memory once, worker deaths heal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import pytest
 from tests.cli import environment
 from tests.recordings import make_folder
 
-HALF_GPUS = """
+TWO_CARDS = """
 from pathlib import Path
 import ray
 from rich.console import Console
-from raytag.search.launch import launch
 from raytag.search.options import LaunchOptions
-ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+from raytag.search.start import start
+ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
 small = ("model.base_size=4", "augment.crop_frames=64", "training.batch_size=4", "sampling.samples_per_epoch=48")
-options = LaunchOptions(data=Path("recordings"), num_samples=1, epochs=40, gpus_per_trial=0.5, set=small)
-code = launch(options, Console())
+options = LaunchOptions(data=Path("recordings"), num_samples=3, epochs=40, gpus_per_trial=0.4, cpus_per_trial=0.3,
+    stopping="none", set=small)
+code = start(options, Console())
 assert code == 0
 """
 
@@ -95,14 +96,21 @@ def run_code(code, cwd):
     return done.stdout
 
 
-def test_two_trials_of_half_a_simulated_gpu_run_at_once_on_one_device(tmp_path):
+def test_trials_start_together_as_many_as_fit_on_each_card(tmp_path):
+    pytest.importorskip("torch")
     make_folder(tmp_path / "recordings", clips=12)
-    run_code(HALF_GPUS, tmp_path)
+    output = run_code(TWO_CARDS, tmp_path)
+    assert "4 trials at a time" in output  # of 0.4 GPU on two cards; two totals of one card would hold 5
     log = (tmp_path / "runs/specaug_mixup-recordings/events/001.jsonl").read_text().splitlines()
-    a, b = [e for e in map(json.loads, log) if e["event"] == "fold"]
-    assert a["gpu_ids"] == b["gpu_ids"] == ["0"]
-    assert a["pid"] != b["pid"]
-    assert max(a["started"], b["started"]) < min(a["ended"], b["ended"])
+    trials = sorted((e for e in map(json.loads, log) if e["event"] == "fold"), key=lambda e: e["started"])
+    assert len(trials) == 6
+    first = trials[:4]
+    assert max(t["started"] for t in first) < min(t["ended"] for t in trials)
+    assert sorted(t["gpu_ids"] for t in first) == [["0"], ["0"], ["1"], ["1"]]
+    assert len({t["pid"] for t in first}) == 4
+    assert {t["pid"] for t in trials[4:]} <= {t["pid"] for t in first}  # a worker that is warm goes on
+    assert all(t["started"] < t["first_step"] < t["ended"] for t in trials)
+    assert next(e for e in map(json.loads, log) if e["event"] == "ready")["seconds"]["features"] > 0
 
 
 def test_the_bank_lies_in_shared_memory_once(tmp_path):

@@ -42,6 +42,7 @@ else:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 @pytest.mark.parametrize("where", ["main", "thread"])
 def test_page_faults_disappear(where: str) -> None:
+    pytest.importorskip("torch")
     done = subprocess.run([sys.executable, "-c", SCRIPT, where], capture_output=True, text=True, check=True)
     before, after = (int(number) for number in done.stdout.split())
     pages = 5 * 2 * 64_000_000 // 4096  # what five rounds of two 64 MB tensors touch

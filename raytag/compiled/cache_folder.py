@@ -14,30 +14,33 @@ import getpass
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def choose_cache_folder() -> None:
     """Set ``NUMBA_CACHE_DIR`` where numba would find no folder to write to; to be called before it is imported."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return
-    package = Path(__file__).parent
-    if _can_write_one([package / "__pycache__", _user_cache() / "numba"]):
-        return
-    os.environ["NUMBA_CACHE_DIR"] = str(_private_folder(Path(tempfile.gettempdir())))
+    if not os.environ.get("NUMBA_CACHE_DIR") and _numbas_choice() is None:
+        os.environ["NUMBA_CACHE_DIR"] = str(_private_folder(Path(tempfile.gettempdir())))
 
 
-def _can_write_one(folders: Iterable[Path]) -> bool:
-    """Whether a file can be made in one of the folders, tried as numba tries it."""
-    for folder in folders:
+def kernel_folder() -> Path:
+    """The folder in or below which numba keeps raytag's compiled code (beside the sources: one a package)."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(chosen) if chosen else _numbas_choice() or _private_folder(Path(tempfile.gettempdir()))
+
+
+def _numbas_choice() -> Path | None:
+    """Beside the sources, else the user's cache folder: where a file can be made first, as numba tries it."""
+    for folder in (PACKAGE / "__pycache__", _user_cache() / "numba"):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError:
             continue
-        return True
-    return False
+        return folder
+    return None
 
 
 def _user_cache() -> Path:

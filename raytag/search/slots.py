@@ -1,0 +1,58 @@
+"""How many trials run at a time: counted a node and a card, as Ray places them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+UNITS = 10_000  # Ray counts resources in ten-thousandths
+LOOK_SECONDS = 1.0  # between two looks at the cluster: it is asked for at every event
+
+
+class Slots:
+    """Trials that fit on the cluster as it is now; a callable.
+
+    Parameters
+    ----------
+    cpus, gpus : float
+        What a trial takes; fractions are allowed.
+    """
+
+    def __init__(self, cpus: float, gpus: float) -> None:
+        self.cpus, self.gpus = cpus, gpus
+        self._looked = -LOOK_SECONDS
+        self._found = 0
+
+    def __call__(self) -> int:
+        import ray
+
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._found = sum(trials_on(resources, self.cpus, self.gpus) for resources in nodes)
+            self._looked = now
+        return self._found
+
+
+def trials_on(resources: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many trials one node runs at a time.
+
+    Parameters
+    ----------
+    resources : mapping of str to float
+        The node's, as Ray names them: CPU, GPU.
+    cpus, gpus : float
+        What a trial takes. It shares one card with others, or takes whole cards: 0.4 GPU on two cards are 4
+        trials, not 5.
+    """
+    room = []
+    if cpus:
+        room.append(_units(resources.get("CPU", 0.0)) // _units(cpus))
+    if gpus:
+        cards = int(resources.get("GPU", 0.0))
+        room.append(cards * (UNITS // _units(gpus)) if gpus < 1 else cards // int(gpus))
+    return min(room, default=0)
+
+
+def _units(quantity: float) -> int:
+    return max(1, round(quantity * UNITS)) if quantity else 0
