@@ -11,13 +11,26 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 #: Raised whenever a change of raytag makes training give other numbers for the same experiment.
 ALGORITHM_VERSION = 1
+
+
+#: What the data must have for the fields that are marked with it.
+NOISY_CLIPS = "noisy clips"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Marks a field that only some data can use: what they must have, and the value that does without it."""
+
+    what: str
+    neutral: Any
 
 
 class Part(BaseModel):
@@ -99,10 +112,11 @@ class Sampling(Part):
     """Where training samples come from. What the two noisy sources leave is drawn from curated clips."""
 
     samples_per_epoch: int | None = Field(None, ge=1)  # None: as many as there are curated training clips
-    noisy_prob: float = Field(0.0, ge=0, le=1)  # share of draws from the noisy subset
-    corrected_noisy_prob: float = Field(0.0, ge=0, le=1)  # share of draws from noisy clips with corrected labels
+    # shares of draws from the noisy subset, and from noisy clips with corrected labels
+    noisy_prob: Annotated[float, Needs(NOISY_CLIPS, 0.0)] = Field(0.0, ge=0, le=1)
+    corrected_noisy_prob: Annotated[float, Needs(NOISY_CLIPS, 0.0)] = Field(0.0, ge=0, le=1)
     curated_corrections: str | None = None  # JSON {fname: "remove" or "label,label"}; its content is hashed
-    noisy_corrections: str | None = None  # the same for the noisy subset
+    noisy_corrections: Annotated[str | None, Needs(NOISY_CLIPS, None)] = None  # the same for the noisy subset
 
     @field_validator("curated_corrections", "noisy_corrections")
     @classmethod
@@ -263,6 +277,18 @@ class Experiment(Part):
             raise ValueError(_explain(error)) from None
 
 
+def data_needs() -> dict[str, Needs]:
+    """The fields that only some data can use, by dotted key."""
+    return {
+        f"{part}.{name}": mark
+        for part, group in Experiment.model_fields.items()
+        if isinstance(group.default, Part)
+        for name, field in type(group.default).model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Needs)
+    }
+
+
 def unknown_key_message(key: str, known: list[str]) -> str:
     """What to say about a misspelt dotted key: the nearest known ones, else how keys look."""
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
@@ -289,5 +315,7 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
-        lines.append(f"{key or 'experiment'}: {item['msg']} (given: {item['input']!r})")
+        words = f"{key or 'experiment'}: {item['msg'].removeprefix('Value error, ')}"
+        # a fault of several fields names them itself; pydantic would give the whole part
+        lines.append(words if isinstance(item["input"], Mapping) else f"{words} (given: {item['input']!r})")
     return "; ".join(lines)

@@ -16,14 +16,14 @@ import difflib
 import itertools
 import math
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raytag.experiment import Experiment, Features, unknown_key_message
+from raytag.experiment import Experiment, Features, data_needs, unknown_key_message
 from raytag.seeding import generator
 
 
@@ -98,13 +98,17 @@ def choice(values: Sequence[Any]) -> Choice:
 
 @dataclass(frozen=True)
 class Space:
-    """A loaded space: either ``base`` with what varies, or a fixed list of ``experiments``."""
+    """A loaded space: either ``base`` with what varies, or a fixed list of ``experiments``.
+
+    ``notes`` are sentences on fields that are fixed because the data cannot use them.
+    """
 
     name: str
     path: str
     base: Experiment | None
     vary: Mapping[str, Distribution]
     experiments: tuple[Experiment, ...]
+    notes: tuple[str, ...] = ()
 
     def fix(self, changes: Mapping[str, Any]) -> Space:
         """The space with dotted fields set to a value; they vary no more.
@@ -119,6 +123,58 @@ class Space:
             return replace(self, experiments=tuple(fixed.values()))
         vary = {key: d for key, d in self.vary.items() if key not in changes}
         return replace(self, base=self.base.replace(changes), vary=vary)
+
+    def fit(self, offers: Collection[str], asked: Mapping[str, Any]) -> Space:
+        """The space for data that have no more than ``offers``: fields that need more are fixed, and noted.
+
+        Parameters
+        ----------
+        offers : collection of str
+            What the data have of that which fields need (``raytag.experiment.Needs``).
+        asked : mapping
+            Fields that the user fixed by name. They are not replaced.
+
+        Raises
+        ------
+        ValueError
+            One of ``asked`` that the data cannot use has a value that is not neutral.
+        """
+        changes, notes = {}, []
+        for key, need in data_needs().items():
+            if need.what in offers or all(value == need.neutral for value in self.values(key)):
+                continue
+            neutral = f"{key}={plain(need.neutral)}"
+            if key in asked:
+                raise ValueError(
+                    f"--set {key}={asked[key]}: the data have no {need.what}. Leave it out, or --set {neutral}"
+                )
+            changes[key] = need.neutral
+            notes.append(
+                f"The data have no {need.what}: {key} is fixed at {plain(need.neutral)} ({self._words(key)})"
+            )
+        if not changes:
+            return self
+        fitted = self.fix(changes)
+        left, before = len(fitted.experiments), len(self.experiments)
+        if left < before:
+            notes.append(f"{left} of the {before} experiments are left: the others differed in nothing else")
+        return replace(fitted, notes=tuple(notes))
+
+    def values(self, key: str) -> list[Any]:
+        """The values that a field has in this space, the base's first; of a range the ends and the middle."""
+        values = [e.flat()[key] for e in (self.experiments if self.base is None else [self.base])]
+        return values + (self.vary[key].grid() if key in self.vary else [])
+
+    def _words(self, key: str) -> str:
+        """How the file has a field, for a note."""
+        if self.base is None:
+            return f"the space has {_listed(self.values(key))}"
+        distribution = self.vary.get(key)
+        if distribution is None:
+            return f"the base experiment has {plain(self.base.flat()[key])}"
+        if isinstance(distribution, Uniform):
+            return f"the space varies it from {distribution.low:g} to {distribution.high:g}"
+        return f"the space varies it over {_listed(distribution.values)}"
 
     @property
     def first(self) -> Experiment:
@@ -180,6 +236,17 @@ class Space:
             experiment = self.base.replace(point)
             found.setdefault(experiment.hash, experiment)
         return list(found.values())
+
+
+def plain(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(dict.fromkeys(plain(value) for value in values))
 
 
 def folders() -> list[Path]:

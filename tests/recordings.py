@@ -10,9 +10,9 @@ import numpy as np
 RATE = 44100
 
 
-def sound(label: str, rng: np.random.Generator, seconds: float = 0.6) -> np.ndarray:
+def sound(label: str, rng: np.random.Generator, seconds: float = 0.6, rate: int = RATE) -> np.ndarray:
     """int16 samples: ``tone`` is a sine of random pitch, ``noise`` white noise, ``clicks`` sparse impulses."""
-    t = np.arange(int(seconds * RATE)) / RATE
+    t = np.arange(int(seconds * rate)) / rate
     if label == "tone":
         x = np.sin(2 * np.pi * rng.uniform(300, 3000) * t)
     elif label == "noise":
@@ -24,12 +24,12 @@ def sound(label: str, rng: np.random.Generator, seconds: float = 0.6) -> np.ndar
     return (np.clip(x, -1, 1) * 12000).astype(np.int16)
 
 
-def write_wav(path: Path, samples: np.ndarray) -> None:
+def write_wav(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(rate)
         file.writeframes(samples.tobytes())
 
 
@@ -52,4 +52,16 @@ def make_folder(directory: Path, *, clips: int = 24, folds: int = 2, test: int =
         write_wav(directory / "test" / f"t{i}.wav", sound(labels[i % 3], rng))
         submission.append(f"t{i}.wav,0,0,0")
     (directory / "sample_submission.csv").write_text("\n".join(submission) + "\n")
+    return directory
+
+
+def make_plain_folder(directory: Path, *, clips: int = 12, rate: int = 8000) -> Path:
+    """One CSV beside its recordings: two classes, no folds, no noisy and no test clips."""
+    rng = np.random.default_rng(0)
+    lines = ["fname,labels"]
+    for i in range(clips):
+        label = ("noise", "tone")[i % 2]
+        write_wav(directory / "audio" / f"{i:02d}.wav", sound(label, rng, rng.uniform(0.5, 0.9), rate), rate)
+        lines.append(f"{i:02d}.wav,{label}")
+    (directory / "labels.csv").write_text("\n".join(lines) + "\n")
     return directory

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from raytag.experiment import Experiment
+from raytag.experiment import Experiment, data_needs
 
 
 def test_defaults_are_the_published_values():
@@ -25,6 +25,24 @@ def test_identity_follows_every_field_but_the_name():
     for key, value in {"training.epochs": 3, "training.seed": 1, "training.precision": "fp32"}.items():
         hashes.add(e.replace({key: value}).hash)
     assert len(hashes) == 4
+
+
+def test_identities_last():
+    assert Experiment().hash == "ef020601"
+    assert Experiment().replace({"sampling.noisy_prob": 0.2}).hash == "96cc6389"
+
+
+def test_fields_say_what_they_need_of_the_data():
+    needs = data_needs()
+    assert set(needs) == {f"sampling.{n}" for n in ("noisy_prob", "corrected_noisy_prob", "noisy_corrections")}
+    assert all(need.what == "noisy clips" for need in needs.values())
+    Experiment().replace({key: need.neutral for key, need in needs.items()})
+
+
+def test_a_fault_of_several_fields_is_not_buried_under_all_of_them():
+    with pytest.raises(ValueError, match="tile_step 300 is above") as error:
+        Experiment().replace({"training.tile_step": 300})
+    assert len(str(error.value)) < 150
 
 
 def test_json_round_trip_keeps_the_identity():

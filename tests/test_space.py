@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raytag import space
+from raytag.experiment import Experiment
 from raytag.space import Choice, SpaceError, Uniform
 
 SMALL = """
@@ -112,3 +113,58 @@ def test_an_unknown_name_lists_the_near_ones():
         space.load("specaug_mixupp")
     with pytest.raises(SpaceError, match=r"no space file gone\.py"):
         space.load("gone.py")
+
+
+NOISY = "from raytag.experiment import *\nfrom raytag.space import *\n"
+NOISY_VARY = NOISY + "BASE = Experiment()\nVARY = {'sampling.noisy_prob': %s, 'model.dropout': uniform(0.0, 0.5)}\n"
+
+
+def test_fields_that_the_data_cannot_use_are_fixed_and_noted():
+    s = space.load("specaug_mixup")
+    fitted = s.fit([], {"training.seed": 0})
+    assert set(s.vary) - set(fitted.vary) == {"sampling.noisy_prob"}
+    assert fitted.notes == (
+        "The data have no noisy clips: sampling.noisy_prob is fixed at 0 (the space varies it over 0, 0.1, 0.2)",
+    )
+    assert {e.sampling.noisy_prob for e in [fitted.sample(0, i) for i in range(30)] + fitted.grid(0, 30)} == {0.0}
+    assert fitted.base.hash == s.base.hash
+    assert fitted.fit([], {}) == fitted  # nothing is left to fix or to say
+
+
+def test_data_that_can_use_all_fields_leave_a_space_alone():
+    s = space.load("specaug_mixup")
+    assert s.fit(["noisy clips"], {"sampling.noisy_prob": "0.2"}) is s
+
+
+def test_a_range_and_a_base_value_are_fixed_too(tmp_path):
+    s = space.load(write(tmp_path, NOISY_VARY % "uniform(0.1, 0.4)", "ranged"))
+    assert s.fit([], {}).notes[0].endswith("is fixed at 0 (the space varies it from 0.1 to 0.4)")
+    corrections = tmp_path / "corrections.json"
+    corrections.write_text("{}")
+    text = f"BASE = Experiment(sampling=Sampling(corrected_noisy_prob=0.3, noisy_corrections={str(corrections)!r}))"
+    fitted = space.load(write(tmp_path, NOISY + text, "based")).fit([], {})
+    assert fitted.base.sampling == Experiment().sampling
+    assert "sampling.corrected_noisy_prob is fixed at 0 (the base experiment has 0.3)" in fitted.notes[0]
+    assert "sampling.noisy_corrections is fixed at none" in fitted.notes[1]
+
+
+def test_a_list_loses_what_becomes_the_same(tmp_path):
+    many = "EXPERIMENTS = [Experiment().replace({'sampling.noisy_prob': p / 10}) for p in range(3)]"
+    many += "+ [Experiment().replace({'model.dropout': 0.1, 'sampling.noisy_prob': 0.2})]"
+    fitted = space.load(write(tmp_path, NOISY + many, "listed")).fit([], {})
+    assert [e.sampling.noisy_prob for e in fitted.experiments] == [0.0, 0.0]
+    assert fitted.notes == (
+        "The data have no noisy clips: sampling.noisy_prob is fixed at 0 (the space has 0, 0.1, 0.2)",
+        "2 of the 4 experiments are left: the others differed in nothing else",
+    )
+
+
+def test_what_the_user_fixed_is_refused_instead_of_replaced(tmp_path):
+    asked = {"sampling.noisy_prob": "0.2"}
+    s = space.load("specaug_mixup").fix(asked)
+    with pytest.raises(
+        ValueError, match=r"--set sampling\.noisy_prob=0\.2: the data have no noisy clips\. Leave it out"
+    ):
+        s.fit([], asked)
+    neutral = {"sampling.noisy_prob": "0"}
+    assert space.load("specaug_mixup").fix(neutral).fit([], neutral).notes == ()

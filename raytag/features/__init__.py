@@ -55,7 +55,18 @@ def extract_from_bytes(data: bytes, path: str, features: Features) -> np.ndarray
         min_seconds=features.min_seconds,
         short_clip=features.short_clip,
     )
-    logmel = LogMel(
+    return transform(features)(waveform)
+
+
+def transform(features: Features) -> LogMel:
+    """Waveform to log-mel with these parameters.
+
+    Raises
+    ------
+    ValueError
+        Parameters that fit no spectrogram; the message names the parameter and its limits.
+    """
+    return LogMel(
         sample_rate=features.sample_rate,
         n_fft=features.n_fft,
         hop_length=features.hop_length,
@@ -64,4 +75,3 @@ def extract_from_bytes(data: bytes, path: str, features: Features) -> np.ndarray
         fmax=features.fmax,
         top_db=features.top_db,
     )
-    return logmel(waveform)

@@ -23,6 +23,7 @@ from raytag.search.searchers import Searcher
 from raytag.store import RunStore
 
 MOVED = 1e-3  # lwlrap: an estimate that moved by less is not told again
+REPEATS = 100  # proposals in a row that were made before: the space has no more
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Driver:
         self.log, self.budget, self.notify, self.announce = log, budget, notify, announce
         self.race = Race()
         self.experiments: dict[str, Experiment] = {}  # by identity, in order of proposal
-        self.proposed = 0
+        self.proposed = self.repeats = 0
         self.told: dict[int, float] = {}  # by proposal: what the searcher believes
         self.trials: dict[str, Trial] = {}  # by Tune's trial id
         self.failed: dict[str, str] = {}
@@ -157,7 +158,7 @@ class Driver:
 
     def may_propose(self) -> bool:
         """Whether another experiment is wanted, and the budget has time for it."""
-        if self.number is not None and self.proposed >= self.number:
+        if self.repeats >= REPEATS or (self.number is not None and self.proposed >= self.number):
             return False
         if self.budget is None or not self.experiments:
             return True  # a launch that trains nothing at all helps nobody
@@ -185,6 +186,9 @@ class Driver:
         self.proposed += 1
         self.store.add(experiment)
         new = experiment.id not in self.experiments
+        self.repeats = 0 if new else self.repeats + 1
+        if self.repeats == REPEATS:
+            self.announce(f"{REPEATS} proposals in a row were made before: no more are made")
         self.experiments.setdefault(experiment.id, experiment)
         self._put(
             "propose",
@@ -220,7 +224,8 @@ class Driver:
         trial.epoch, trial.seconds = int(result["epoch"]), float(result["seconds"])
         trial.lwlrap, trial.best = float(result["lwlrap"]), float(result["best"])
         trial.resumed_from = int(result["resumed_from"])
-        if self.budget is not None and before[0] and trial.epoch > before[0]:
+        # a first epoch compiles and fills caches; where it is the only one it is what an epoch costs
+        if self.budget is not None and trial.epoch > before[0] and (before[0] or trial.epochs == 1):
             self.budget.observe(trial.seconds - before[1], trial.epoch - before[0])
         experiment_id = trial.experiment.id
         rung = self.race.rung(experiment_id, trial.fold, trial.epoch)

@@ -20,10 +20,11 @@ from raytag.datasets.table import ClipTable
 from raytag.events import EventLog, read_events
 from raytag.features.cache import Manifest, build
 from raytag.lease import Lease
-from raytag.search import budget, searchers
+from raytag.search import budget, preflight, searchers
 from raytag.search.display import Screen, show_leaderboard
 from raytag.search.driver import Driver
 from raytag.search.estimate import predicted_seconds
+from raytag.search.failures import advice
 from raytag.search.fold_order import difficulty, typical_first
 from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.nodes import check_nodes
@@ -74,6 +75,8 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         watch.lap("features")
         store.set_quarantine(manifest.quarantined)
         usable = table.drop(manifest.quarantined["clip"].tolist())
+        if len(usable) < len(table):  # what is left may lack what the tables promised
+            preflight.check(chosen, usable, folds)
         gpus = gpus_per_trial(options.gpus_per_trial)
         stop_file = f"stop-{uuid.uuid4().hex[:8]}"
         shared = make_shared(options, store, usable, manifest, gpus, stop_file)
@@ -129,7 +132,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
         if gpus and any(t.device == "cpu" for t in driver.trials.values()):
             say(console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there")
-        return report(options, store, driver, console)
+        return report(options, store, driver, slots, console)
 
 
 def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
@@ -270,7 +273,7 @@ def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Scree
             signal.signal(s, old)
 
 
-def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Console) -> int:
+def report(options: LaunchOptions, store: RunStore, driver: Driver, slots: Slots, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
     table = write_leaderboard(store)
     states: dict[str, str] = {}
@@ -302,11 +305,9 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, console: Con
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]
         say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
         return 130
-    if driver.failed:
-        say(
-            console,
-            f"{len(driver.failed)} experiments failed; after mending the cause, try them again with: {again}",
-        )
+    traces = store.storage.where("events")
+    for words in advice(driver.failed, driver.experiments, again, slots.cpus, slots.gpus, slots(), traces):
+        say(console, words)
     if complete:
         where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
         say(console, "Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))

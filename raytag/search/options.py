@@ -20,7 +20,8 @@ class LaunchOptions:
     """
 
     space: str = "specaug_mixup"
-    """search space: NAME of a file in search_spaces/, or the path FILE.py"""
+    """search space: NAME of a file in search_spaces/, or the path FILE.py; fields that the data cannot use, such as
+    sampling.noisy_prob without noisy clips, are fixed"""
     data: Path | None = None
     """folder of labelled recordings: FSDKaggle2019 layout, ESC-50 layout, or a CSV fname,labels[,fold][,group]
     beside an audio folder; without it the built-in demo data are used"""

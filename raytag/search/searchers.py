@@ -103,8 +103,13 @@ class HyperoptSearcher:
     """
 
     def __init__(self, space: Space, seed: int, n_initial_points: int = INITIAL_POINTS) -> None:
-        if space.base is None or not space.vary:
+        if space.base is None:
             raise ValueError(f"{space.path}: --search hyperopt needs a space with BASE and VARY")
+        if not space.vary:
+            why = "".join(f". {note}" for note in space.notes)
+            raise ValueError(
+                f"{space.path}: nothing varies that --search hyperopt could choose{why}. Use --search random"
+            )
         self.base = space.base
         self.size: int | None = None
         distributions = {key: _as_stored(space.base, key, space.vary[key]) for key in space.vary}

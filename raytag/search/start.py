@@ -1,5 +1,7 @@
 """The start of a launch: wrong input is refused first, then Ray starts while the rest of raytag is imported.
 
+What cannot run on the data is refused once torch is there, before anything waits for Ray.
+
 Kernels that this machine lacks are compiled beside all that.
 """
 
@@ -30,7 +32,7 @@ class Start:
     Attributes
     ----------
     space : Space
-        With what the options fix.
+        With what the options and the data fix.
     directory : Path
         Of the recordings.
     table : ClipTable
@@ -72,8 +74,10 @@ def start(options: LaunchOptions, console: Console) -> int:
         session = ray_session(options.address, dashboard=options.dashboard, console=console)
         wait_for_ray = stack.enter_context(session) if not options.dry_run else lambda: None
         from raytag.search.launch import dry_run, launch  # takes seconds
+        from raytag.search.preflight import prepare
 
         watch.lap("imports")
+        chosen = prepare(options, chosen, table, folds, console)
         begun = Start(chosen, directory, table, folds, watch, wait_for_ray, wait_for_kernels)
         return dry_run(options, begun, console) if options.dry_run else launch(options, begun, console)
 

@@ -104,7 +104,10 @@ def split(table: ClipTable, sampling: Sampling, fold: int) -> Split:
     for name, rows, _, prob in shares:
         if prob > 0 and not len(rows):
             raise ValueError(f"sampling.{name}_prob is {prob:g}, but the dataset has no {name} clips")
-    sources = tuple(Source(n, rows, targets[rows], flag, p) for n, rows, flag, p in shares if p > 0)
+    # curated clips always, also where none is drawn: an epoch is as long as there are curated clips
+    sources = tuple(
+        Source(n, rows, targets[rows], flag, p) for n, rows, flag, p in shares if p > 0 or n == "curated"
+    )
     return Split(sources, validation, targets[validation], oof)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from raytag.search.budget import Budget
 from raytag.search.driver import Driver
 from raytag.search.replay import check
 from raytag.search.rules import Settings
+from raytag.space import choice
 from raytag.store import RunStore
 
 SPACE = """
@@ -79,13 +82,13 @@ def run(driver, store, steps=None, value=lambda experiment, fold: quality(experi
             return done
         done.append((trial.experiment.id, trial.fold))
         reached = value(trial.experiment, trial.fold)
-        for epoch in range(1, 9):
+        for epoch in range(1, trial.epochs + 1):
             tick()
             result = {"epoch": epoch, "seconds": epoch, "lwlrap": reached, "best": reached, "resumed_from": 0}
             if driver.on_epoch(trial_id, result):
                 break
         else:
-            result = {"lwlrap": reached, "labels": 2, "epochs": 8, "seconds": 8.0}
+            result = {"lwlrap": reached, "labels": 2, "epochs": trial.epochs, "seconds": float(trial.epochs)}
             store.fold(trial.experiment.id, trial.fold).finish(
                 weights={"w": torch.ones(1)},
                 oof=predictions(store, trial.fold, reached),
@@ -243,6 +246,30 @@ def test_an_easy_first_fold_does_not_favour_the_dropped(store, chosen):
     assert any(e.dropped for e in first)
     for entry in first:
         assert more.told[entry.index] == pytest.approx(quality(more.experiments[entry.id]) + offset, abs=2e-3)
+
+
+def test_a_time_budget_ends_where_every_training_is_one_epoch(store, chosen):
+    """No epoch follows a first one, which otherwise is not counted."""
+    clock = [0.0]
+    budget = Budget(20.0, lambda: 1, prior=1.0, now=lambda: clock[0])
+    driver = make_driver(store, chosen.fix({"training.epochs": 1}), number=None, stopping="none", budget=budget)
+
+    def tick():
+        assert len(driver.trials) < 100
+        clock[0] += 1.0
+
+    run(driver, store, tick=tick)
+    assert len(driver.experiments) == 6  # of three folds and seconds each
+
+
+def test_a_search_ends_when_the_space_has_no_more(store, chosen, monkeypatch):
+    monkeypatch.setattr("raytag.search.driver.REPEATS", 7)
+    few = replace(chosen, vary={"model.dropout": choice([0.1, 0.2])})
+    driver = make_driver(store, few, number=None, stopping="none", budget=Budget(1e9, lambda: 1, prior=1.0))
+    said = []
+    driver.announce = said.append
+    assert len(run(driver, store)) == 9  # the base and two values, three folds each
+    assert said == ["7 proposals in a row were made before: no more are made"]
 
 
 def test_a_time_budget_stops_proposing_in_time_for_the_survivors(store, chosen):

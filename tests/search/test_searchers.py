@@ -231,6 +231,14 @@ def test_a_fixed_list_has_nothing_to_model():
         build("hyperopt", fixed, 0, 3)
 
 
+def test_nothing_that_varies_is_explained_by_the_data():
+    """The only varying field may be one that the data cannot use."""
+    vary = {"sampling.noisy_prob": choice([0.0, 0.2])}
+    fitted = Space("small", "small.py", BASE, vary, ()).fit([], {})
+    with pytest.raises(ValueError, match=r"nothing varies .* no noisy clips: sampling\.noisy_prob is fixed at 0"):
+        build("hyperopt", fitted, 0, 3)
+
+
 def test_the_shipped_space_can_be_searched():
     searcher = HyperoptSearcher(space.load("specaug_mixup"), 0)
     experiments = search(searcher, 14)

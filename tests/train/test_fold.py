@@ -162,6 +162,16 @@ def test_sources_follow_their_probabilities_and_never_touch_the_fold(data):
     np.testing.assert_array_equal(np.concatenate([b.targets for b in batches]), table.targets(rows))
 
 
+def test_noisy_clips_alone_can_be_trained_on(data, tmp_path):
+    """An epoch is still as long as there are curated clips."""
+    table, _, _ = data
+    experiment = small(sampling__noisy_prob=1.0, training__epochs=1, training__early_stopping=None)
+    batches = [draw(split(table, experiment.sampling, 0).sources, 64, 0, step) for step in range(20)]
+    assert all(batch.noisy.all() for batch in batches)
+    _, outcome = train(experiment, data, tmp_path)
+    assert outcome.result["steps"] == 12 // experiment.training.batch_size
+
+
 def test_corrections_change_training_and_validation_but_not_the_score(data, tmp_path):
     table, _, _ = data
     curated, noisy = tmp_path / "curated.json", tmp_path / "noisy.json"

@@ -1,0 +1,251 @@
+"""What can be known to fail before anything trains: a space held against the data, the folds and the network.
+
+Fields that the data cannot use are fixed at their neutral value (``Space.fit``). Then the base experiment and
+each value that the space offers, or each experiment of its list, is asked for its training clips in every fold
+and for one small forward pass. What fails here would fail in every trial.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from raytag import losses, models
+from raytag.console import say
+from raytag.datasets.table import ClipTable
+from raytag.experiment import NOISY_CLIPS, Experiment, Features, Sampling
+from raytag.features import transform
+from raytag.search import searchers
+from raytag.search.options import LaunchOptions
+from raytag.space import Choice, Space, plain
+from raytag.train.sources import split
+
+IMAGES = 1  # of the forward pass
+#: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
+DECISIVE = ("features.", "sampling.", "model.", "loss.", "augment.crop_frames")
+
+
+class PreflightError(ValueError):
+    """An experiment that cannot run on the data; the message names it, the reason and the option that mends it."""
+
+
+class _Fault(Exception):
+    """Why an experiment cannot run, and the options that mend it."""
+
+    def __init__(self, reason: object, mend: str) -> None:
+        super().__init__(str(reason))
+        self.mend = mend
+
+
+def prepare(
+    options: LaunchOptions, chosen: Space, table: ClipTable, folds: Sequence[int], console: Console
+) -> Space:
+    """The space as these data can use it; says what is fixed and how many experiments there are.
+
+    Raises
+    ------
+    ValueError
+        An experiment that cannot run on the data, or a search that does not suit the space.
+    """
+    fitted = chosen.fit({NOISY_CLIPS} if len(table.rows("noisy")) else (), options.changes())
+    for note in [*fitted.notes, *low_rate(table, fitted.features)]:
+        say(console, note)
+    check(fitted, table, folds)
+    few = fewer(options, fitted)
+    if few is not None:
+        say(console, few)
+    return fitted
+
+
+def check(chosen: Space, table: ClipTable, folds: Sequence[int]) -> None:
+    """Refuse a space with an experiment that cannot run on these clips and folds.
+
+    Raises
+    ------
+    PreflightError
+        With the experiment or the value of ``VARY``, the reason, and the option that mends it.
+    """
+    done: set[str] = set()
+    outputs: dict[str, Any] = {}
+    for where, mend, experiment in _cases(chosen):
+        try:
+            _check_sampling(experiment.sampling, table, folds, done)
+            _check_network(experiment, len(table.classes), outputs)
+        except _Fault as fault:
+            raise _error(where, fault, mend or fault.mend) from None
+
+
+def _error(where: str, reason: Exception, mend: str) -> PreflightError:
+    text = str(reason)
+    return PreflightError(f"{where} cannot run: {text}{'' if text.endswith('?') else '.'} Mend it with {mend}")
+
+
+def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
+    """(what it is called, what mends it where that is known, experiment), the base first."""
+    if chosen.base is None:
+        for experiment in chosen.experiments:
+            yield f"Experiment {experiment.id} of {chosen.path}", "", experiment
+        return
+    base = chosen.base
+    yield f"The base experiment of {chosen.name}", "", base
+    flat = base.flat()
+    points = {key: chosen.values(key)[1:] for key in sorted(chosen.vary)}
+    for key, values in points.items():
+        for value in values:
+            where = f"VARY[{key!r}] = {value!r} in {chosen.path}"
+            mend = f"--set {key}={plain(flat[key])}, or take the value out of the file"
+            experiment = _replaced(base, {key: value}, where, mend)
+            if key.startswith(DECISIVE):
+                yield where, mend, experiment
+    # what two fields allow together: a draw that breaks it would end the search half-way
+    for (first, some), (second, others) in itertools.combinations(points.items(), 2):
+        for a, b in itertools.product(some, others):
+            where = f"VARY[{first!r}] = {a!r} with VARY[{second!r}] = {b!r} in {chosen.path}"
+            _replaced(base, {first: a, second: b}, where, f"--set {first}={plain(flat[first])}, or other values")
+
+
+def _replaced(base: Experiment, changes: dict[str, Any], where: str, mend: str) -> Experiment:
+    try:
+        return base.replace(changes)
+    except ValueError as error:
+        raise _error(where, error, mend) from None
+
+
+def _check_sampling(sampling: Sampling, table: ClipTable, folds: Sequence[int], done: set[str]) -> None:
+    """Every fold has clips to train on and to validate, and every source that is drawn from has some."""
+    shares = sampling.noisy_prob > 0, sampling.corrected_noisy_prob > 0
+    files = {
+        f"sampling.{name}": getattr(sampling, name)
+        for name in ("curated_corrections", "noisy_corrections")
+        if getattr(sampling, name) is not None
+    }
+    key = json.dumps([shares, files])
+    if key in done:
+        return
+    done.add(key)
+    for fold in folds:
+        try:
+            split(table, sampling, fold)
+        except ValueError as error:
+            raise _Fault(error, _mend_sampling(str(error), files, shares[1])) from None
+
+
+def _mend_sampling(reason: str, files: dict[str, str], corrected: bool) -> str:
+    if "sampling.corrected_noisy_prob is" in reason:
+        return "--set sampling.corrected_noisy_prob=0"
+    mend = ["--set sampling.noisy_prob=0"] if "sampling.noisy_prob is" in reason else []
+    for name in [name for name, path in files.items() if path in reason] or files:
+        also = (
+            " --set sampling.corrected_noisy_prob=0" if name == "sampling.noisy_corrections" and corrected else ""
+        )
+        mend.append(f"--set {name}=none{also}")
+    return " or ".join(mend) or "--n-folds or --fold-method"
+
+
+def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Any]) -> None:
+    """Features, network and loss can be built, and fit each other."""
+    sides = experiment.features.n_mels, experiment.augment.crop_frames
+    # numbers between 0 and 1, such as dropout, change no shape: one forward pass serves all of them
+    shape = {k: v for k, v in experiment.model.model_dump().items() if not isinstance(v, float)}
+    key = json.dumps([shape, sides])
+    try:
+        transform(experiment.features)
+    except ValueError as error:
+        raise _Fault(error, "--set features.FIELD=VALUE") from None
+    if key not in outputs:
+        outputs[key] = _forward(experiment, n_classes)
+    try:
+        loss = losses.build(**experiment.loss.model_dump())
+    except ValueError as error:
+        raise _Fault(error, f"--set loss.{'name=NAME' if 'no loss' in str(error) else 'FIELD=VALUE'}") from None
+    try:
+        with torch.no_grad():
+            loss(outputs[key], torch.zeros(IMAGES, n_classes), torch.zeros(IMAGES, dtype=torch.bool))
+    except (ValueError, RuntimeError) as error:
+        count = 1 if isinstance(outputs[key], torch.Tensor) else len(outputs[key])
+        weights = ",".join(["1", "0.4", "0.2", *["0.1"] * count][:count])
+        raise _Fault(error, f"--set loss.aux_weights=[{weights}]") from None
+
+
+def _forward(experiment: Experiment, n_classes: int) -> Any:
+    """Logits of an untrained network for silent images: a tensor, or a tuple of them."""
+    sides = experiment.features.n_mels, experiment.augment.crop_frames
+    try:
+        model = models.build(num_classes=n_classes, **experiment.model.model_dump())
+    except (ValueError, RuntimeError) as error:
+        raise _Fault(error, f"--set model.{'name=NAME' if 'no model' in str(error) else 'FIELD=VALUE'}") from None
+    mend = "--set features.n_mels=VALUE or --set augment.crop_frames=VALUE"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for one image; more would wait for each other where others train
+    try:
+        with torch.no_grad():
+            found = model.eval()(torch.zeros(IMAGES, 3, *sides))
+    except (ValueError, RuntimeError) as error:
+        raise _Fault(error, mend) from None
+    finally:
+        torch.set_num_threads(threads)
+    logits = [found] if isinstance(found, torch.Tensor) else list(found)
+    for output in logits:
+        if output.shape != (IMAGES, n_classes) or not output.isfinite().all():
+            raise _Fault(
+                f"for images of {sides[0]} bands x {sides[1]} frames the network gives {tuple(output.shape)}, not "
+                f"finite logits ({IMAGES}, {n_classes})",
+                f"{mend}, or another network: --set model.name=NAME",
+            )
+    return found
+
+
+def fewer(options: LaunchOptions, chosen: Space) -> str | None:
+    """A sentence where the space has fewer experiments than are wanted; None where it has enough.
+
+    Raises
+    ------
+    ValueError
+        A search that does not suit the space.
+    """
+    number = options.number
+    searcher = searchers.build(options.search, chosen, options.seed, number or 1)
+    if number is None:
+        return None
+    if options.search == "random":
+        drawn = {searcher.propose(i).hash for i in range(min(number, searcher.size or number))}
+    elif (
+        chosen.base is None or options.search == "grid" or all(isinstance(d, Choice) for d in chosen.vary.values())
+    ):
+        drawn = {experiment.hash for experiment in chosen.grid(options.seed, number)}
+    else:
+        return None
+    if len(drawn) == number:
+        return None
+    if options.search == "random" and chosen.vary:
+        return f"{number} random draws are only {len(drawn)} different experiments; --search grid repeats none"
+    what = "grid" if options.search == "grid" else "space"
+    return f"The {what} has only {len(drawn)} of the {number} experiments wanted"
+
+
+def low_rate(table: ClipTable, features: Features) -> list[str]:
+    """A sentence where the upper bands of most recordings are empty: their sample rate is far below the features'.
+
+    The settings that it names keep the seconds and the Hz of a frame.
+    """
+    rates = table.clips["rate"][table.clips["rate"] > 0]
+    rate = int(np.median(rates)) if len(rates) else 0
+    if not 0 < rate <= features.fmax:  # at least the upper half of the Hz is empty
+        return []
+    scale = rate / features.sample_rate
+    settings = {
+        "sample_rate": rate,
+        "fmax": rate / 2,
+        "n_fft": 2 * max(1, round(features.n_fft * scale / 2)),
+        "hop_length": max(1, round(features.hop_length * scale)),
+    }
+    return [
+        f"Most recordings have at most {rate} Hz: mel bands above {rate / 2:g} Hz are empty. To use all of them: "
+        + " ".join(f"--set features.{name}={value:g}" for name, value in settings.items())
+    ]

@@ -1,0 +1,217 @@
+"""What is refused, fixed or said before anything trains."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from raytag import models, space
+from raytag.datasets.table import COLUMNS, ClipTable
+from raytag.experiment import Experiment, Features, Model
+from raytag.search import preflight
+from raytag.search.options import LaunchOptions
+from raytag.search.preflight import PreflightError
+from raytag.space import Space, choice, uniform
+
+BASE = Experiment(model=Model(base_size=2)).replace({"augment.crop_frames": 32, "training.batch_size": 4})
+
+
+def make_table(noisy: int = 0, rate: int = 44100) -> ClipTable:
+    """Twelve curated clips of two classes and three folds, and some noisy ones."""
+    rows = [(f"c{i}.wav", "ab"[i % 2], "curated", i // 2 % 3) for i in range(12)]
+    rows += [(f"n{i}.wav", "a", "noisy", -1) for i in range(noisy)]
+    clips = pd.DataFrame(rows, columns=["clip", "labels", "subset", "fold"])
+    clips = clips.assign(fname=clips["clip"], path="", group="", duration=1.0, rate=rate)
+    return ClipTable(clips.astype(COLUMNS), ("a", "b"), Path("data"), "test")
+
+
+def make_space(vary=None, base=BASE, experiments=()) -> Space:
+    return Space("small", "small.py", None if experiments else base, vary or {}, tuple(experiments))
+
+
+def prepare(chosen: Space, table: ClipTable | None = None, **options) -> tuple[Space, str]:
+    """The space that is left and everything that was said."""
+    console = Console(file=io.StringIO(), width=500)
+    table = make_table() if table is None else table
+    given = LaunchOptions(**options)
+    return preflight.prepare(given, chosen.fix(given.changes()), table, [0, 1, 2], console), console.file.getvalue()
+
+
+@pytest.fixture
+def corrections(tmp_path):
+    def write(labels: dict[str, str]) -> str:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.json"
+        path.write_text(json.dumps(labels))
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("search", ["random", "grid", "hyperopt"])
+@pytest.mark.parametrize("limits", [{}, {"num_samples": 30}, {"time_budget": "1h"}])
+def test_the_shipped_space_runs_on_data_without_noisy_clips(search, limits):
+    fitted, said = prepare(space.load("specaug_mixup"), search=search, set=("model.base_size=2",), **limits)
+    assert "sampling.noisy_prob" not in fitted.vary
+    assert said.count("sampling.noisy_prob is fixed at 0") == said.count("\n") == 1
+
+
+def test_nothing_is_said_of_data_that_have_all(capsys):
+    chosen = space.load("specaug_mixup").fix({"model.base_size": 2, "training.seed": 0})
+    assert prepare(chosen, make_table(noisy=3)) == (chosen, "")
+
+
+REFUSED = {
+    "no model is called 'SkipAtention'; did you mean SkipAttention.*[?] Mend it with --set model.name=NAME": {
+        "model.name": "SkipAtention"
+    },
+    "no loss is called 'Foo'; there are .* Mend it with --set loss.name=NAME": {"loss.name": "Foo"},
+    "4 outputs but loss.aux_weights has 1 .* Mend it with --set loss.aux_weights=.1,0.4,0.2,0.1.": {
+        "loss.aux_weights": (1.0,)
+    },
+    "must not be negative.* Mend it with --set loss.FIELD": {"loss.aux_weights": (-1.0,)},
+    "needs at least 16 of each .* Mend it with --set features.n_mels=": {"features.n_mels": 8},
+    "n_fft must be an even number .* Mend it with --set features.": {"features.n_fft": 2561},
+    "no such file or directory.* Mend it with --set sampling.curated_corrections=none": {
+        "sampling.curated_corrections": "/nowhere.json"
+    },
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_base_that_cannot_run_is_refused(words):
+    chosen = make_space(base=BASE.replace(REFUSED[words]))
+    with pytest.raises(PreflightError, match=f"(?i)^The base experiment of small cannot run: .*{words}"):
+        preflight.check(chosen, make_table(), [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("labels", "noisy", "changes", "words"),
+    [
+        ({"c0.wav": "remove", "c1.wav": "remove", "c6.wav": "remove", "c7.wav": "remove"}, 0, {},
+         "fold 0 has 8 training and 0 validation clips. Mend it with --set sampling.{}=none"),
+        ({"zz.wav": "remove"}, 0, {}, "no curated clip is named 'zz.wav'.* Mend it with --set sampling.{}=none"),
+        ({"n0.wav": "remove"}, 2, {"sampling.corrected_noisy_prob": 0.5},
+         "no corrected_noisy clips. Mend it with --set sampling.corrected_noisy_prob=0$"),
+        ({"zz.wav": "a"}, 2, {"sampling.corrected_noisy_prob": 0.5},
+         "named 'zz.wav'.* Mend it with --set sampling.{}=none --set sampling.corrected_noisy_prob=0"),
+        ({"n0.wav": "remove", "n1.wav": "remove"}, 2, {"sampling.noisy_prob": 0.5},
+         "no noisy clips. Mend it with --set sampling.noisy_prob=0 or --set sampling.{}=none"),
+    ],
+)  # fmt: skip
+def test_corrections_that_leave_nothing_are_refused(corrections, labels, noisy, changes, words):
+    name = "noisy_corrections" if noisy else "curated_corrections"
+    chosen = make_space(base=BASE.replace({f"sampling.{name}": corrections(labels), **changes}))
+    with pytest.raises(PreflightError, match=words.format(name)):
+        preflight.check(chosen, make_table(noisy), [0, 1, 2])
+
+
+def test_a_value_of_vary_is_named_with_the_one_that_works():
+    chosen = make_space({"model.name": choice(["SkipAttention", "Foo"]), "optimizer.lr": uniform(0.1, 0.2)})
+    words = (
+        r"^VARY\['model\.name'\] = 'Foo' in small\.py cannot run: .* --set model\.name=AuxSkipAttention, or take"
+    )
+    with pytest.raises(PreflightError, match=words):
+        preflight.check(chosen, make_table(), [0, 1, 2])
+
+
+def test_every_experiment_of_a_list_is_looked_at():
+    listed = [BASE, BASE.replace({"loss.name": "Foo"}).model_copy(update={"name": "second"})]
+    with pytest.raises(PreflightError, match=r"^Experiment second-\w+ of small\.py cannot run: no loss"):
+        preflight.check(make_space(experiments=listed), make_table(), [0, 1, 2])
+
+
+def test_two_fields_that_exclude_each_other_are_found_before_they_are_drawn():
+    vary = {"augment.crop_frames": choice([32, 64]), "training.tile_step": choice([16, 64])}
+    words = r"= 32 with VARY\[.training\.tile_step.\] = 64 in .*lost\. Mend it with --set augment\.crop_frames=64"
+    with pytest.raises(PreflightError, match=words):
+        preflight.check(make_space(vary, BASE.replace({"augment.crop_frames": 64})), make_table(), [0, 1, 2])
+
+
+def test_a_fold_that_lost_its_noisy_clips_on_the_way_is_refused():
+    """Clips that turn out unusable leave the table only after the space was fitted to it."""
+    table = make_table(noisy=2)
+    chosen, _ = prepare(make_space({"sampling.noisy_prob": choice([0.0, 0.2])}), table)
+    with pytest.raises(PreflightError, match=r"0\.2 in small\.py .* Mend it with --set sampling\.noisy_prob=0, or"):
+        preflight.check(chosen, table.drop(["n0.wav", "n1.wav"]), [0, 1, 2])
+
+
+class Faulty(nn.Module):
+    def __init__(self, num_classes: int, base_size: int) -> None:
+        super().__init__()
+        self.shape = (1, num_classes + 1) if base_size == 1 else (1, num_classes)
+
+    def forward(self, x):
+        return torch.full(self.shape, float("nan"))
+
+
+@pytest.mark.parametrize(("base_size", "shape"), [(1, "(1, 3)"), (2, "(1, 2)")])
+def test_logits_must_have_the_right_shape_and_be_finite(monkeypatch, base_size, shape):
+    monkeypatch.setitem(models.MODELS, "Faulty", Faulty)
+    chosen = make_space(base=BASE.replace({"model.name": "Faulty", "model.base_size": base_size}))
+    with pytest.raises(PreflightError) as error:
+        preflight.check(chosen, make_table(), [0])
+    assert f"128 bands x 32 frames the network gives {shape}, not finite logits (1, 2)" in str(error.value)
+
+
+def test_one_forward_pass_serves_what_changes_no_shape(monkeypatch):
+    built = []
+    build = models.build
+    monkeypatch.setattr(models, "build", lambda *a, **k: built.append(k["base_size"]) or build(*a, **k))
+    preflight.check(
+        make_space({"model.dropout": uniform(0.1, 0.5), "model.base_size": choice([2, 4])}), make_table(), [0]
+    )
+    assert built == [2, 4]
+
+
+ONE_FIELD = {"training.batch_size": choice([4, 8])}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "search", "words"),
+    [
+        (
+            make_space(ONE_FIELD),
+            "random",
+            "8 random draws are only 2 different experiments; --search grid repeats none",
+        ),
+        (make_space(ONE_FIELD), "grid", "The grid has only 2 of the 8 experiments wanted"),
+        (make_space(ONE_FIELD), "hyperopt", "The space has only 2 of the 8 experiments wanted"),
+        (make_space(), "random", "The space has only 1 of the 8 experiments wanted"),
+        (
+            make_space(experiments=[BASE, BASE.replace({"model.base_size": 4})]),
+            "random",
+            "The space has only 2 of the 8",
+        ),
+    ],
+)
+def test_fewer_experiments_than_wanted_are_said(chosen, search, words):
+    assert words in prepare(chosen, search=search)[1]
+    assert prepare(chosen, search=search, num_samples=1)[1] == ""
+
+
+def test_a_grid_whose_only_field_the_data_cannot_use_says_what_is_left():
+    _, said = prepare(make_space({"sampling.noisy_prob": choice([0.0, 0.2])}), search="grid")
+    assert said.splitlines()[1] == "The grid has only 1 of the 8 experiments wanted"
+
+
+def test_a_low_sample_rate_is_said_once_with_settings_that_work():
+    said = prepare(make_space(), make_table(rate=8000), num_samples=1)[1]
+    assert said.startswith("Most recordings have at most 8000 Hz: mel bands above 4000 Hz are empty.")
+    settings = dict(item.split("=") for item in said.split() if "=" in item)
+    advised = Experiment().replace(settings).features
+    assert changed(advised) == (8000, 4000.0, 464, 125)
+    preflight.transform(advised)
+    assert preflight.low_rate(make_table(rate=8000), advised) == []
+    assert preflight.low_rate(make_table(rate=32000), Features()) == []
+    assert preflight.low_rate(make_table(rate=0), Features()) == []
+
+
+def changed(features: Features) -> tuple:
+    return features.sample_rate, features.fmax, features.n_fft, features.hop_length
