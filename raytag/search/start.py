@@ -1,8 +1,7 @@
 """The start of a launch: wrong input is refused first, then Ray starts while the rest of raytag is imported.
 
-What cannot run on the data is refused once torch is there, before anything waits for Ray.
-
-Kernels that this machine lacks are compiled beside all that.
+What cannot run on the data is refused once torch is there, before anything waits for Ray. Kernels that this machine
+lacks are compiled beside all that.
 """
 
 from __future__ import annotations
@@ -78,6 +77,7 @@ def start(options: LaunchOptions, console: Console) -> int:
 
         watch.lap("imports")
         chosen = prepare(options, chosen, table, folds, console)
+        watch.lap("preflight")
         begun = Start(chosen, directory, table, folds, watch, wait_for_ray, wait_for_kernels)
         return dry_run(options, begun, console) if options.dry_run else launch(options, begun, console)
 
