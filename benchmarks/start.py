@@ -7,7 +7,7 @@ happened off the lines that the launch prints and the event log that it leaves. 
 alternate with; versions that do not log `first_step` show no first steps. ``--cold`` gives every launch an empty
 folder for compiled kernels.
 
-- start of a trial: when a worker took it up; spread: between the first and the last of those that run at once
+- start of a trial: when a worker took it up; spread: between the first and the last of as many as run at a time
 - a trial on a warm worker: from the end of the trial before it on the same worker to the end of its own first step
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -60,18 +61,18 @@ def launch(checkout: Path, data: Path, kernels: Path, cache: Path, options: list
         found["end"] = time.time() - started
         log = next(Path(runs).glob("start/events/*.jsonl")).read_text().splitlines()
     events = [json.loads(line) for line in log]
-    found |= trials([event for event in events if event["event"] == "fold"], started)
+    slots = next(int(words) for words in re.findall(r"(\d+) trials at a time", "".join(printed)))
+    found |= trials([event for event in events if event["event"] == "fold"], slots, started)
     for event in events:
         if event["event"] == "ready":
             found |= {f"part: {name}": seconds for name, seconds in event["seconds"].items()}
     return found
 
 
-def trials(folds: list[dict[str, Any]], command: float) -> dict[str, float]:
+def trials(folds: list[dict[str, Any]], slots: int, command: float) -> dict[str, float]:
     """When trials started and made their first step, from the events of their ends."""
     folds = sorted(folds, key=lambda fold: fold["started"])
-    first_end = min(fold["ended"] for fold in folds)
-    together = [fold["started"] for fold in folds if fold["started"] < first_end]
+    starts = [fold["started"] for fold in folds]
     steps = [fold.get("first_step") or NAN for fold in folds]
     warm = []
     for a in folds:
@@ -81,8 +82,8 @@ def trials(folds: list[dict[str, Any]], command: float) -> dict[str, float]:
         "first trial started": folds[0]["started"] - command,
         "first step of the first trial": min(steps) - command,
         "first step of the last trial": max(steps) - command,
-        "trials that ran at once": len(together),
-        "spread of their starts": max(together) - together[0],
+        "trials that ran at once, at most": max(sum(f["started"] <= t < f["ended"] for f in folds) for t in starts),
+        f"spread of the first {slots} starts": starts[:slots][-1] - starts[0],
         "trials on warm workers": len(warm),
         "one of them, median": statistics.median(warm) if warm else NAN,
         "one of them, longest": max(warm, default=NAN),
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--cpus-per-trial", default="0.33")
-    parser.add_argument("--samples", type=int, default=96, help="training samples of a trial")
+    parser.add_argument("--samples", type=int, default=512, help="training samples of a trial")
     add_json_argument(parser)
     arguments = parser.parse_args()
     checkouts = {"this checkout": HERE}

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from scipy.signal import lfilter
+from numpy.typing import ArrayLike
 
 from raytag.datasets.table import DatasetError
 from raytag.seeding import generator
@@ -108,6 +108,14 @@ def fm_warble(rng: Rng, n: int) -> np.ndarray:
     return _oscillator(carrier * (1 + rng.uniform(0.08, 0.3) * _oscillator(rng.uniform(4, 14), n)), n)
 
 
+def _all_pole(feedback: ArrayLike, x: np.ndarray) -> np.ndarray:
+    """``x`` through the filter 1 / (feedback[0] + feedback[1] z^-1 + …)."""
+    from scipy.signal import lfilter  # takes half a second, which every worker would spend
+
+    filtered: np.ndarray = lfilter([1.0], feedback, x)
+    return filtered
+
+
 def plucked_string(rng: Rng, n: int) -> np.ndarray:
     """Karplus and Strong 1983, *Digital Synthesis of Plucked-String and Drum Timbres*."""
     length = int(RATE * 0.8)
@@ -118,7 +126,7 @@ def plucked_string(rng: Rng, n: int) -> np.ndarray:
         excitation[: min(delay, m)] = rng.uniform(-1, 1, min(delay, m))
         feedback = np.zeros(delay + 2)
         feedback[0], feedback[delay:] = 1.0, -0.498
-        return lfilter([1.0], feedback, excitation)
+        return _all_pole(feedback, excitation)
 
     return _at_onsets(_onsets(rng, n, rng.uniform(1.5, 4)), pluck, n, length)
 
@@ -135,7 +143,7 @@ def wind(rng: Rng, n: int) -> np.ndarray:
     radius = np.exp(-np.pi * centre * width / RATE)  # a resonator: two poles at centre Hz
     poles = [1.0, -2 * radius * np.cos(2 * np.pi * centre / RATE), radius**2]
     gusts = 1 + rng.uniform(0.5, 0.9) * _oscillator(rng.uniform(0.3, 1.2), n, rng.uniform(0, 6))
-    return gusts * lfilter([1.0], poles, rng.standard_normal(n))
+    return gusts * _all_pole(poles, rng.standard_normal(n))
 
 
 def bell(rng: Rng, n: int) -> np.ndarray:
@@ -184,7 +192,7 @@ def synthesise(rng: Rng, labels: list[str]) -> np.ndarray:
         fade = np.minimum(1.0, np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.005 * RATE))
         wave[start : start + length] += 10 ** (rng.uniform(-6, 6) / 20) * _unit(KINDS[label](rng, length)) * fade
     colour = rng.uniform(0, 0.97)  # of the background: white to brown
-    background = _unit(lfilter([1.0], [1.0, -colour], rng.standard_normal(n)))
+    background = _unit(_all_pole([1.0, -colour], rng.standard_normal(n)))
     wave = _unit(wave) + 10 ** (-rng.uniform(-3, 20) / 20) * background
     return np.round(wave * (32767 * rng.uniform(0.1, 0.95) / np.abs(wave).max())).astype(np.int16)
 
