@@ -70,17 +70,25 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
-        self._last = psutil.Process().create_time()
+        self._last = time.monotonic() - _age()
 
     def lap(self, name: str) -> None:
         """The part of that name ends here."""
-        now = time.time()
+        now = time.monotonic()
         self.parts[name] = round(self.parts.get(name, 0.0) + now - self._last, 3)
         self._last = now
 
     def __str__(self) -> str:
         words = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.parts.items())
         return f"Start: {sum(self.parts.values()):.1f} s ({words})"
+
+
+def _age() -> float:
+    """Seconds since this process began."""
+    began = psutil.Process().create_time()
+    if hasattr(time, "CLOCK_BOOTTIME"):  # there the time of the boot is known to a second only: it cancels
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - (began - psutil.boot_time())
+    return time.time() - began
 
 
 class Progress:
