@@ -36,9 +36,9 @@ setup: .venv/.installed
 	$(BIN)/$(PIP_INSTALL) --editable '.[dev]'
 	touch $@
 
-# a small network and few experiments: minutes on two cores
+# a small network and few experiments: less than five minutes on two cores
 demo: setup
-	$(BIN)/python launch.py --space specaug_mixup --num-samples 6 --epochs 30 --set model.base_size=8
+	$(BIN)/python launch.py --space specaug_mixup --num-samples 6 --epochs 20 --set model.base_size=8
 	$(BIN)/python ensemble_search.py
 
 test: setup

@@ -13,6 +13,18 @@ from raytag.storage import Storage
 
 OUTER = "in outer folds"
 
+#: What lies in an ensemble's folder, what is worth a look first.
+LOOK_AT = {
+    "sizes.png": "score against number of members: look at it first",
+    "ensemble.json": "members, weights, all scores with intervals, verdict",
+    "submission.csv": "the ensemble's predictions of the test clips",
+    "oof.parquet": "its out-of-fold predictions",
+    "subsets.parquet": "the best subsets",
+    "sizes.csv": "the numbers of sizes.png",
+    "stackers.csv": "scores of second-level models",
+    "stackers": "their weights and predictions",
+}
+
 
 def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
     """Print an ensemble's scores, members, verdict and files.
@@ -52,10 +64,9 @@ def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
             f"{missing[0]}",
         )
     say(console, f"{report['seconds']:.1f} s on {report['n_worker_processes']} worker processes")
-    for name in storage.files():
-        say(console, storage.where(name))
-    for folder in storage.folders():
-        say(console, storage.where(folder))
+    there = [*storage.files(), *storage.folders()]
+    for name in [*(name for name in LOOK_AT if name in there), *(name for name in there if name not in LOOK_AT)]:
+        say(console, f"{storage.where(name)}  {LOOK_AT.get(name, '')}".rstrip())
 
 
 def _scores(report: Mapping[str, Any]) -> Table:
