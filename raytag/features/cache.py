@@ -28,7 +28,7 @@ from rich.console import Console
 
 from raytag.console import Progress, say
 from raytag.experiment import Features
-from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_hash
+from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
 from raytag.features.shards import ITEMS, compute_batch
 from raytag.storage import Storage
 
@@ -86,7 +86,7 @@ def build(
     """
     console = Console() if console is None else console
     started = time.monotonic()
-    storage = Storage(cache_dir).sub(feature_hash(features))
+    storage = feature_folder(features, cache_dir)
     try:
         known = Known(storage, console)
     except OSError as error:

@@ -42,6 +42,11 @@ def feature_hash(features: Features) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def feature_folder(features: Features, cache_dir: str) -> Storage:
+    """The folder of a feature set in a cache (a local folder or URI)."""
+    return Storage(cache_dir).sub(feature_hash(features))
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The cached features of one table of clips; what `raytag.features.cache.build` returns.

@@ -61,13 +61,12 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         store = RunStore.open_for(runs_dir, name, table, str(directory))
         log = EventLog(store.storage)
         log.append("launch", command=shlex.join(sys.argv), options=options.plain())
-        cache_dir = Storage(options.cache_dir).uri if options.cache_dir else Storage(runs_dir).beside("cache").uri
-        nodes = check_nodes(runs_dir, cache_dir, str(table.clips["path"].iloc[0]))
+        nodes = check_nodes(runs_dir, options.cache, str(table.clips["path"].iloc[0]))
         watch.lap("run store")
         manifest = build(
             table,
             features,
-            cache_dir,
+            options.cache,
             verify=options.verify,
             max_bad_share=options.max_bad_share,
             console=console,
@@ -81,12 +80,9 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         stop_file = f"stop-{uuid.uuid4().hex[:8]}"
         shared = make_shared(options, store, usable, manifest, gpus, stop_file)
         watch.lap("bank")
-        start.wait_for_kernels()
-        watch.lap("kernels")
         searcher = searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET)
         if options.orders_folds:
-            folds = order_folds(folds, log, shared, table.n_folds, console)
-            watch.lap("order of folds")
+            folds = order_folds(folds, log, shared, table.n_folds, start, console)
         autoscaling = options.address is not None and nodes > 0
         slots = Slots(options.cpus_per_trial, gpus)
         if slots() < 1 and not autoscaling:
@@ -171,17 +167,22 @@ def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
     return 0
 
 
-def order_folds(folds: Sequence[int], log: EventLog, shared: Shared, n_folds: int, console: Console) -> list[int]:
+def order_folds(
+    folds: Sequence[int], log: EventLog, shared: Shared, n_folds: int, start: Start, console: Console
+) -> list[int]:
     """The order of the run's last launch over the same folds; for a new run a typical fold first."""
     for event in reversed(log.past):
         if event["event"] == "race" and sorted(event["folds"]) == sorted(folds):
             return list(event["folds"])
     if n_folds < 3:  # of two folds neither is typical
         return list(folds)
+    start.wait_for_kernels()
+    start.watch.lap("kernels")
     scores = difficulty(shared.table, open_bank(shared), n_folds)
     order = typical_first(scores)
     words = " ".join(f"{k}: {scores[k]:.3f}" for k in sorted(order))
     say(console, f"A ridge baseline's lwlrap by fold, to put a typical one first: {words}")
+    start.watch.lap("order of folds")
     return order
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from raytag.console import parse_duration
+from raytag.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ class LaunchOptions:
     def orders_folds(self) -> bool:
         """Whether the order of the folds is left to raytag."""
         return not self.only_folds and self.fold_order == "auto"
+
+    @property
+    def cache(self) -> str:
+        """Folder or URI of the feature cache."""
+        return Storage(self.cache_dir).uri if self.cache_dir else Storage(self.runs_dir).beside("cache").uri
 
     @property
     def number(self) -> int | None:

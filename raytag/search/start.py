@@ -20,6 +20,7 @@ from raytag.console import Stopwatch, say
 from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
+from raytag.features.manifest import feature_folder
 from raytag.search.options import LaunchOptions
 from raytag.search.session import ray_session
 
@@ -60,9 +61,11 @@ def start(options: LaunchOptions, console: Console) -> int:
     watch.lap("first imports")
     options.check()
     chosen = space.load(options.space).fix(options.changes())
-    chosen.features  # noqa: B018
+    cache = feature_folder(chosen.features, options.cache)
     with ExitStack() as stack:
-        wait_for_kernels = stack.enter_context(compiling(console, "features", "train"))
+        # where features are cached, the first worker that finds others compiles for its node
+        rooms = ["train"] if cache.exists("manifest.parquet") else ["features", "train"]
+        wait_for_kernels = stack.enter_context(compiling(console, *rooms))
         directory = options.data if options.data is not None else demo(options, console)
         table = datasets.load(
             directory, n_folds=options.n_folds, fold_method=options.fold_method, seed=options.seed
