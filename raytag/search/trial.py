@@ -93,7 +93,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             report=report,
             should_stop=StopFlag(store.storage, shared.stop_file),
         )
-    except (ValueError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
         tune.report(
             {"state": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
         )
