@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from types import SimpleNamespace
+
 import pytest
 
 from raytag.experiment import Experiment
@@ -59,3 +62,22 @@ def test_other_causes():
     both = {"e0": "fold 0: ValueError: x", "e1": "fold 0: ZeroDivisionError: y"}
     assert len(advice(both, {"e1": Experiment()}, COMMAND, 1.0, 0.0, 2, "events")) == 2
     assert advice({}, {}, COMMAND, 1.0, 0.0, 2, "events") == []
+
+
+def test_a_full_disk_is_reported_as_what_it_is(monkeypatch):
+    pytest.importorskip("torch")
+    from raytag.search import trial
+
+    def fail(runs_dir, run):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    told = []
+    monkeypatch.setattr(trial, "warm_up", lambda: None)
+    monkeypatch.setattr(trial, "RunStore", fail)
+    monkeypatch.setattr(trial.tune, "report", told.append)
+    shared = SimpleNamespace(gpus=0.0, runs_dir="runs", run="mine")
+    trial.run_trial({"experiment": Experiment().to_json(), "fold": 1}, shared)
+    (words,) = told
+    assert words["state"] == "failed"
+    assert "No space left on device" in words["reason"]
+    assert cause(f"fold 1: {words['reason']}") == "files"
