@@ -14,10 +14,14 @@ from raytag.search.options import LaunchOptions
 
 def main() -> int:
     options = tyro.cli(LaunchOptions, prog="launch.py")
-    with explain_errors():
-        from raytag.search.start import start  # --help need not wait for it
+    try:
+        with explain_errors():
+            from raytag.search.start import start  # --help need not wait for it
 
-        return start(options, make_console())
+            return start(options, make_console())
+    except KeyboardInterrupt:
+        print("interrupted: what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
