@@ -30,6 +30,7 @@ from _sources import Sources, interval, read_truth, samples
 from rich.console import Console
 from rich.table import Table
 
+from raytag.cluster.session import ray_session
 from raytag.console import make_console, say
 from raytag.ensemble.assessment import STACKED, TITLES
 from raytag.ensemble.blend import blend, blend_scores
@@ -38,7 +39,6 @@ from raytag.ensemble.oof import OofMatrix, load_oof
 from raytag.ensemble.pipeline import Ensemble, Settings, predict_test, search_ensemble
 from raytag.ensemble.subsets import Found
 from raytag.metrics import label_precisions
-from raytag.search.session import ray_session
 from raytag.store import RunStore
 
 SEVEN, FINAL = "best 7-subset", "final ensemble"
@@ -74,7 +74,8 @@ def main() -> None:
     stores = [RunStore(args.runs_dir, run) for run in args.rotation]
     common = set.intersection(*(set(store.complete()) for store in stores))
     say(console, f"{len(common)} experiments are complete in every rotation")
-    with ray_session(None), keep_workers():
+    with ray_session(None) as wait_for_ray, keep_workers():
+        wait_for_ray()
         for store, folder in zip(stores, args.data, strict=True):
             rotation(store, Path(folder), common, args, pool, console)
     report(pool, args, console)

@@ -32,6 +32,7 @@ def commands() -> dict[str, list[list[str]]]:
     """Script → argument lists."""
     data = ["--data", str(recordings())]
     return {
+        "start": [["--rounds", "1"]],
         "features": [data, [*data, "--workers"]],
         "augment": [[]],
         "train_step": [[]],

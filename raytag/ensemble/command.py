@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from raytag.cluster.session import ray_session
 from raytag.compiled.once import compiling
 from raytag.console import parse_duration, say
 from raytag.ensemble import report as reports
@@ -19,7 +20,6 @@ from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.pipeline import Settings, search_ensemble
 from raytag.ensemble.show import show
 from raytag.ensemble.trees import count_subsets
-from raytag.search.session import ray_session
 from raytag.store import RunStore
 
 

@@ -15,6 +15,7 @@ import ray
 from rich.console import Console
 
 from raytag import space
+from raytag.cluster.slots import Slots, trials_on
 from raytag.console import duration, parse_duration, say
 from raytag.datasets.table import ClipTable
 from raytag.events import EventLog, read_events
@@ -30,7 +31,6 @@ from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.nodes import check_nodes
 from raytag.search.options import LaunchOptions
 from raytag.search.rules import Settings
-from raytag.search.slots import Slots, trials_on
 from raytag.search.start import Start
 from raytag.search.trial import Shared, open_bank
 from raytag.search.tuner import run

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from raytag import datasets, space
+from raytag.cluster.session import ray_session
 from raytag.compiled.once import compiling
 from raytag.console import Stopwatch, say
 from raytag.datasets.audit import audit
@@ -22,7 +23,6 @@ from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
 from raytag.features.manifest import feature_folder
 from raytag.search.options import LaunchOptions
-from raytag.search.session import ray_session
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def start(options: LaunchOptions, console: Console) -> int:
     chosen = space.load(options.space).fix(options.changes())
     cache = feature_folder(chosen.features, options.cache)
     with ExitStack() as stack:
-        # where features are cached, the first worker that finds others compiles for its node
-        rooms = ["train"] if cache.exists("manifest.parquet") else ["features", "train"]
+        # a dry run extracts none; where some are cached, the first worker that finds others compiles for its node
+        rooms = ["train"] if options.dry_run or cache.exists("manifest.parquet") else ["features", "train"]
         wait_for_kernels = stack.enter_context(compiling(console, *rooms))
         directory = options.data if options.data is not None else demo(options, console)
         table = datasets.load(

@@ -22,8 +22,8 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 from ray.tune.trainable import wrap_function
 
+from raytag.cluster.slots import Slots
 from raytag.search.driver import Driver
-from raytag.search.slots import Slots
 from raytag.search.trial import Shared, run_trial
 
 MAX_WORKER_LOSSES = 3  # a trial whose worker dies more often than this fails

@@ -34,8 +34,8 @@ def ray_session(
     Yields
     ------
     callable
-        Returns once Ray is there; until then starting it takes none of the caller's time. It raises ValueError when
-        no cluster answers at ``address``.
+        To be called once, before Ray is used: returns when it is there. Until then starting it takes none of the
+        caller's time. Raises ValueError when no cluster answers at ``address``.
     """
     import ray
 
@@ -69,14 +69,12 @@ def ray_session(
     def ready() -> None:
         started.wait()
         if isinstance(found[0], ConnectionError):
-            raise ValueError(f"--address {address}: no Ray cluster answers there ({found[0]})") from None
+            raise ValueError(f"--address {address}: no Ray cluster answers there ({found[0]})")
         if isinstance(found[0], BaseException):
             raise found[0]
-        if dashboard and console is not None and not told:
-            told.append(True)
+        if dashboard and console is not None:
             say(console, describe_dashboard(found[0].dashboard_url))
 
-    told: list[bool] = []
     thread = threading.Thread(target=live, name="ray")
     logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # it would warn: not the main thread
     thread.start()
