@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from raytag.features.simd import LANES, store_transposed
+from raytag.compiled.vectors import LANES, store_transposed
 
 #: Steps of the fixed point in a dB: an int16 of n stands for n / 256 dB, -128 to 127.996 dB, to 0.002 dB.
 SCALE = 256

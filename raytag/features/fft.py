@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from raytag.features.simd import load, splat, store
+from raytag.compiled.vectors import load, splat, store
 
 #: float32 that one element of all sequences takes: 16 real and 16 imaginary parts.
 STEP = 32

@@ -20,8 +20,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from raytag.compiled.vectors import (
+    LANES,
+    load,
+    maximum,
+    splat,
+    split_power_of_two,
+    store,
+    store_transposed,
+)
 from raytag.features import fft
-from raytag.features.simd import LANES, load, maximum, splat, split_power_of_two, store, store_transposed
 
 #: Smallest power that is told from none: -100 dB.
 AMIN = 1e-10

@@ -19,7 +19,7 @@ import soundfile
 import soxr
 from numba import njit
 
-from raytag.features.simd import LANES, load, maximum, splat, store
+from raytag.compiled.vectors import LANES, load, maximum, splat, store
 
 #: Frames of the trimmer, samples (librosa's defaults).
 TRIM_FRAME, TRIM_HOP = 2048, 512
