@@ -43,7 +43,7 @@ def of_run(run: Path, n_models: int | None = None) -> tuple[np.ndarray, np.ndarr
         RUNS_DIR/RUN.
     """
     from raytag.ensemble.oof import load_oof
-    from raytag.store import RunStore
+    from raytag.store.run import RunStore
 
     oof = load_oof(RunStore(str(run.parent), run.name))
     if n_models is not None and n_models > len(oof.probabilities):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from raytag.search.clips import clip_variance
 from raytag.search.replay import Curves
-from raytag.store import RunStore
+from raytag.store.run import RunStore
 
 KEYS = ["experiment", "fold", "epoch"]
 REQUIRED = [*KEYS, "val_lwlrap"]

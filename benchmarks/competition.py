@@ -22,7 +22,7 @@ from _sources import Sources, interval, read_truth, samples
 from raytag.ensemble.blend import geometric_mean
 from raytag.metrics import label_precisions
 from raytag.search.leaderboard import leaderboard
-from raytag.store import RunStore
+from raytag.store.run import RunStore
 
 
 def main() -> None:

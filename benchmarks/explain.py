@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.table import Table
 
 from raytag.console import make_console, say
-from raytag.events import read_events
 from raytag.search.replay import check
-from raytag.store import RunStore
+from raytag.store.events import read_events
+from raytag.store.run import RunStore
 
 
 def main() -> int:

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from raytag import datasets, space
 from raytag.features.cache import build
-from raytag.storage import Storage
-from raytag.store import FoldStore
+from raytag.store.files import Storage
+from raytag.store.run import FoldStore
 from raytag.train.fold import train_fold
 
 

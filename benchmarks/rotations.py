@@ -39,7 +39,7 @@ from raytag.ensemble.oof import OofMatrix, load_oof
 from raytag.ensemble.pipeline import Ensemble, Settings, predict_test, search_ensemble
 from raytag.ensemble.subsets import Found
 from raytag.metrics import label_precisions
-from raytag.store import RunStore
+from raytag.store.run import RunStore
 
 SEVEN, FINAL = "best 7-subset", "final ensemble"
 COLUMNS = ("in_sample", "nested", "test", "test_one_fold")

@@ -29,9 +29,9 @@ from typing import Any
 from rich.table import Table
 
 from raytag.console import duration, make_console, say
-from raytag.events import read_events
 from raytag.search.leaderboard import leaderboard
-from raytag.store import RunStore
+from raytag.store.events import read_events
+from raytag.store.run import RunStore
 
 
 @dataclass(frozen=True)

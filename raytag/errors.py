@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raytag.lease import LeaseError
+from raytag.store.lease import LeaseError
 
 
 @contextmanager

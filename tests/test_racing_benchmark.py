@@ -14,7 +14,7 @@ from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.search.replay import Curves
 from raytag.search.rules import Settings
-from raytag.store import RunStore
+from raytag.store.run import RunStore
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 

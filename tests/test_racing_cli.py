@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from raytag.events import read_events
 from raytag.search.replay import check
-from raytag.storage import Storage
-from raytag.store import RunStore
+from raytag.store.events import read_events
+from raytag.store.files import Storage
+from raytag.store.run import RunStore
 from tests.cli import SMALL, run, start
 from tests.recordings import make_folder
 

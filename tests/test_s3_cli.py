@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from raytag.store import RunStore
+from raytag.store.run import RunStore
 from tests.cli import SMALL, run
 from tests.recordings import make_folder
 

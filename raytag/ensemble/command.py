@@ -20,7 +20,7 @@ from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.pipeline import Settings, search_ensemble
 from raytag.ensemble.show import show
 from raytag.ensemble.trees import count_subsets
-from raytag.store import RunStore
+from raytag.store.run import RunStore
 
 
 def ensemble_search(options: EnsembleOptions, console: Console) -> int:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.blend import geometric_mean
 from raytag.ensemble.outside import OutsideError, Predictions, read_predictions
-from raytag.events import read_events
-from raytag.store import RunStore, difference
+from raytag.store.events import read_events
+from raytag.store.run import RunStore, difference
 
 
 class EnsembleError(ValueError):

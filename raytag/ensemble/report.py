@@ -21,8 +21,8 @@ from raytag.ensemble.pipeline import Ensemble
 from raytag.ensemble.second_level import SecondLevel
 from raytag.ensemble.stackers import HISTORY_COLUMNS
 from raytag.metrics import chance_lwlrap, tied_pairs
-from raytag.storage import Storage
-from raytag.store import FoldStore, RunStore
+from raytag.store.files import Storage
+from raytag.store.run import FoldStore, RunStore
 
 REPORT = "ensemble.json"  # written last: an ensemble is there exactly when this is
 

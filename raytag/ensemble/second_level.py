@@ -29,7 +29,7 @@ from raytag.ensemble.stackers import (
     Trained,
     run_case,
 )
-from raytag.store import FoldStore
+from raytag.store.run import FoldStore
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raytag.console import say
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 OUTER = "in outer folds"
 

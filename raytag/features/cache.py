@@ -30,7 +30,7 @@ from raytag.console import Progress, say
 from raytag.experiment import Features
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
 from raytag.features.shards import ITEMS, compute_batch
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 if TYPE_CHECKING:
     from raytag.datasets.table import ClipTable

@@ -23,7 +23,7 @@ from raytag.console import say
 from raytag.experiment import Features
 from raytag.features.bank import Bank
 from raytag.features.shards import FOLDER, read_cells, read_features
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 #: Raised whenever a change of raytag makes the same recording give other features.
 FORMAT = 1

@@ -31,7 +31,7 @@ from raytag.features import extract_from_bytes
 from raytag.features.bank import quantise
 from raytag.features.warmup import warm_up
 from raytag.features.waveform import UnusableClip, read_bytes
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 FOLDER = "shards"
 #: Before the digits of a content; without it they are those of BLAKE2b-128, as caches had them at first.

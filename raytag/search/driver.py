@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytag.events import EventLog
 from raytag.experiment import Experiment
 from raytag.search.budget import Budget
 from raytag.search.clips import clip_variance
 from raytag.search.racing import Race
 from raytag.search.rules import Settings
 from raytag.search.searchers import Searcher
-from raytag.store import RunStore
+from raytag.store.events import EventLog
+from raytag.store.run import RunStore
 
 MOVED = 1e-3  # lwlrap: an estimate that moved by less is not told again
 REPEATS = 100  # proposals in a row that were made before: the space has no more

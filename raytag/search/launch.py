@@ -18,9 +18,7 @@ from raytag import space
 from raytag.cluster.slots import Slots, trials_on
 from raytag.console import duration, parse_duration, say
 from raytag.datasets.table import ClipTable
-from raytag.events import EventLog, read_events
 from raytag.features.cache import Manifest, build
-from raytag.lease import Lease
 from raytag.search import budget, preflight, searchers
 from raytag.search.display import Screen, show_leaderboard
 from raytag.search.driver import Driver
@@ -34,8 +32,10 @@ from raytag.search.rules import Settings
 from raytag.search.start import Start
 from raytag.search.trial import Shared, open_bank
 from raytag.search.tuner import run
-from raytag.storage import Storage
-from raytag.store import RunStore
+from raytag.store.events import EventLog, read_events
+from raytag.store.files import Storage
+from raytag.store.lease import Lease
+from raytag.store.run import RunStore
 
 MOST_IN_A_BUDGET = 1000  # grid points that a time budget alone may ask for
 UNSEEN = 16  # trials that wait for room on a cluster that can grow, so that it does

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from raytag.store import RunStore
+from raytag.store.run import RunStore
 
 
 def leaderboard(store: RunStore) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 
 class NodeError(ValueError):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from raytag.console import parse_duration
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 
 @dataclass(frozen=True)

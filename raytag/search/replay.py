@@ -150,7 +150,7 @@ def check(events: Iterable[Mapping[str, Any]], key: str) -> tuple[list[dict[str,
     Parameters
     ----------
     events : iterable of mapping
-        A run's log (``raytag.events.read_events``).
+        A run's log (``raytag.store.events.read_events``).
     key : str
         The sequence of proposals whose race it is; a run may hold several.
 

@@ -21,8 +21,8 @@ from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.features.cache import Manifest
-from raytag.storage import Storage
-from raytag.store import RunStore
+from raytag.store.files import Storage
+from raytag.store.run import RunStore
 from raytag.train.fold import Progress, train_fold
 from raytag.train.warmup import warm_up
 

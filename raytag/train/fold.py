@@ -26,7 +26,7 @@ from raytag.features.bank import Bank
 from raytag.metrics import lwlrap, tied_pairs, top1_accuracy
 from raytag.predict import predict, predict_center
 from raytag.seeding import generator, torch_seed
-from raytag.store import CURVE_COLUMNS, FoldStore
+from raytag.store.run import CURVE_COLUMNS, FoldStore
 from raytag.train.memory import tune_malloc
 from raytag.train.optim import (
     build_optimizer,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
-from raytag.store import CURVE_COLUMNS, RunStore
+from raytag.store.run import CURVE_COLUMNS, RunStore
 
 CLASSES = ("bark", "clock", "hum", "rain", "rooster")
 

@@ -20,8 +20,8 @@ from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.second_level import load_stacker
 from raytag.ensemble.stackers import predict
 from raytag.metrics import lwlrap
-from raytag.storage import Storage
-from raytag.store import FoldStore, RunStore
+from raytag.store.files import Storage
+from raytag.store.run import FoldStore, RunStore
 from tests.cli import run
 from tests.ensemble.fakes import CLASSES, experiment, make_store
 

@@ -23,7 +23,7 @@ from raytag.features import cache, extract, shards
 from raytag.features.cache import CacheError, build
 from raytag.features.manifest import feature_hash
 from raytag.features.shards import ITEMS, RESULTS, compute_batch, content_hash
-from raytag.storage import Storage
+from raytag.store.files import Storage
 from tests.features.conftest import CLIPS
 from tests.recordings import make_folder, sound, write_wav
 

@@ -10,14 +10,14 @@ import pytest
 
 from raytag import space
 from raytag.datasets.table import ClipTable
-from raytag.events import EventLog, read_events
 from raytag.search import searchers
 from raytag.search.budget import Budget
 from raytag.search.driver import Driver
 from raytag.search.replay import check
 from raytag.search.rules import Settings
 from raytag.space import choice
-from raytag.store import RunStore
+from raytag.store.events import EventLog, read_events
+from raytag.store.run import RunStore
 
 SPACE = """
 from raytag.experiment import Experiment, Training

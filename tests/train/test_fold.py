@@ -14,8 +14,8 @@ from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.metrics import lwlrap
 from raytag.predict import predict
-from raytag.storage import Storage
-from raytag.store import FoldStore
+from raytag.store.files import Storage
+from raytag.store.run import FoldStore
 from raytag.train.fold import Training, train_fold
 from raytag.train.sources import draw, split, steps_per_epoch
 

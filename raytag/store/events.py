@@ -11,7 +11,7 @@ import datetime
 import json
 from typing import Any
 
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 
 class EventLog:

@@ -3,7 +3,7 @@
     runs/RUN/run.json                               dataset fingerprint, classes, folds
     runs/RUN/clips.parquet                          the table of clips with their folds
     runs/RUN/quarantine.csv                         unusable clips and why; no prediction has them
-    runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.events``)
+    runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
     runs/RUN/experiments/NAME-HASH8/experiment.json
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoint.safetensors + checkpoint.json, curve.csv, and at
                                                     the end weights.safetensors, oof.parquet, test.parquet
@@ -26,7 +26,7 @@ import pandas as pd
 from raytag import __version__
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 if TYPE_CHECKING:
     import torch

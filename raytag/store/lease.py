@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import psutil
 
-from raytag.storage import Storage
+from raytag.store.files import Storage
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raytag import lease as lease_module
 from raytag.datasets.table import ClipTable
-from raytag.events import EventLog, read_events
 from raytag.experiment import Experiment
-from raytag.lease import Lease, LeaseError
-from raytag.storage import Storage
-from raytag.store import RunStore, StoreError, list_runs
+from raytag.store import lease as lease_module
+from raytag.store.events import EventLog, read_events
+from raytag.store.files import Storage
+from raytag.store.lease import Lease, LeaseError
+from raytag.store.run import RunStore, StoreError, list_runs
 
 
 def make_table(tmp_path, n=12, classes=("a", "b"), folds=3, **columns) -> ClipTable:
@@ -167,7 +167,7 @@ def test_a_second_driver_is_refused_with_the_owners_name(tmp_path):
 
 def test_the_lease_of_a_killed_driver_is_free_at_once(tmp_path):
     code = (
-        "import sys, time; from raytag.lease import Lease; from raytag.storage import Storage\n"
+        "import sys, time; from raytag.store.lease import Lease; from raytag.store.files import Storage\n"
         f"with Lease(Storage({str(tmp_path / 'r')!r}), 'r'): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
