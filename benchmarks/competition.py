@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from _sources import Sources, interval, read_truth, samples
 
-from raytag.ensemble.blend import geometric_mean
+from raytag.blends.means import geometric_mean
 from raytag.metrics import label_precisions
 from raytag.search.leaderboard import leaderboard
 from raytag.store.run import RunStore

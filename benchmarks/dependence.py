@@ -32,9 +32,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from raytag import datasets
+from raytag.blends.means import geometric_mean
 from raytag.console import Progress, make_console
 from raytag.datasets.table import multi_hot
-from raytag.ensemble.blend import geometric_mean
 from raytag.ensemble.bootstrap import Bootstrap
 from raytag.ensemble.stackers import Case, StackerData, run_case
 from raytag.experiment import Experiment

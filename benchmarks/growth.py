@@ -6,7 +6,7 @@
 The best 7 of 20 models on 4,970 clips x 80 classes, simulated as in subsets.py, and one of the three numbers
 changed at a time. Timed is the whole search of the reduced pairs on one core; the reduction, once a search, stands
 beside it. The prediction is the one by which raytag decides whether to search exactly
-(`raytag.ensemble.effort.measure_speed`): it times some blocks of labels for all subsets of one or two trees, before
+(`raytag.blends.cost.measure_speed`): it times some blocks of labels for all subsets of one or two trees, before
 the search. Points predicted to take longer than --limit are left out, and named.
 
 More classes are harder for the simulated models (a positive stands among more others), so along that axis the share
@@ -32,11 +32,11 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from raytag.ensemble.blend import BLENDS, blend_scores
-from raytag.ensemble.effort import measure_speed
-from raytag.ensemble.pairs import Pairs, reduce_pairs
-from raytag.ensemble.subsets import TREE_LIMIT, Objective, search_trees
-from raytag.ensemble.trees import count_subsets, plan
+from raytag.blends.cost import measure_speed
+from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.pairs import Pairs, reduce_pairs
+from raytag.blends.subsets import TREE_LIMIT, Objective, search_trees
+from raytag.blends.trees import count_subsets, plan
 from raytag.metrics import lwlrap
 
 MODELS, SIZE, TOP = 20, 7, 100

@@ -31,11 +31,11 @@ from _oof import CLASSES, CLIPS, simulate
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
+from raytag.blends.pairs import log_probabilities, reduce_pairs
+from raytag.blends.subsets import TREE_LIMIT, Objective, search_trees
+from raytag.blends.trees import Tree, plan
 from raytag.console import make_console
 from raytag.ensemble import distributed
-from raytag.ensemble.pairs import log_probabilities, reduce_pairs
-from raytag.ensemble.subsets import TREE_LIMIT, Objective, search_trees
-from raytag.ensemble.trees import Tree, plan
 
 FOLDS = 5
 HEAD = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 500_000_000}

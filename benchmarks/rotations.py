@@ -30,14 +30,14 @@ from _sources import Sources, interval, read_truth, samples
 from rich.console import Console
 from rich.table import Table
 
+from raytag.blends.means import blend, blend_scores
+from raytag.blends.subsets import Found
 from raytag.cluster.session import ray_session
 from raytag.console import make_console, say
 from raytag.ensemble.assessment import STACKED, TITLES
-from raytag.ensemble.blend import blend, blend_scores
 from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.oof import OofMatrix, load_oof
 from raytag.ensemble.pipeline import Ensemble, Settings, predict_test, search_ensemble
-from raytag.ensemble.subsets import Found
 from raytag.metrics import label_precisions
 from raytag.store.run import RunStore
 

@@ -33,7 +33,7 @@ from _timing import add_json_argument, machine, write_json
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
-from raytag.ensemble.blend import blend
+from raytag.blends.means import blend
 from raytag.ensemble.halving import FINALISTS, max_epochs, plan, tolerance
 from raytag.ensemble.stacked_net import parameters
 from raytag.ensemble.stacked_training import Network, Task, train

@@ -29,10 +29,10 @@ from _timing import Row, add_json_argument, compare, print_table, write_json
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
+from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.pairs import Pairs, log_probabilities, reduce_pairs
+from raytag.blends.trees import check_sizes, count_subsets
 from raytag.ensemble import search_subsets
-from raytag.ensemble.blend import BLENDS, blend_scores
-from raytag.ensemble.pairs import Pairs, log_probabilities, reduce_pairs
-from raytag.ensemble.trees import check_sizes, count_subsets
 from raytag.metrics import lwlrap
 from raytag.seeding import generator
 
@@ -147,8 +147,8 @@ def _draw(n_models: int, sizes: Sequence[int], n: int) -> list[list[int]]:
 def two_cores(pairs: Pairs, sizes: Sequence[int], rounds: int) -> list[Row]:
     import ray
 
+    from raytag.blends.subsets import Objective
     from raytag.ensemble.distributed import search
-    from raytag.ensemble.subsets import Objective
 
     pids: dict[int, set[int]] = {1: set(), 2: set()}
     best = {}

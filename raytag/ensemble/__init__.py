@@ -1,5 +1,5 @@
 """The ensemble search: OOF matrix, exact subset search, stackers, blend, nested score."""
 
-from raytag.ensemble.subsets import search_subsets
+from raytag.blends.subsets import search_subsets
 
 __all__ = ["search_subsets"]

@@ -5,7 +5,7 @@ scored on it (nested); and, to choose between the ways without looking, chosen w
 that is kept is the way with the highest nested score; its own nested score repeats that choice inside: for fold k
 it is decided by what happens on the other folds.
 
-Scores are sums of per-model scores (`raytag.ensemble.blend.blend_scores`) and therefore exact: no exponential
+Scores are sums of per-model scores (`raytag.blends.means.blend_scores`) and therefore exact: no exponential
 rounds two classes into a tie.
 """
 
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.ensemble.blend import blend_scores
+from raytag.blends.means import blend_scores
+from raytag.blends.subsets import Found
 from raytag.ensemble.bootstrap import Bootstrap, Interval
 from raytag.ensemble.choices import WAYS, Choices
 from raytag.ensemble.nested import LeftOut
 from raytag.ensemble.oof import OofMatrix
 from raytag.ensemble.second_level import SecondLevel
-from raytag.ensemble.subsets import Found
 from raytag.metrics import label_precisions
 
 #: Ways that read second-level models: do the members of the best subset join them, and which family they are of.
@@ -124,7 +124,7 @@ class Scores:
     ----------
     oof : OofMatrix
     blend : str
-        One of `raytag.ensemble.blend.BLENDS`.
+        One of `raytag.blends.means.BLENDS`.
     choices : Choices
     second : SecondLevel or None
         Second-level models, if there are any.

@@ -3,10 +3,10 @@
 All of them give a multiset of models, whose repeats are integer weights:
 
 - ``single``: the model with the highest lwlrap;
-- ``greedy``: forward selection with replacement (`raytag.ensemble.greedy`);
-- ``subset``: the best of all subsets, exactly (`raytag.ensemble.subsets`), where that fits the time that the user
-  grants, by exchanging members (`raytag.ensemble.swaps`) for the sizes where it does not;
-- ``weighted``: non-negative weights by coordinate search (`raytag.ensemble.weights`).
+- ``greedy``: forward selection with replacement (`raytag.blends.greedy`);
+- ``subset``: the best of all subsets, exactly (`raytag.blends.subsets`), where that fits the time that the user
+  grants, by exchanging members (`raytag.blends.exchange`) for the sizes where it does not;
+- ``weighted``: non-negative weights by coordinate search (`raytag.blends.weights`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 
+from raytag.blends.cost import make_shards, measure_speed, score_bound, split_sizes
+from raytag.blends.exchange import swap_search
+from raytag.blends.greedy import best_single, greedy_selection
+from raytag.blends.means import blend_scores
+from raytag.blends.pairs import Pairs, reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Board, Found, Objective
+from raytag.blends.trees import count_subsets
+from raytag.blends.warmup import warm_up
+from raytag.blends.weights import weight_search
 from raytag.ensemble import distributed
-from raytag.ensemble.blend import blend_scores
 from raytag.ensemble.distributed import Worker
-from raytag.ensemble.effort import make_shards, measure_speed, score_bound, split_sizes
-from raytag.ensemble.greedy import best_single, greedy_selection
 from raytag.ensemble.nested import LeftOut, best_by_goal, best_found, goals, kept_parts, left_out_sets
 from raytag.ensemble.oof import EnsembleError, OofMatrix
-from raytag.ensemble.pairs import Pairs, reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Board, Found, Objective
-from raytag.ensemble.swaps import swap_search
-from raytag.ensemble.trees import count_subsets
-from raytag.ensemble.warmup import warm_up
-from raytag.ensemble.weights import weight_search
 
 #: Ways of choosing, simplest first.
 WAYS = ("single", "subset", "greedy", "weighted")
@@ -117,7 +117,7 @@ def choose(
     top : int
         Best subsets to keep.
     blend : str
-        One of `raytag.ensemble.blend.BLENDS`.
+        One of `raytag.blends.means.BLENDS`.
     budget : float
         Seconds that the exact search may take on this cluster, as predicted.
     seed : int

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from raytag.blends.trees import count_subsets
 from raytag.cluster.session import ray_session
 from raytag.compiled.once import compiling
 from raytag.console import parse_duration, say
@@ -19,7 +20,6 @@ from raytag.ensemble.oof import OofMatrix, load_oof
 from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.pipeline import Settings, search_ensemble
 from raytag.ensemble.show import show
-from raytag.ensemble.trees import count_subsets
 from raytag.store.run import RunStore
 
 
@@ -68,7 +68,7 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
         f"Run {', '.join(s.name for s in stores)}: {n_models} models, {len(oof.fnames)} clips, "
         f"{oof.n_folds} folds; {count_subsets(n_models, settings.sizes):,} subsets of {first} to {last} members",
     )
-    with compiling(console, "ensemble") as wait_for_kernels, ray_session(options.address) as wait_for_ray:
+    with compiling(console, "blends") as wait_for_kernels, ray_session(options.address) as wait_for_ray:
         wait_for_ray()
         wait_for_kernels()
         ensemble = search_ensemble(oof, settings, console)

@@ -20,12 +20,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
+from raytag.blends.cost import Speed, make_shards, measure_speed
+from raytag.blends.pairs import Pairs
+from raytag.blends.subsets import Board, Objective, merge, search_trees
+from raytag.blends.trees import Tree, count_subsets
+from raytag.blends.warmup import warm_up
 from raytag.console import Progress, duration, say
-from raytag.ensemble.effort import Speed, make_shards, measure_speed
-from raytag.ensemble.pairs import Pairs
-from raytag.ensemble.subsets import Board, Objective, merge, search_trees
-from raytag.ensemble.trees import Tree, count_subsets
-from raytag.ensemble.warmup import warm_up
 
 R = TypeVar("R")
 
@@ -135,7 +135,7 @@ def run_tasks(
     workers : int, optional
         At most so many processes; by default one for each CPU of the cluster, later ones included.
     prepare : callable, optional
-        Called once in each process before its first item, such as `raytag.ensemble.warmup.warm_up`.
+        Called once in each process before its first item, such as `raytag.blends.warmup.warm_up`.
 
     Raises
     ------
@@ -296,7 +296,7 @@ def search(
     workers: int | None = None,
     speed: Speed | None = None,
 ) -> tuple[list[Board], Outcome[list[Board]]]:
-    """`raytag.ensemble.subsets.search_trees` over all subsets of some sizes, spread over the cluster.
+    """`raytag.blends.subsets.search_trees` over all subsets of some sizes, spread over the cluster.
 
     The boards are those of a single process, to the last bit; without sizes they are empty. ``speed`` is measured
     where it is not given.

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from raytag.ensemble.subsets import Board, Found, Objective
+from raytag.blends.subsets import Board, Found, Objective
 
 #: Folds whose labels a choice must not see: none, one, or two.
 LeftOut = tuple[int, ...]

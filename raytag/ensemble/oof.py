@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from raytag.blends.means import geometric_mean
 from raytag.datasets.table import multi_hot
-from raytag.ensemble.blend import geometric_mean
 from raytag.ensemble.outside import OutsideError, Predictions, read_predictions
 from raytag.store.events import read_events
 from raytag.store.run import RunStore, difference

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from raytag.blends.means import blend
 from raytag.ensemble.assessment import STACKED, Assessment, Scores, assess
-from raytag.ensemble.blend import blend
 from raytag.ensemble.choices import Choices, choose
 from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.oof import EnsembleError, OofMatrix
@@ -31,7 +31,7 @@ class Settings:
     sizes : tuple of int
         Numbers of members of a subset.
     blend : str
-        One of `raytag.ensemble.blend.BLENDS`.
+        One of `raytag.blends.means.BLENDS`.
     budget : float
         Seconds for the exact search, as predicted; sizes beyond it are searched by exchanging members.
     top : int

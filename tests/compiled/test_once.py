@@ -108,7 +108,7 @@ def test_who_waits_in_vain_goes_on_alone(folder, monkeypatch):
 
 def test_the_fingerprint_covers_every_kernel():
     """A kernel whose file is left out would be taken for compiled when it has changed."""
-    import raytag.ensemble.warmup
+    import raytag.blends.warmup
     import raytag.features.warmup
     import raytag.train.warmup  # noqa: F401
 

@@ -18,17 +18,18 @@ import pytest
 import ray
 from rich.console import Console
 
+from raytag.blends import subsets
+from raytag.blends.cost import Speed
+from raytag.blends.exchange import swap_search
+from raytag.blends.greedy import greedy_selection
+from raytag.blends.pairs import log_probabilities, reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Objective
+from raytag.blends.trees import plan
+from raytag.blends.warmup import warm_up
 from raytag.compiled.once import count_kernels
-from raytag.ensemble import distributed, subsets
+from raytag.ensemble import distributed
 from raytag.ensemble.distributed import keep_workers, run_tasks, search
-from raytag.ensemble.effort import Speed
-from raytag.ensemble.greedy import greedy_selection
-from raytag.ensemble.pairs import log_probabilities, reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Objective
-from raytag.ensemble.swaps import swap_search
-from raytag.ensemble.trees import plan
-from raytag.ensemble.warmup import warm_up
 from tests.ensemble.fakes import simulate
 
 

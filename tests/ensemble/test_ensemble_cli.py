@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from raytag.blends.means import blend
 from raytag.ensemble.assessment import STACKED
-from raytag.ensemble.blend import blend
 from raytag.ensemble.command import ensemble_search
 from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.nested import epoch_optimism

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.ensemble.blend import geometric_mean
-from raytag.ensemble.greedy import best_single, greedy_selection
+from raytag.blends.greedy import best_single, greedy_selection
+from raytag.blends.means import geometric_mean
+from raytag.blends.pairs import TINY, log_probabilities, reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Found, search_trees
+from raytag.blends.trees import plan
 from raytag.ensemble.nested import (
     best_by_goal,
     best_found,
@@ -23,10 +27,6 @@ from raytag.ensemble.nested import (
     kept_parts,
     left_out_sets,
 )
-from raytag.ensemble.pairs import TINY, log_probabilities, reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Found, search_trees
-from raytag.ensemble.trees import plan
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 

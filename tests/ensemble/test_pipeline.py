@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from raytag.blends.means import blend, blend_scores
 from raytag.ensemble.assessment import STACKED, TITLES, Scores, assess, verdict
-from raytag.ensemble.blend import blend, blend_scores
 from raytag.ensemble.bootstrap import Interval
 from raytag.ensemble.choices import WAYS
 from raytag.ensemble.distributed import keep_workers

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.ensemble.blend import BLENDS, blend, blend_scores
-from raytag.ensemble.greedy import greedy_selection
-from raytag.ensemble.pairs import MOST_MEMBERS, reduce_pairs
-from raytag.ensemble.scoring import FIXED, Scorer
-from raytag.ensemble.weights import line_scores, weight_search
+from raytag.blends.greedy import greedy_selection
+from raytag.blends.means import BLENDS, blend, blend_scores
+from raytag.blends.pairs import MOST_MEMBERS, reduce_pairs
+from raytag.blends.scorer import FIXED, Scorer
+from raytag.blends.weights import line_scores, weight_search
 from raytag.metrics import lwlrap
+from tests.blends.problems import problems
 from tests.ensemble.fakes import simulate
-from tests.ensemble.problems import problems
 
 
 @settings(deadline=None, max_examples=60)

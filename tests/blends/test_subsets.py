@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
+from raytag.blends.kernel import upper_bounds
+from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.pairs import log_probabilities, reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Board, Found, Objective, merge, search_trees
+from raytag.blends.trees import Tree, count_subsets, plan, tree_at
 from raytag.ensemble import search_subsets
-from raytag.ensemble.blend import BLENDS, blend_scores
-from raytag.ensemble.kernel import upper_bounds
-from raytag.ensemble.pairs import log_probabilities, reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Board, Found, Objective, merge, search_trees
-from raytag.ensemble.trees import Tree, count_subsets, plan, tree_at
+from tests.blends.problems import exact_lwlrap, problems
 from tests.ensemble.fakes import simulate
-from tests.ensemble.problems import exact_lwlrap, problems
 
 
 def brute_force(logs, targets, sizes):

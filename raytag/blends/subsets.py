@@ -1,7 +1,7 @@
 """Exact search over all subsets of models.
 
-Every subset of the given sizes is visited; `raytag.ensemble.kernel` bounds its score from above, and those whose
-bound reaches the best exact scores so far are scored exactly (`raytag.ensemble.scoring`), highest bound first.
+Every subset of the given sizes is visited; `raytag.blends.kernel` bounds its score from above, and those whose
+bound reaches the best exact scores so far are scored exactly (`raytag.blends.scorer`), highest bound first.
 What is returned is the true best list, in a fixed order, however the work was cut.
 """
 
@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from raytag.ensemble.blend import blend_scores, check_blend
-from raytag.ensemble.kernel import upper_bounds
-from raytag.ensemble.pairs import Pairs, check_log_probabilities, reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.trees import Tree, check_sizes, plan
+from raytag.blends.kernel import upper_bounds
+from raytag.blends.means import blend_scores, check_blend
+from raytag.blends.pairs import Pairs, check_log_probabilities, reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.trees import Tree, check_sizes, plan
 
 #: Subsets of a tree: memory is 8 bytes a subset and part, and each tree is arranged anew.
 TREE_LIMIT = 1 << 20
@@ -97,7 +97,7 @@ def search_subsets(
     ----------
     log_probs : np.ndarray [shape=(n_models, n_clips, n_classes)]
         Natural logarithms of out-of-fold probabilities. They are clipped to [log 1.2e-38, 0], so -inf is allowed,
-        and rounded to multiples of 2^-36 (see `raytag.ensemble.pairs`).
+        and rounded to multiples of 2^-36 (see `raytag.blends.pairs`).
     targets : np.ndarray [shape=(n_clips, n_classes)], 0/1
     sizes : int or iterable of int
         Numbers of members, 1..n_models: ``7`` or ``range(1, 8)``.

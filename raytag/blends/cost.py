@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raytag.ensemble.kernel import walk_blocks
-from raytag.ensemble.layout import arrange, settled_pairs
-from raytag.ensemble.pairs import ALWAYS, NEVER, Pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import TREE_LIMIT
-from raytag.ensemble.trees import Tree, check_sizes, count_subsets, plan, tree_at
+from raytag.blends.kernel import walk_blocks
+from raytag.blends.kernel_layout import arrange, settled_pairs
+from raytag.blends.pairs import ALWAYS, NEVER, Pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import TREE_LIMIT
+from raytag.blends.trees import Tree, check_sizes, count_subsets, plan, tree_at
 
 SHARD_SECONDS = 3.0  # predicted; a lost worker costs no more, and Ray's own cost per shard is a millisecond
 SHARDS_PER_SLOT = 4  # so that no slot waits long for another's last shard
@@ -172,7 +172,7 @@ def split_sizes(
     exact : tuple of int
         The cheapest sizes whose predicted time together fits, ascending.
     other : tuple of int
-        The rest, ascending: for `raytag.ensemble.swaps.swap_search`.
+        The rest, ascending: for `raytag.blends.exchange.swap_search`.
 
     Raises
     ------

@@ -6,7 +6,7 @@ steps, added up, give the score at every integer weight at once. So each line se
 coordinates needs no step length, no gradient and no restarts of a simplex.
 
 Weights are whole numbers with a total of at most a thousand, so that summed margins stay exact
-(`raytag.ensemble.pairs`), and an ensemble is a multiset of models like any other.
+(`raytag.blends.pairs`), and an ensemble is a multiset of models like any other.
 
 References
 ----------
@@ -25,10 +25,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raytag.ensemble.greedy import greedy_selection
-from raytag.ensemble.pairs import MOST_MEMBERS
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Found
+from raytag.blends.greedy import greedy_selection
+from raytag.blends.pairs import MOST_MEMBERS
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Found
 
 #: Total to which the weights of a start are raised, for steps finer than a member of it.
 START_TOTAL = 300
@@ -123,7 +123,7 @@ def line_scores(
     Returns
     -------
     scores : np.ndarray [shape=(most + 1,)], int64
-        Sums of precisions at weights 0..most in fixed point (`raytag.ensemble.scoring`).
+        Sums of precisions at weights 0..most in fixed point (`raytag.blends.scorer`).
     turned : np.ndarray [shape=(most + 1,)], bool
         Whether any pair changes sides from the weight before; true at 0.
     """

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raytag.ensemble.pairs import Pairs
+from raytag.blends.pairs import Pairs
 
 _LIMB_BITS = 30
 #: Units of a precision of 1 in fixed point.

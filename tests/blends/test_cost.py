@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.ensemble import effort
-from raytag.ensemble.blend import BLENDS, blend_scores
-from raytag.ensemble.effort import Speed, make_shards, measure_speed, score_bound, split_sizes
-from raytag.ensemble.pairs import reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import TREE_LIMIT
-from raytag.ensemble.trees import count_subsets, plan
+from raytag.blends import cost
+from raytag.blends.cost import Speed, make_shards, measure_speed, score_bound, split_sizes
+from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.pairs import reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import TREE_LIMIT
+from raytag.blends.trees import count_subsets, plan
+from tests.blends.problems import problems
 from tests.ensemble.fakes import simulate
-from tests.ensemble.problems import problems
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_shards_hold_every_subset_once(speed, slots):
 def test_long_searches_are_cut_into_shards_of_seconds():
     speed = Speed(0.02, 1e-6)
     costs = [speed.seconds(shard) for shard in make_shards(36, range(1, 8), speed, 2)]
-    assert 2 * effort.SHARDS_PER_SLOT <= len(costs) <= 20
-    assert max(costs) < 2 * effort.SHARD_SECONDS
+    assert 2 * cost.SHARDS_PER_SLOT <= len(costs) <= 20
+    assert max(costs) < 2 * cost.SHARD_SECONDS
 
 
 def test_short_searches_are_cut_into_one_shard_a_slot():
@@ -64,7 +64,7 @@ def test_measured_speed_covers_every_size_and_names_its_cost():
     pairs = reduce_pairs(blend_scores(probabilities), targets, np.arange(120) % 3)
     speed = measure_speed(pairs, range(1, 11))
     assert {1, 5, 10} <= set(speed.by_size)
-    assert len(speed.by_size) <= effort.TIMED_SIZES + 1
+    assert len(speed.by_size) <= cost.TIMED_SIZES + 1
     assert all(0 < a < 1 and 0 < b < 1e-2 for a, b in map(speed.of_size, range(1, 11)))
     assert (speed.per_tree, speed.per_subset) == speed.by_size[5]  # the commonest size
     assert measure_speed(reduce_pairs(blend_scores(probabilities[:1]), targets), [1]).per_subset > 0

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.ensemble.blend import BLENDS, blend_scores
-from raytag.ensemble.greedy import best_single, greedy_selection, greedy_subset
-from raytag.ensemble.pairs import reduce_pairs
-from raytag.ensemble.scoring import FIXED, Scorer
+from raytag.blends.greedy import best_single, greedy_selection, greedy_subset
+from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.pairs import reduce_pairs
+from raytag.blends.scorer import FIXED, Scorer
+from tests.blends.problems import problems
 from tests.ensemble.fakes import simulate
-from tests.ensemble.problems import problems
 
 
 def scorer_of(problem, blend="geometric", n_parts=3):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raytag.ensemble.greedy import greedy_subset
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Found
-from raytag.ensemble.trees import check_sizes
+from raytag.blends.greedy import greedy_subset
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Found
+from raytag.blends.trees import check_sizes
 from raytag.seeding import generator
 
 

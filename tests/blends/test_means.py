@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import gmean, rankdata
 
-from raytag.ensemble.blend import BLENDS, blend, blend_scores, geometric_mean
-from raytag.ensemble.pairs import GRID, SCORE_RANGE, reduce_pairs
+from raytag.blends.means import BLENDS, blend, blend_scores, geometric_mean
+from raytag.blends.pairs import GRID, SCORE_RANGE, reduce_pairs
 
 
 def draw(seed, shape=(4, 9, 6), steps=None):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raytag.ensemble.pairs import MOST_MEMBERS
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Found
+from raytag.blends.pairs import MOST_MEMBERS
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Found
 
 #: Members that greedy selection draws at most; a model may be drawn again, which raises its weight.
 BAG = 20

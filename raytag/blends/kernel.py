@@ -1,7 +1,7 @@
 """Upper bounds on the scores of all subsets of a tree, about a million subsets a second and core.
 
 `upper_bounds` visits every subset and gives for each a number that its sum of precisions cannot exceed and
-nearly always equals: int16 margins find, exact arithmetic (`raytag.ensemble.scoring`) decides among the few
+nearly always equals: int16 margins find, exact arithmetic (`raytag.blends.scorer`) decides among the few
 subsets whose bound reaches the best exact score. How it goes:
 
 1. **Reduction by size.** Within a tree every subset has the same size, so a pair is already settled when the
@@ -29,7 +29,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raytag.ensemble.lanes import (
+from raytag.blends.kernel_layout import Layout, arrange
+from raytag.blends.pairs import Pairs
+from raytag.blends.trees import Tree
+from raytag.compiled.lanes import (
     LANES,
     add_precisions,
     count_at_most,
@@ -41,9 +44,6 @@ from raytag.ensemble.lanes import (
     zeros_float32,
     zeros_int16,
 )
-from raytag.ensemble.layout import Layout, arrange
-from raytag.ensemble.pairs import Pairs
-from raytag.ensemble.trees import Tree
 
 #: Relative amount by which sums of precisions are raised: 20 u < 1.2e-6.
 ROUNDING = 1.2e-6

@@ -1,6 +1,6 @@
 """The disputed pairs of a tree of subsets, reduced, rounded to int16 and laid out in lanes for the kernel.
 
-See `raytag.ensemble.kernel` for what the layout is for.
+See `raytag.blends.kernel` for what the layout is for.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raytag.ensemble.lanes import LANES
-from raytag.ensemble.pairs import ALWAYS, DISPUTED, GRID, NEVER, Pairs
-from raytag.ensemble.trees import Tree
+from raytag.blends.pairs import ALWAYS, DISPUTED, GRID, NEVER, Pairs
+from raytag.blends.trees import Tree
+from raytag.compiled.lanes import LANES
 
 #: Largest partial sum in int16 units; the rest of the range is for collected rounding errors.
 RANGE = 30000.0

@@ -1,7 +1,7 @@
 """Blends of predictions: geometric mean, arithmetic mean, mean rank.
 
 Each is a sum of scores, one a member, brought back to [0, 1]; the sum alone decides which class ranks where. So one
-search serves all three (`raytag.ensemble.pairs`), for integer weights without any rounding:
+search serves all three (`raytag.blends.pairs`), for integer weights without any rounding:
 
 ==========  =====================================================  =========================================
 blend       score of a class                                       what of the prediction is lost
@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from raytag.ensemble.pairs import GRID, SCORE_RANGE, TINY, check_probabilities, log_probabilities
+from raytag.blends.pairs import GRID, SCORE_RANGE, TINY, check_probabilities, log_probabilities
 
 BLENDS = ("geometric", "arithmetic", "rank")
 

@@ -1,21 +1,21 @@
-"""Compile the kernels of the ensemble search (see `raytag.compiled.once`)."""
+"""Compile the kernels of blending and of the subset search (see `raytag.compiled.once`)."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from raytag.blends.exchange import swap_search
+from raytag.blends.pairs import log_probabilities, reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import TREE_LIMIT, Objective, search_trees
+from raytag.blends.trees import plan
+from raytag.blends.weights import weight_search
 from raytag.compiled.once import once
-from raytag.ensemble.pairs import log_probabilities, reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import TREE_LIMIT, Objective, search_trees
-from raytag.ensemble.swaps import swap_search
-from raytag.ensemble.trees import plan
-from raytag.ensemble.weights import weight_search
 
 
 def warm_up() -> None:
     """Make this process ready for the ensemble search; of a node's processes only one compiles."""
-    once("ensemble", _search_small_problem)
+    once("blends", _search_small_problem)
 
 
 def _search_small_problem() -> None:

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.ensemble.blend import BLENDS, blend_scores
-from raytag.ensemble.greedy import greedy_subset
-from raytag.ensemble.pairs import reduce_pairs
-from raytag.ensemble.scoring import Scorer
-from raytag.ensemble.subsets import Found
-from raytag.ensemble.swaps import best_exchange, swap_search
+from raytag.blends.exchange import best_exchange, swap_search
+from raytag.blends.greedy import greedy_subset
+from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.pairs import reduce_pairs
+from raytag.blends.scorer import Scorer
+from raytag.blends.subsets import Found
+from tests.blends.problems import problems
 from tests.ensemble.fakes import simulate
-from tests.ensemble.problems import problems
 
 
 def neighbours(members, n_models):
