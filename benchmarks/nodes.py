@@ -35,11 +35,11 @@ from raytag.blends.pairs import log_probabilities, reduce_pairs
 from raytag.blends.subsets import TREE_LIMIT, Objective, search_trees
 from raytag.blends.trees import Tree, plan
 from raytag.console import make_console
-from raytag.ensemble import distributed
+from raytag.ensemble.choose import subset_tasks
 
 FOLDS = 5
 HEAD = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 500_000_000}
-search_shard = distributed._search_shard
+search_shard = subset_tasks._search_shard
 
 
 def main() -> None:
@@ -66,18 +66,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         diary = Path(folder) / "diary"
         diary.touch()
-        distributed._search_shard = noted(str(diary), stays.node_id, args.late)
+        subset_tasks._search_shard = noted(str(diary), stays.node_id, args.late)
         if args.late:
-            distributed.make_shards = one_tree_a_shard
+            subset_tasks.make_shards = one_tree_a_shard
         try:
             with ThreadPoolExecutor(1) as thread:  # nodes can be added in the main thread only
-                search = thread.submit(distributed.search, pairs, [args.size], goals, console=make_console())
+                search = thread.submit(subset_tasks.search, pairs, [args.size], goals, console=make_console())
                 come_and_go(cluster, stays, goes, diary, search)
                 boards, outcome = search.result()
         finally:
             ray.shutdown()
             cluster.shutdown()
-        distributed._search_shard = search_shard
+        subset_tasks._search_shard = search_shard
         report(diary.read_text().splitlines(), stays.node_id)
     print(
         f"{len(outcome.results)} shards in {outcome.seconds:.1f} s; "

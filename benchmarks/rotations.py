@@ -33,9 +33,9 @@ from rich.table import Table
 from raytag.blends.means import blend, blend_scores
 from raytag.blends.subsets import Found
 from raytag.cluster.session import ray_session
+from raytag.cluster.tasks import keep_workers
 from raytag.console import make_console, say
 from raytag.ensemble.assessment import STACKED, TITLES
-from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.oof import OofMatrix, load_oof
 from raytag.ensemble.pipeline import Ensemble, Settings, predict_test, search_ensemble
 from raytag.metrics import label_precisions

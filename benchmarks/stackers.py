@@ -125,7 +125,7 @@ def whole_grid(
     """raytag's way, and its seconds from the first task to the last result, starting of workers included."""
     import ray
 
-    from raytag.ensemble.distributed import run_tasks
+    from raytag.cluster.tasks import run_tasks
 
     ray.init("local", num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     try:

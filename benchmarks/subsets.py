@@ -148,7 +148,7 @@ def two_cores(pairs: Pairs, sizes: Sequence[int], rounds: int) -> list[Row]:
     import ray
 
     from raytag.blends.subsets import Objective
-    from raytag.ensemble.distributed import search
+    from raytag.ensemble.choose.subset_tasks import search
 
     pids: dict[int, set[int]] = {1: set(), 2: set()}
     best = {}

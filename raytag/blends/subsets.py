@@ -90,7 +90,7 @@ def search_subsets(
 ) -> pd.DataFrame:
     """The best subsets of models, blended with equal weights and scored by lwlrap.
 
-    Exact: the list is what trying out every subset gives. One process; `raytag.ensemble.distributed` spreads the
+    Exact: the list is what trying out every subset gives. One process; `raytag.cluster.tasks` spreads the
     same search over a cluster.
 
     Parameters

@@ -1,4 +1,6 @@
-"""The cluster as every command meets it: joining or starting Ray, and what fits on its nodes.
+"""The cluster as every command meets it: joining or starting Ray, what fits on its nodes, whether they see the
+same files, and work in pieces that outlives its workers.
 
-Imports nothing of raytag but `raytag.console`.
+Imports of raytag `raytag.store.files` and the ground floor alone. Here Ray may be imported, as in `search.tuner`,
+`search.trial` and `features.cache`, and nowhere else.
 """

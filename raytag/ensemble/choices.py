@@ -27,8 +27,9 @@ from raytag.blends.subsets import Board, Found, Objective
 from raytag.blends.trees import count_subsets
 from raytag.blends.warmup import warm_up
 from raytag.blends.weights import weight_search
-from raytag.ensemble import distributed
-from raytag.ensemble.distributed import Worker
+from raytag.cluster.resources import count_cpus
+from raytag.cluster.tasks import Worker, run_tasks
+from raytag.ensemble.choose.subset_tasks import search
 from raytag.ensemble.nested import LeftOut, best_by_goal, best_found, goals, kept_parts, left_out_sets
 from raytag.ensemble.oof import EnsembleError, OofMatrix
 
@@ -133,12 +134,12 @@ def choose(
     scorer = Scorer(pairs)
     left_outs = left_out_sets(scorer.labels, between_ways)
     speed = measure_speed(pairs, sizes)
-    slots = distributed.count_cpus()
+    slots = count_cpus()
     exact, other = split_sizes(pairs.n_models, sizes, speed, slots, budget)
     predicted = speed.seconds(tree for shard in make_shards(pairs.n_models, exact, speed, slots) for tree in shard)
     boards, workers, seconds = [Board(Objective(kept_parts(pairs.n_parts, ()), top))], [], 0.0
     if exact:
-        boards, outcome = distributed.search(
+        boards, outcome = search(
             pairs, exact, goals(pairs.n_parts, left_outs, top, exact), console=console, speed=speed
         )
         workers, seconds = outcome.workers, outcome.seconds
@@ -147,7 +148,7 @@ def choose(
         _Job(left_out, kept_parts(pairs.n_parts, left_out), tuple(found[left_out].items()))
         for left_out in left_outs
     ]
-    chosen = distributed.run_tasks(
+    chosen = run_tasks(
         _choose_one,
         (pairs, other, seed),
         jobs,

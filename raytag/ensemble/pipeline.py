@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from raytag.blends.means import blend
+from raytag.cluster.tasks import keep_workers
 from raytag.ensemble.assessment import STACKED, Assessment, Scores, assess
 from raytag.ensemble.choices import Choices, choose
-from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.oof import EnsembleError, OofMatrix
 from raytag.ensemble.second_level import SecondLevel, train_second_level
 

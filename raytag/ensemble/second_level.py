@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from raytag.ensemble import distributed
+from raytag.cluster.tasks import Worker, run_tasks
 from raytag.ensemble.choices import Choices
-from raytag.ensemble.distributed import Worker
 from raytag.ensemble.nested import LeftOut
 from raytag.ensemble.oof import OofMatrix
 from raytag.ensemble.stackers import (
@@ -102,7 +101,7 @@ def train_second_level(oof: OofMatrix, choices: Choices, n_mlps: int, seed: int,
         if left_out:
             cases.setdefault((members, left_out), Case(members, left_out, with_test=False, keep_weights=False))
     data = StackerData(oof.probabilities, oof.targets, oof.fold, oof.group, oof.test)
-    outcome = distributed.run_tasks(
+    outcome = run_tasks(
         _run_case,
         (data, n_mlps, seed),
         list(cases.values()),

@@ -26,6 +26,7 @@ import pandas as pd
 import pyarrow as pa
 from rich.console import Console
 
+from raytag.cluster.resources import count_cpus
 from raytag.console import Progress, say
 from raytag.experiment import Features
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
@@ -186,7 +187,7 @@ def _results(pending: pd.DataFrame, known: Known, storage: Storage, features: Fe
 
     if not ray.is_initialized():
         raise CacheError("the mel cache is built by Ray: call ray.init() first")
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    cpus = count_cpus()
     batches = _batches(pending, known.contents(), cpus)
     work = partial(compute_batch, storage=storage, features_json=features.model_dump_json())
     with _ray_data_settings():

@@ -15,7 +15,8 @@ import ray
 from rich.console import Console
 
 from raytag import space
-from raytag.cluster.slots import Slots, trials_on
+from raytag.cluster.resources import Slots, gpus_per_trial, object_store_room, trials_on
+from raytag.cluster.same_files import check_nodes
 from raytag.console import duration, parse_duration, say
 from raytag.datasets.table import ClipTable
 from raytag.features.cache import Manifest, build
@@ -26,7 +27,6 @@ from raytag.search.estimate import predicted_seconds
 from raytag.search.failures import advice
 from raytag.search.fold_order import difficulty, typical_first
 from raytag.search.leaderboard import accuracy, write_leaderboard
-from raytag.search.nodes import check_nodes
 from raytag.search.options import LaunchOptions
 from raytag.search.rules import Settings
 from raytag.search.start import Start
@@ -219,13 +219,6 @@ def make_budget(
     return clock
 
 
-def gpus_per_trial(asked: float | None) -> float:
-    """Half a GPU a trial where the cluster has any, unless the user says otherwise."""
-    if asked is None:
-        return 0.5 if ray.cluster_resources().get("GPU", 0) else 0.0
-    return asked
-
-
 def make_shared(
     options: LaunchOptions,
     store: RunStore,
@@ -238,8 +231,7 @@ def make_shared(
     clips = table.clips["clip"].tolist()
     frames = int(manifest.usable["frames"].sum())
     size = frames * manifest.features.n_mels * 2
-    room = min(n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"])
-    in_memory = size <= BANK_SHARE * room
+    in_memory = size <= BANK_SHARE * object_store_room()
     return Shared(
         runs_dir=store.runs_dir,
         run=store.name,

@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 from ray.tune.trainable import wrap_function
 
-from raytag.cluster.slots import Slots
+from raytag.cluster.resources import Slots
 from raytag.search.driver import Driver
 from raytag.search.trial import Shared, run_trial
 

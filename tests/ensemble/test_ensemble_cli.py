@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from raytag.blends.means import blend
+from raytag.cluster.tasks import keep_workers
 from raytag.ensemble.assessment import STACKED
 from raytag.ensemble.command import ensemble_search
-from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.nested import epoch_optimism
 from raytag.ensemble.oof import load_oof
 from raytag.ensemble.options import EnsembleOptions

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from raytag.blends.means import blend, blend_scores
+from raytag.cluster.tasks import keep_workers
 from raytag.ensemble.assessment import STACKED, TITLES, Scores, assess, verdict
 from raytag.ensemble.bootstrap import Interval
 from raytag.ensemble.choices import WAYS
-from raytag.ensemble.distributed import keep_workers
 from raytag.ensemble.oof import EnsembleError, OofMatrix
 from raytag.ensemble.pipeline import Settings, predict_oof, predict_test, search_ensemble
 from raytag.metrics import chance_lwlrap, lwlrap

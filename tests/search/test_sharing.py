@@ -29,7 +29,7 @@ NODES = """
 import os, sys
 import ray
 from ray.cluster_utils import Cluster
-from raytag.search.nodes import NodeError, check_nodes
+from raytag.cluster.same_files import NodeError, check_nodes
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()

@@ -1,4 +1,4 @@
-"""The ensemble search on Ray: the only module here that knows it.
+"""Work in pieces, spread over the cluster.
 
 A pool of actors of one CPU each pulls the items of a job: whoever is idle gets the next one. An actor receives what
 all items share once, and reads it in shared memory. Actors for which the cluster has no CPU wait, and hold up
@@ -20,12 +20,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
-from raytag.blends.cost import Speed, make_shards, measure_speed
-from raytag.blends.pairs import Pairs
-from raytag.blends.subsets import Board, Objective, merge, search_trees
-from raytag.blends.trees import Tree, count_subsets
-from raytag.blends.warmup import warm_up
-from raytag.console import Progress, duration, say
+from raytag.cluster.resources import count_cpus
+from raytag.console import Progress, say
 
 R = TypeVar("R")
 
@@ -61,7 +57,7 @@ class Runner:
     """Takes a job, then runs items of it. Ray's dashboard shows what repr says."""
 
     def __repr__(self) -> str:
-        return "ensemble search"
+        return "raytag tasks"
 
     def begin(self, job: tuple[Callable[[Any, Any], Any], Any, Callable[[], None] | None]) -> None:
         self.function, self.shared, prepare = job
@@ -103,11 +99,6 @@ def _stop(actors: Iterable[Any]) -> None:
     for actor in actors:
         with suppress(Exception):  # it may be gone already, and so may Ray
             ray.kill(actor, no_restart=True)
-
-
-def count_cpus() -> int:
-    """CPUs of the cluster, at least one."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def run_tasks(
@@ -285,43 +276,3 @@ def _workers(done: Sequence[tuple[Any, str, int, float]]) -> list[Worker]:
     for _, host, pid, seconds in done:
         spent.setdefault((host, pid), []).append(seconds)
     return [Worker(host, pid, len(times), round(sum(times), 3)) for (host, pid), times in sorted(spent.items())]
-
-
-def search(
-    pairs: Pairs,
-    sizes: Sequence[int],
-    objectives: Sequence[Objective],
-    *,
-    console: Console,
-    workers: int | None = None,
-    speed: Speed | None = None,
-) -> tuple[list[Board], Outcome[list[Board]]]:
-    """`raytag.blends.subsets.search_trees` over all subsets of some sizes, spread over the cluster.
-
-    The boards are those of a single process, to the last bit; without sizes they are empty. ``speed`` is measured
-    where it is not given.
-    """
-    if not sizes:
-        return [Board(objective) for objective in objectives], Outcome([], [], 0.0)
-    slots = workers or count_cpus()
-    speed = speed or measure_speed(pairs, sizes)
-    shards = make_shards(pairs.n_models, sizes, speed, slots)
-    costs = [speed.seconds(shard) for shard in shards]
-    if sum(costs) > 10:
-        say(console, f"About {duration(sum(costs) / slots)} on {slots} cores, in {len(shards)} shards")
-    outcome = run_tasks(
-        _search_shard,
-        (pairs, tuple(objectives)),
-        shards,
-        label=f"subset search ({count_subsets(pairs.n_models, sizes):,} subsets)",
-        weights=costs,
-        console=console,
-        workers=workers,
-        prepare=warm_up,
-    )
-    return merge(outcome.results), outcome
-
-
-def _search_shard(shared: tuple[Pairs, tuple[Objective, ...]], trees: list[Tree]) -> list[Board]:
-    pairs, objectives = shared
-    return search_trees(pairs, trees, objectives)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import ray
 
-from raytag.cluster.slots import Slots, trials_on
+from raytag.cluster.resources import Slots, trials_on
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_nodes_are_counted_one_by_one(monkeypatch):
 def test_a_cluster_that_grows_is_seen(monkeypatch):
     nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    monkeypatch.setattr("raytag.cluster.slots.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("raytag.cluster.resources.LOOK_SECONDS", 0.0)
     slots = Slots(1.0, 0.0)
     assert slots() == 2
     nodes.append({"Alive": True, "Resources": {"CPU": 2.0}})

@@ -1,4 +1,7 @@
-"""How many trials run at a time: counted a node and a card, as Ray places them."""
+"""What the cluster has: CPUs, room for a bank, and how many trials run at a time, as Ray places them.
+
+Ray is imported when it is asked: what only counts need not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,29 @@ from collections.abc import Mapping
 
 UNITS = 10_000  # Ray counts resources in ten-thousandths
 LOOK_SECONDS = 1.0  # between two looks at the cluster: it is asked for at every event
+
+
+def count_cpus() -> int:
+    """CPUs of the cluster, at least one."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def object_store_room() -> int:
+    """Bytes of the smallest object store of a node."""
+    import ray
+
+    return int(min(node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]))
+
+
+def gpus_per_trial(asked: float | None) -> float:
+    """Half a GPU a trial where the cluster has any, unless the user says otherwise."""
+    import ray
+
+    if asked is None:
+        return 0.5 if ray.cluster_resources().get("GPU", 0) else 0.0
+    return asked
 
 
 class Slots:
