@@ -42,7 +42,7 @@ def of_run(run: Path, n_models: int | None = None) -> tuple[np.ndarray, np.ndarr
     run : Path
         RUNS_DIR/RUN.
     """
-    from raytag.ensemble.oof import load_oof
+    from raytag.ensemble.predictions.oof import load_oof
     from raytag.store.run import RunStore
 
     oof = load_oof(RunStore(str(run.parent), run.name))

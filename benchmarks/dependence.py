@@ -35,8 +35,8 @@ from raytag import datasets
 from raytag.blends.means import geometric_mean
 from raytag.console import Progress, make_console
 from raytag.datasets.table import multi_hot
-from raytag.ensemble.bootstrap import Bootstrap
-from raytag.ensemble.stackers import Case, StackerData, run_case
+from raytag.ensemble.assess.bootstrap import Bootstrap
+from raytag.ensemble.stackers.case import Case, StackerData, run_case
 from raytag.experiment import Experiment
 from raytag.features import UnusableClip, extract
 from raytag.metrics import label_precisions

@@ -35,9 +35,9 @@ from raytag.blends.subsets import Found
 from raytag.cluster.session import ray_session
 from raytag.cluster.tasks import keep_workers
 from raytag.console import make_console, say
-from raytag.ensemble.assessment import STACKED, TITLES
-from raytag.ensemble.oof import OofMatrix, load_oof
+from raytag.ensemble.assess.assessment import STACKED, TITLES
 from raytag.ensemble.pipeline import Ensemble, Settings, predict_test, search_ensemble
+from raytag.ensemble.predictions.oof import OofMatrix, load_oof
 from raytag.metrics import label_precisions
 from raytag.store.run import RunStore
 

@@ -34,12 +34,19 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
 from raytag.blends.means import blend
-from raytag.ensemble.halving import FINALISTS, max_epochs, plan, tolerance
-from raytag.ensemble.stacked_net import parameters
-from raytag.ensemble.stacked_training import Network, Task, train
-from raytag.ensemble.stacker_grid import StackerConfig, draw_configs
-from raytag.ensemble.stacker_inputs import log_odds
-from raytag.ensemble.stackers import Case, CaseResult, StackerData, View, one_thread, run_case
+from raytag.ensemble.stackers.case import (
+    Case,
+    CaseResult,
+    StackerData,
+    View,
+    one_thread,
+    run_case,
+)
+from raytag.ensemble.stackers.grid import StackerConfig, draw_configs
+from raytag.ensemble.stackers.halving import FINALISTS, max_epochs, plan, tolerance
+from raytag.ensemble.stackers.inputs import log_odds
+from raytag.ensemble.stackers.stack import parameters
+from raytag.ensemble.stackers.training import Network, Task, train
 from raytag.metrics import label_precisions, lwlrap
 from raytag.seeding import torch_seed
 

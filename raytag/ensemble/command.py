@@ -14,12 +14,12 @@ from raytag.blends.trees import count_subsets
 from raytag.cluster.session import ray_session
 from raytag.compiled.once import compiling
 from raytag.console import parse_duration, say
-from raytag.ensemble import report as reports
+from raytag.ensemble import files as reports
 from raytag.ensemble.figure import sizes_figure
-from raytag.ensemble.oof import OofMatrix, load_oof
 from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.pipeline import Settings, search_ensemble
-from raytag.ensemble.show import show
+from raytag.ensemble.predictions.oof import OofMatrix, load_oof
+from raytag.ensemble.screen import show
 from raytag.store.run import RunStore
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from raytag.ensemble.assessment import TITLES, Assessment
+from raytag.ensemble.assess.assessment import TITLES, Assessment
 
 
 def sizes_figure(sizes: pd.DataFrame, assessment: Assessment, title: str) -> bytes:

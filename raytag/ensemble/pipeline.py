@@ -16,10 +16,10 @@ from rich.console import Console
 
 from raytag.blends.means import blend
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assessment import STACKED, Assessment, Scores, assess
-from raytag.ensemble.choices import Choices, choose
-from raytag.ensemble.oof import EnsembleError, OofMatrix
-from raytag.ensemble.second_level import SecondLevel, train_second_level
+from raytag.ensemble.assess.assessment import STACKED, Assessment, Scores, assess
+from raytag.ensemble.choose.choices import Choices, choose
+from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
+from raytag.ensemble.stackers.second_level import SecondLevel, train_second_level
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Settings:
         Size of the grid of MLPs; 0 for no second level.
     seed : int
     way : str, optional
-        The way of choosing to keep, one of `raytag.ensemble.assessment.TITLES`; by default the one with the highest
-        nested score.
+        The way of choosing to keep, one of `raytag.ensemble.assess.assessment.TITLES`; by default the one with
+        the highest nested score.
     """
 
     sizes: tuple[int, ...]

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from raytag.blends.means import blend
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assessment import STACKED
+from raytag.ensemble.assess.assessment import STACKED
+from raytag.ensemble.choose.left_out import epoch_optimism
 from raytag.ensemble.command import ensemble_search
-from raytag.ensemble.nested import epoch_optimism
-from raytag.ensemble.oof import load_oof
 from raytag.ensemble.options import EnsembleOptions
-from raytag.ensemble.second_level import load_stacker
-from raytag.ensemble.stackers import predict
+from raytag.ensemble.predictions.oof import load_oof
+from raytag.ensemble.stackers.case import predict
+from raytag.ensemble.stackers.second_level import load_stacker
 from raytag.metrics import lwlrap
 from raytag.store.files import Storage
 from raytag.store.run import FoldStore, RunStore

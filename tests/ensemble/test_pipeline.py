@@ -13,11 +13,11 @@ from rich.console import Console
 
 from raytag.blends.means import blend, blend_scores
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assessment import STACKED, TITLES, Scores, assess, verdict
-from raytag.ensemble.bootstrap import Interval
-from raytag.ensemble.choices import WAYS
-from raytag.ensemble.oof import EnsembleError, OofMatrix
+from raytag.ensemble.assess.assessment import STACKED, TITLES, Scores, assess, verdict
+from raytag.ensemble.assess.bootstrap import Interval
+from raytag.ensemble.choose.choices import WAYS
 from raytag.ensemble.pipeline import Settings, predict_oof, predict_test, search_ensemble
+from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 from raytag.metrics import chance_lwlrap, lwlrap
 from tests.ensemble.fakes import simulate
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raytag.ensemble.linear import LinearConfig
-from raytag.ensemble.stacker_grid import StackerConfig
+from raytag.ensemble.stackers.grid import StackerConfig
+from raytag.ensemble.stackers.linear import LinearConfig
 
 #: What is told of every configuration of a case; what a family does not have is None.
 HISTORY_COLUMNS = (

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.adam import adam
 
-from raytag.ensemble.stacked_net import Shape, Stack, pack, parameters
-from raytag.ensemble.stacker_grid import StackerConfig
+from raytag.ensemble.stackers.grid import StackerConfig
+from raytag.ensemble.stackers.stack import Shape, Stack, pack, parameters
 from raytag.metrics import lwlrap
 from raytag.seeding import generator, torch_seed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raytag.ensemble.stacker_grid import draw_configs
+from raytag.ensemble.stackers.grid import draw_configs
 
 
 def shape(config):

@@ -17,7 +17,7 @@ from raytag.blends.pairs import TINY, log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Found, search_trees
 from raytag.blends.trees import plan
-from raytag.ensemble.nested import (
+from raytag.ensemble.choose.left_out import (
     best_by_goal,
     best_found,
     epoch_optimism,

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raytag.ensemble import halving
-from raytag.ensemble.halving import Rung, plan, race
-from raytag.ensemble.stackers import one_thread
-from tests.ensemble.test_stacked_training import config, task_of
+from raytag.ensemble.stackers import halving
+from raytag.ensemble.stackers.case import one_thread
+from raytag.ensemble.stackers.halving import Rung, plan, race
+from tests.ensemble.stackers.test_training import config, task_of
 
 
 @pytest.fixture(autouse=True)

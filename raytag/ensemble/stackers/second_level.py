@@ -2,8 +2,8 @@
 
 A stacker reads the out-of-fold probabilities of the best subset's members. Each set of left-out folds is a case of
 its own, with the members that were chosen without these folds: one fold for the nested score, two for choosing
-between ways (`raytag.ensemble.assessment`), and one fold with the final members for the stackers that are kept and
-that predict test clips.
+between ways (`raytag.ensemble.assess.assessment`), and one fold with the final members for the stackers that are
+kept and that predict test clips.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from raytag.cluster.tasks import Worker, run_tasks
-from raytag.ensemble.choices import Choices
-from raytag.ensemble.nested import LeftOut
-from raytag.ensemble.oof import OofMatrix
-from raytag.ensemble.stackers import (
+from raytag.ensemble.choose.choices import Choices
+from raytag.ensemble.choose.left_out import LeftOut
+from raytag.ensemble.predictions.oof import OofMatrix
+from raytag.ensemble.stackers.case import (
     Case,
     CaseResult,
     LinearConfig,
@@ -125,7 +125,7 @@ def _run_case(shared: tuple[StackerData, int, int], case: Case) -> CaseResult:
 
 
 def load_stacker(store: FoldStore) -> tuple[StackerConfig | LinearConfig, dict[str, torch.Tensor]]:
-    """A stored second-level model, for `raytag.ensemble.stackers.predict`.
+    """A stored second-level model, for `raytag.ensemble.stackers.case.predict`.
 
     Parameters
     ----------

@@ -9,10 +9,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from raytag.ensemble import stackers
-from raytag.ensemble.halving import max_epochs, plan
-from raytag.ensemble.oof import EnsembleError
-from raytag.ensemble.stackers import (
+from raytag.ensemble.predictions.oof import EnsembleError
+from raytag.ensemble.stackers import case as cases
+from raytag.ensemble.stackers.case import (
     HISTORY_COLUMNS,
     Case,
     StackerData,
@@ -21,6 +20,7 @@ from raytag.ensemble.stackers import (
     predict,
     run_case,
 )
+from raytag.ensemble.stackers.halving import max_epochs, plan
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 
@@ -28,7 +28,7 @@ from tests.ensemble.fakes import simulate
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Networks train 20 epochs at most: eight are compared once, three train to the end."""
-    monkeypatch.setattr(stackers, "max_epochs", lambda n_clips: 20)
+    monkeypatch.setattr(cases, "max_epochs", lambda n_clips: 20)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ PAIR = replace(CASE, left_out=(2, 0))
 @pytest.fixture(scope="module")
 def results(data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stackers, "max_epochs", lambda n_clips: 20)
+        patch.setattr(cases, "max_epochs", lambda n_clips: 20)
         return {case: run_case(data, case, 8, 0) for case in (CASE, PAIR)}
 
 

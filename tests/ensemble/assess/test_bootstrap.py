@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raytag.ensemble.bootstrap import Bootstrap
+from raytag.ensemble.assess.bootstrap import Bootstrap
 
 
 def test_a_mean_of_independent_labels_has_the_textbook_interval():

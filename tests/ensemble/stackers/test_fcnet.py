@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from raytag.models.stackers import FCNet
+from raytag.ensemble.stackers.fcnet import FCNet
 
 
 @pytest.mark.parametrize(("rule", "tolerance"), [("A", 1e-6), ("B", 1e-3)])

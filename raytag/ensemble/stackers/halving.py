@@ -22,8 +22,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raytag.ensemble.stacked_training import Network, Task, groups, train
-from raytag.ensemble.stacker_grid import StackerConfig
+from raytag.ensemble.stackers.grid import StackerConfig
+from raytag.ensemble.stackers.training import Network, Task, groups, train
 
 ETA = 4
 FINALISTS = 3  # no rung leaves fewer, and so many are blended: argus-freesound's number

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from raytag.ensemble import stacked_training
-from raytag.ensemble.stacked_net import unpack
-from raytag.ensemble.stacked_training import Network, Task, groups, train
-from raytag.ensemble.stacker_grid import StackerConfig
-from raytag.ensemble.stackers import one_thread
+from raytag.ensemble.stackers import training
+from raytag.ensemble.stackers.case import one_thread
+from raytag.ensemble.stackers.grid import StackerConfig
+from raytag.ensemble.stackers.stack import unpack
+from raytag.ensemble.stackers.training import Network, Task, groups, train
 from tests.ensemble.fakes import simulate
 
 
@@ -62,7 +62,7 @@ def test_dropout_in_chunks_is_the_same_dropout(monkeypatch):
     task = task_of()
     rows = []
     for values in (1 << 21, 1):  # a chunk is at least a batch
-        monkeypatch.setattr(stacked_training, "_MASK_VALUES", values)
+        monkeypatch.setattr(training, "_MASK_VALUES", values)
         network = Network(CONFIGS[2], 2, task)
         train([network], 2)
         rows.append(network.row)
@@ -134,8 +134,8 @@ def test_groups_have_one_shape_and_a_limit(monkeypatch):
     configs = [config(base_size=b, batch_size=s) for b, s in [(16, 16), (8, 16), (16, 16), (16, 32), (16, 16)]]
     kinds = [(task.shape(c), c.batch_size) for c in configs]
     assert groups(kinds) == [[0, 2, 4], [1], [3]]
-    size = stacked_training.parameters(kinds[0][0])[1]
-    monkeypatch.setattr(stacked_training, "GROUP_PARAMETERS", 2 * size)
+    size = training.parameters(kinds[0][0])[1]
+    monkeypatch.setattr(training, "GROUP_PARAMETERS", 2 * size)
     assert groups(kinds) == [[0, 2], [4], [1], [3]]
-    monkeypatch.setattr(stacked_training, "GROUP_PARAMETERS", 1)
+    monkeypatch.setattr(training, "GROUP_PARAMETERS", 1)
     assert groups(kinds) == [[0], [2], [4], [1], [3]]

@@ -5,7 +5,7 @@ stacks of four networks, which differ in dropout, learning rate and its schedule
 every base size four times, the reductions 3 or 4 times each, the batch sizes 5 or 6 times each.
 
 Ranges are those of argus's random searches rs_004 and rs_005 together, but for the learning rate
-(`raytag.ensemble.stackers` says why).
+(`raytag.ensemble.stackers.case` says why).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ three linear layers and a gate is written out by hand and goes straight into a s
 optimizer therefore sees a single tensor a network, and networks leave a stack by leaving out a row.
 
 What that is worth depends on the size: of small networks the overhead of each operation is most of the time, of
-large ones the products are, and those do not get faster by being stacked (`raytag.ensemble.stacked_training`).
+large ones the products are, and those do not get faster by being stacked (`raytag.ensemble.stackers.training`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from raytag.models.stackers import FCNet
+from raytag.ensemble.stackers.fcnet import FCNet
 
 _ALIGNMENT = 16  # float32 values: a cache line, so that a product rounds alike wherever its matrix lies
 

@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raytag import __version__
-from raytag.ensemble.assessment import STACKED, TITLES, Assessment, Scored, verdict
-from raytag.ensemble.bootstrap import Interval
-from raytag.ensemble.choices import Choices, names_of
-from raytag.ensemble.nested import NOT_COVERED, epoch_optimism, frequency, frequency_by_name
-from raytag.ensemble.oof import OofMatrix
+from raytag.ensemble.assess.assessment import STACKED, TITLES, Assessment, Scored, verdict
+from raytag.ensemble.assess.bootstrap import Interval
+from raytag.ensemble.choose.choices import Choices, names_of
+from raytag.ensemble.choose.left_out import NOT_COVERED, epoch_optimism, frequency, frequency_by_name
 from raytag.ensemble.pipeline import Ensemble
-from raytag.ensemble.second_level import SecondLevel
-from raytag.ensemble.stackers import HISTORY_COLUMNS
+from raytag.ensemble.predictions.oof import OofMatrix
+from raytag.ensemble.stackers.case import HISTORY_COLUMNS
+from raytag.ensemble.stackers.second_level import SecondLevel
 from raytag.metrics import chance_lwlrap, tied_pairs
 from raytag.store.files import Storage
 from raytag.store.run import FoldStore, RunStore

@@ -29,9 +29,16 @@ from raytag.blends.warmup import warm_up
 from raytag.blends.weights import weight_search
 from raytag.cluster.resources import count_cpus
 from raytag.cluster.tasks import Worker, run_tasks
+from raytag.ensemble.choose.left_out import (
+    LeftOut,
+    best_by_goal,
+    best_found,
+    goals,
+    kept_parts,
+    left_out_sets,
+)
 from raytag.ensemble.choose.subset_tasks import search
-from raytag.ensemble.nested import LeftOut, best_by_goal, best_found, goals, kept_parts, left_out_sets
-from raytag.ensemble.oof import EnsembleError, OofMatrix
+from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 
 #: Ways of choosing, simplest first.
 WAYS = ("single", "subset", "greedy", "weighted")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raytag.ensemble.outside import OutsideError, read_predictions
+from raytag.ensemble.predictions.external import OutsideError, read_predictions
 
 CLASSES = ("bark", "clock", "hum", "NA", "rain")
 CLIPS = tuple(f"{i:03d}" for i in range(6))  # numbers to whoever guesses types

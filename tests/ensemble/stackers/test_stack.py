@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from raytag.ensemble.stacked_net import Shape, Stack, pack, parameters, unpack
-from raytag.ensemble.stackers import one_thread
+from raytag.ensemble.stackers.case import one_thread
+from raytag.ensemble.stackers.stack import Shape, Stack, pack, parameters, unpack
 
 SHAPES = [Shape(40, 7, 16, 4), Shape(12, 3, 8, 1), Shape(5, 1, 4, 16)]
 

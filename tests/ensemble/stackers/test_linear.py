@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from raytag.ensemble.linear import LINEAR_CONFIGS, LinearConfig, fit, predict, train_linear
-from raytag.ensemble.stacker_inputs import fit_scaling, log_odds, scaled
-from raytag.ensemble.stackers import one_thread
+from raytag.ensemble.stackers.case import one_thread
+from raytag.ensemble.stackers.inputs import fit_scaling, log_odds, scaled
+from raytag.ensemble.stackers.linear import LINEAR_CONFIGS, LinearConfig, fit, predict, train_linear
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 

@@ -1,10 +1,11 @@
 """Second-level models: argus-freesound's FCNet and linear ones on the first level's out-of-fold probabilities.
 
-The unit of work is a *case* (`raytag.ensemble.stacker_cases`): the members whose predictions are read, and the
+The unit of work is a *case* (`raytag.ensemble.stackers.values`): the members whose predictions are read, and the
 folds that are left out (one to score on; two where the choice of the first is itself to be scored; none for models
 that only predict test clips). A case sees the other folds alone. It needs a validation set for learning-rate
-schedules, for stopping, for halving (`raytag.ensemble.halving`) and for choosing its best; that is an inner split
-of the other folds (a fifth of their groups), never a fold left out. Its members are to be chosen without those
+schedules, for stopping, for halving (`raytag.ensemble.stackers.halving`) and for choosing its best; that is an
+inner split of the other folds (a fifth of their groups), never a fold left out. Its members are to be chosen without
+those
 folds as well (`raytag.ensemble.pipeline`). So nothing that it predicts for a fold left out depends on that fold's
 labels. What remains is the dependence of all stacking: the other folds' out-of-fold predictions come from
 first-level models that did train on the fold left out.
@@ -20,9 +21,9 @@ What differs from argus-freesound (first place, Freesound Audio Tagging 2019), a
   what hundreds of first steps would otherwise go into: three epochs of 3,181 clips then reach more than 23 did.
 - argus draws 32,768 samples an epoch at rates of 1e-5 to 1e-4, for up to 300 epochs in its searches, on a GPU. Here
   an epoch is one pass over the clips, 16 to 100 of them, and the rates are 3e-4 to 3e-3, drawn log-uniformly.
-- argus draws each network's shape by itself. Here 16 shapes repeat (`raytag.ensemble.stacker_grid`), and a poor
+- argus draws each network's shape by itself. Here 16 shapes repeat (`raytag.ensemble.stackers.grid`), and a poor
   start ends a training early.
-- Beside the networks stand linear models (`raytag.ensemble.linear`), the baseline that they must beat.
+- Beside the networks stand linear models (`raytag.ensemble.stackers.linear`), the baseline that they must beat.
 """
 
 from __future__ import annotations
@@ -37,15 +38,22 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from raytag.ensemble import linear
-from raytag.ensemble.halving import FINALISTS, Standing, max_epochs, plan, race, tolerance
-from raytag.ensemble.linear import LinearConfig, train_linear
-from raytag.ensemble.oof import EnsembleError
-from raytag.ensemble.stacked_net import Shape, unpack
-from raytag.ensemble.stacked_training import Network, Task
-from raytag.ensemble.stacker_cases import HISTORY_COLUMNS, Case, CaseResult, StackerData, Trained
-from raytag.ensemble.stacker_grid import StackerConfig, draw_configs
-from raytag.ensemble.stacker_inputs import Scaling, fit_scaling, log_odds, scaled
+from raytag.ensemble.predictions.oof import EnsembleError
+from raytag.ensemble.stackers import linear
+from raytag.ensemble.stackers.grid import StackerConfig, draw_configs
+from raytag.ensemble.stackers.halving import (
+    FINALISTS,
+    Standing,
+    max_epochs,
+    plan,
+    race,
+    tolerance,
+)
+from raytag.ensemble.stackers.inputs import Scaling, fit_scaling, log_odds, scaled
+from raytag.ensemble.stackers.linear import LinearConfig, train_linear
+from raytag.ensemble.stackers.stack import Shape, unpack
+from raytag.ensemble.stackers.training import Network, Task
+from raytag.ensemble.stackers.values import HISTORY_COLUMNS, Case, CaseResult, StackerData, Trained
 from raytag.seeding import generator
 
 __all__ = [

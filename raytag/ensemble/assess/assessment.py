@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from raytag.blends.means import blend_scores
 from raytag.blends.subsets import Found
-from raytag.ensemble.bootstrap import Bootstrap, Interval
-from raytag.ensemble.choices import WAYS, Choices
-from raytag.ensemble.nested import LeftOut
-from raytag.ensemble.oof import OofMatrix
-from raytag.ensemble.second_level import SecondLevel
+from raytag.ensemble.assess.bootstrap import Bootstrap, Interval
+from raytag.ensemble.choose.choices import WAYS, Choices
+from raytag.ensemble.choose.left_out import LeftOut
+from raytag.ensemble.predictions.oof import OofMatrix
+from raytag.ensemble.stackers.second_level import SecondLevel
 from raytag.metrics import label_precisions
 
 #: Ways that read second-level models: do the members of the best subset join them, and which family they are of.

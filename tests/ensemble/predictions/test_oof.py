@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from raytag.blends.means import geometric_mean
-from raytag.ensemble.oof import EnsembleError, load_oof
+from raytag.ensemble.predictions.oof import EnsembleError, load_oof
 from tests.ensemble.fakes import CLASSES, experiment, make_store, simulate
 
 

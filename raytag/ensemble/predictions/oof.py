@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raytag.blends.means import geometric_mean
 from raytag.datasets.table import multi_hot
-from raytag.ensemble.outside import OutsideError, Predictions, read_predictions
+from raytag.ensemble.predictions.external import OutsideError, Predictions, read_predictions
 from raytag.store.events import read_events
 from raytag.store.run import RunStore, difference
 
@@ -73,7 +73,7 @@ def load_oof(stores: Sequence[RunStore] | RunStore, predictions: Sequence[Path] 
     stores : RunStore or sequence of RunStore
         Runs on the same data. An experiment that several of them hold counts once.
     predictions : sequence of Path
-        Files of models that raytag did not train: `raytag.ensemble.outside`.
+        Files of models that raytag did not train: `raytag.ensemble.predictions.external`.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve
 from scipy.special import expit
 
-from raytag.ensemble.stacker_inputs import Scaling, fit_scaling, scaled
+from raytag.ensemble.stackers.inputs import Scaling, fit_scaling, scaled
 from raytag.metrics import lwlrap
 
 
