@@ -20,11 +20,11 @@ import numpy as np
 from _timing import Row, add_json_argument, compare, print_table, write_json
 from threadpoolctl import threadpool_limits
 
-from raytag.augment import Augmenter, Draws, count_tiles, reference, tiles
-from raytag.augment.augmenter import sigmoid_mask
-from raytag.augment.draws import ADD, UNMIXED
 from raytag.experiment import Augment, Features, Mixers
 from raytag.features.bank import Bank
+from raytag.inputs.logmel_images import Augmenter, Draws, count_tiles, reference, tiles
+from raytag.inputs.logmel_images.augmenter import sigmoid_mask
+from raytag.inputs.logmel_images.draws import ADD, UNMIXED
 from raytag.seeding import generator
 
 try:

@@ -3,10 +3,10 @@
     python benchmarks/train_step.py                              # base_size 16, batch 32, one thread
     python benchmarks/train_step.py --base-size 64 --batch 8 --threads 2
 
-Plain is float32, contiguous tensors, torch's default Adam and the allocator as glibc sets it up. Against it,
-each of raytag's measures alone, then together: freed memory kept (raytag.train.memory), channels-last layout,
-bfloat16 autocast; raytag's own rows have the fused batch norm (raytag.models.fused) and Adam as well. A step is
-what the training loop does: layout of the batch, forward, loss with auxiliary heads, backward, optimizer.
+Plain is float32, contiguous tensors, torch's default Adam and the allocator as glibc sets it up. Against it, each
+of raytag's measures alone, then together: freed memory kept (raytag.train.memory), channels-last layout, bfloat16
+autocast; raytag's own rows have the fused batch norm (raytag.models.blocks.fused) and Adam as well. A step is what
+the training loop does: layout of the batch, forward, loss with auxiliary heads, backward, optimizer.
 
 Allocator settings stick to a process, so every row runs in a process of its own, which waits while the others
 take their turn. Below the table: that they compute the same, and the page faults of a step.
@@ -136,7 +136,7 @@ def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: i
 
     from raytag import losses, models
     from raytag.experiment import Optimizer
-    from raytag.models import fused
+    from raytag.models.blocks import fused
     from raytag.train.memory import tune_malloc
     from raytag.train.optim import build_optimizer
 

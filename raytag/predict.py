@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from raytag.augment import center_crops, count_tiles, tiles
 from raytag.features.bank import Bank
+from raytag.inputs.logmel_images import center_crops, count_tiles, tiles
 
 TILES_PER_BATCH = 64
 

@@ -1,4 +1,8 @@
-"""Waveform to features: reading clips, log-mel spectrograms, their deltas, the cache and the bank of a run."""
+"""Waveform to features: reading clips, log-mel spectrograms, the cache that Ray Data builds, the bank of a run.
+
+Imports of raytag `raytag.datasets.table`, `raytag.store.files`, `raytag.cluster`, `raytag.compiled` and the ground
+floor. Of its modules `cache` alone may import Ray.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import os
 from typing import TYPE_CHECKING
 
 from raytag.features.bank import SCALE, Bank
-from raytag.features.delta import delta, delta_coefficients, model_input
 from raytag.features.logmel import LogMel
 from raytag.features.waveform import UnusableClip, read_bytes, read_waveform, waveform_of
 
@@ -20,11 +23,8 @@ __all__ = [
     "Bank",
     "LogMel",
     "UnusableClip",
-    "delta",
-    "delta_coefficients",
     "extract",
     "extract_from_bytes",
-    "model_input",
     "read_waveform",
 ]
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from raytag.models.blocks import CBAM, ConvBlock, Head, SkipBlock
+from raytag.models.blocks.attention import CBAM
+from raytag.models.blocks.convolution import ConvBlock, SkipBlock
+from raytag.models.blocks.heads import Head
 
 #: The image is halved four times, so it must have this many rows and columns.
 MIN_SIDE = 16

@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 
 from raytag import losses, models
-from raytag.augment import Augmenter
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
+from raytag.inputs.logmel_images import Augmenter
 from raytag.metrics import lwlrap, tied_pairs, top1_accuracy
 from raytag.predict import predict, predict_center
 from raytag.seeding import generator, torch_seed

@@ -4,11 +4,10 @@ The unit of work is a *case* (`raytag.ensemble.stackers.values`): the members wh
 folds that are left out (one to score on; two where the choice of the first is itself to be scored; none for models
 that only predict test clips). A case sees the other folds alone. It needs a validation set for learning-rate
 schedules, for stopping, for halving (`raytag.ensemble.stackers.halving`) and for choosing its best; that is an
-inner split of the other folds (a fifth of their groups), never a fold left out. Its members are to be chosen without
-those
-folds as well (`raytag.ensemble.pipeline`). So nothing that it predicts for a fold left out depends on that fold's
-labels. What remains is the dependence of all stacking: the other folds' out-of-fold predictions come from
-first-level models that did train on the fold left out.
+inner split of the other folds (a fifth of their groups), never a fold left out. Its members are to be chosen
+without those folds as well (`raytag.ensemble.pipeline`). So nothing that it predicts for a fold left out depends on
+that fold's labels. What remains is the dependence of all stacking: the other folds' out-of-fold predictions come
+from first-level models that did train on the fold left out.
 
 What differs from argus-freesound (first place, Freesound Audio Tagging 2019), and why:
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raytag.augment import kernel
-from raytag.augment.arrays import delta_taps, image_width, lengths, output, row_numbers, source
-from raytag.augment.draws import ADD, SIGMOID, Draws, check_draws, draw
 from raytag.experiment import Augment, Mixers
 from raytag.features.bank import Bank
+from raytag.inputs.logmel_images import kernel
+from raytag.inputs.logmel_images.checks import (
+    delta_taps,
+    image_width,
+    lengths,
+    output,
+    row_numbers,
+    source,
+)
+from raytag.inputs.logmel_images.draws import ADD, SIGMOID, Draws, check_draws, draw
 
 
 class Augmenter:

@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
-from raytag.features.delta import EDGE, WIDTH, delta, delta_coefficients, model_input
+from raytag.inputs.logmel_images.deltas import EDGE, WIDTH, delta, delta_coefficients, model_input
 
 
 def test_model_input_equals_the_published_system(shared):

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from raytag.augment import Augmenter
-from raytag.augment.draws import ADD, SIGMOID, UNMIXED
 from raytag.experiment import Augment, Mixers
 from raytag.features.bank import Bank
+from raytag.inputs.logmel_images import Augmenter
+from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED
 from raytag.seeding import generator
 
 N_MELS, WIDTH, B = 32, 64, 24

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raytag.augment import reference
-from raytag.augment.augmenter import sigmoid_mask
-from raytag.features.delta import model_input
+from raytag.inputs.logmel_images import reference
+from raytag.inputs.logmel_images.augmenter import sigmoid_mask
+from raytag.inputs.logmel_images.deltas import model_input
 
 
 @pytest.mark.parametrize("frames", ["100", "200", "255", "tiny"])

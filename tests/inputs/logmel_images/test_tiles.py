@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.augment import center_crops, count_tiles, reference, tiles
 from raytag.features.bank import Bank
-from raytag.features.delta import model_input
+from raytag.inputs.logmel_images import center_crops, count_tiles, reference, tiles
+from raytag.inputs.logmel_images.deltas import model_input
 
 
 def random_bank(lengths, n_mels=16, seed=0):

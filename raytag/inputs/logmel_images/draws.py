@@ -1,7 +1,7 @@
 """The random numbers of a batch, drawn in one go.
 
 `Draws` holds every choice that augmentation makes for a batch, as plain arrays: draw once, look at it, store
-it, and apply it with `raytag.augment.Augmenter.images` as often as you like. The rules are those of
+it, and apply it with `raytag.inputs.logmel_images.Augmenter.images` as often as you like. The rules are those of
 argus-freesound's transforms and mixers; the stream of random numbers is raytag's own.
 """
 

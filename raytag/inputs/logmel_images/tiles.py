@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raytag.augment import kernel
-from raytag.augment.arrays import delta_taps, image_width, lengths, output, row_numbers, source
 from raytag.features.bank import Bank
+from raytag.inputs.logmel_images import kernel
+from raytag.inputs.logmel_images.checks import (
+    delta_taps,
+    image_width,
+    lengths,
+    output,
+    row_numbers,
+    source,
+)
 
 
 def center_crops(bank: Bank, rows: ArrayLike, crop_frames: int) -> NDArray[np.float32]:

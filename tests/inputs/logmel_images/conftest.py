@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from raytag.augment.draws import UNMIXED, Draws
+from raytag.inputs.logmel_images.draws import UNMIXED, Draws
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ first and second delta along time, all divided by 100.
 
 from __future__ import annotations
 
-from raytag.augment.augmenter import Augmenter
-from raytag.augment.draws import Draws
-from raytag.augment.tiles import center_crops, count_tiles, tiles
+from raytag.inputs.logmel_images.augmenter import Augmenter
+from raytag.inputs.logmel_images.draws import Draws
+from raytag.inputs.logmel_images.tiles import center_crops, count_tiles, tiles
 
 __all__ = ["Augmenter", "Draws", "center_crops", "count_tiles", "tiles"]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytag import losses, models
-from raytag.models import fused
+from raytag.models.blocks import fused
 
 Operation = Callable[[Tensor, nn.BatchNorm2d, int], Tensor]
 

@@ -1,11 +1,11 @@
 """Augmentation said plainly: one operation a function, in numpy, one image at a time.
 
-This is what `raytag.augment.kernel` computes, slowly and legibly. Tests hold both to the arrays of the
+This is what `raytag.inputs.logmel_images.kernel` computes, slowly and legibly. Tests hold both to the arrays of the
 published system and to each other; `benchmarks/augment.py` builds its slow path from it. Training does not
 use it.
 
-Images here are (n_mels, frames) in dB until `raytag.features.delta.model_input`, and (3, n_mels, frames) in
-dB / 100 from there on.
+Images here are (n_mels, frames) in dB until `raytag.inputs.logmel_images.deltas.model_input`, and (3, n_mels,
+frames) in dB / 100 from there on.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.augment.augmenter import sigmoid_mask
-from raytag.augment.draws import ADD, SIGMOID, UNMIXED, Draws
-from raytag.features.delta import model_input
+from raytag.inputs.logmel_images.augmenter import sigmoid_mask
+from raytag.inputs.logmel_images.deltas import model_input
+from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED, Draws
 
 Image = NDArray[np.float32]
 

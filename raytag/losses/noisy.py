@@ -1,14 +1,4 @@
-"""Losses for clips with several labels, some of them wrong.
-
-A loss takes logits ``(B, C)``, targets ``(B, C)`` in [0, 1] (mixed samples have soft targets) and a flag a clip,
-``noisy (B,)`` bool, that says whose labels were not checked by people. It returns a scalar. Networks with
-auxiliary heads return a tuple of logits, main output first; their losses are added with fixed weights.
-
-All arithmetic is float32 (float64 if the logits are), also inside an autocast region: a bfloat16 sigmoid has
-two decimal digits. Nothing is selected by index, so that a GPU is never waited for: the samples that a term
-does not concern are masked.
-
-A new loss is one class here and its name in `LOSSES`.
+"""Losses that trust clips less whose labels were not checked by people.
 
 References
 ----------
@@ -21,31 +11,18 @@ and noisy clips are argus-freesound's, first place of Freesound Audio Tagging 20
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from raytag import registry
+from raytag.losses.base import check_weights
+from raytag.losses.bce import bce
 
 #: Floor of the probability in LSoft, and what Lq adds before it takes a power.
 _EPSILON = 1e-7
 #: What log(1 - p) is in LSoft where p has rounded to 1.
 _LOG_ZERO = -100.0
-
-
-class Loss(Protocol):
-    """Logits (B, C), targets (B, C), noisy (B,) bool -> scalar."""
-
-    def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor: ...
-
-
-def bce(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy of each clip, (B,): the mean over its classes."""
-    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
 
 
 def lsoft(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
@@ -75,14 +52,6 @@ def lq(logits: Tensor, targets: Tensor, q: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class BCE:
-    """Binary cross-entropy, whoever labelled the clip."""
-
-    def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
-        return bce(logits, targets).mean()
-
-
-@dataclass(frozen=True)
 class OnlyNoisyLSoft:
     """Soft bootstrapping on noisy clips, binary cross-entropy on curated ones.
 
@@ -97,7 +66,7 @@ class OnlyNoisyLSoft:
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 1:
             raise ValueError(f"beta is a share in [0, 1], not {self.beta}")
-        _check_weights(self.noisy_weight, self.curated_weight)
+        check_weights(self.noisy_weight, self.curated_weight)
 
     def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
         soft = self.noisy_weight * lsoft(logits, targets, self.beta)
@@ -115,7 +84,7 @@ class OnlyNoisyLq:
     def __post_init__(self) -> None:
         if not 0 < self.q <= 1:
             raise ValueError(f"q is an exponent in (0, 1], not {self.q}")
-        _check_weights(self.noisy_weight, self.curated_weight)
+        check_weights(self.noisy_weight, self.curated_weight)
 
     def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
         robust = self.noisy_weight * lq(logits, targets, self.q)
@@ -141,75 +110,3 @@ class BCEMaxOutlier:
         kept = ~(noisy & (clips.detach() > self.alpha * clips.detach().max()))
         kept = kept | ~kept.any()
         return torch.where(kept, clips, 0).sum() / kept.sum()
-
-
-#: Every loss that an experiment can name.
-LOSSES: Mapping[str, type[Loss]] = {
-    "OnlyNoisyLSoft": OnlyNoisyLSoft,
-    "OnlyNoisyLq": OnlyNoisyLq,
-    "BCE": BCE,
-    "BCEMaxOutlier": BCEMaxOutlier,
-}
-
-
-@dataclass(frozen=True)
-class WithAuxiliaries:
-    """A loss that also takes a tuple of logits and adds ``aux_weights[i]`` times the loss of the i-th.
-
-    The first output is the main one. A single tensor has no auxiliary outputs, and its loss is not weighted.
-    """
-
-    loss: Loss
-    aux_weights: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        _check_weights(*self.aux_weights)
-
-    def __call__(self, logits: Tensor | Sequence[Tensor], targets: Tensor, noisy: Tensor) -> Tensor:
-        outputs = [logits] if isinstance(logits, Tensor) else list(logits)
-        weights = (1.0,) if isinstance(logits, Tensor) else self.aux_weights
-        if len(weights) < len(outputs):
-            raise ValueError(
-                f"the network has {len(outputs)} outputs but loss.aux_weights has {len(weights)} numbers; "
-                f"give one a output, the main one first"
-            )
-        with torch.autocast(outputs[0].device.type, enabled=False):
-            total = outputs[0].new_zeros((), dtype=_working(outputs[0]))
-            for weight, output in zip(weights, outputs, strict=False):
-                dtype = _working(output)
-                total = total + weight * self.loss(output.to(dtype), targets.to(dtype), noisy)
-        return total
-
-
-def build(name: str = "OnlyNoisyLSoft", **fields: Any) -> WithAuxiliaries:
-    """The loss of that name, for single logits and for tuples of them.
-
-    Parameters
-    ----------
-    name
-        A name in `LOSSES`, ignoring case and underscores.
-    fields
-        Those of `raytag.experiment.Loss` (a loss takes what it needs of them). ``aux_weights``
-        weighs the outputs of a network with auxiliary heads, main output first; default (1, 0.4, 0.2, 0.1).
-
-    Returns
-    -------
-    callable
-        ``(logits (B, C) or tuple of such, targets (B, C), noisy (B,) bool) -> scalar``.
-
-    Raises
-    ------
-    ValueError
-        Unknown name or field (the nearest are given), or a value out of range.
-    """
-    aux_weights = tuple(fields.get("aux_weights", (1.0, 0.4, 0.2, 0.1)))
-    return WithAuxiliaries(registry.build("loss", LOSSES, name, fields, also=["aux_weights"]), aux_weights)
-
-
-def _working(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-def _check_weights(*weights: float) -> None:
-    if min(weights) < 0:
-        raise ValueError(f"weights of a loss must not be negative: {weights}")

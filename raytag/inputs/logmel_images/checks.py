@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raytag.features.bank import SCALE, Bank
-from raytag.features.delta import INPUT_SCALE, WIDTH, delta_coefficients
+from raytag.inputs.logmel_images.deltas import INPUT_SCALE, WIDTH, delta_coefficients
 
 
 class Source(NamedTuple):

@@ -22,9 +22,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raytag.augment.draws import ADD, SIGMOID, UNMIXED, Draws
-from raytag.augment.transpose import TILE, transpose_tile
-from raytag.features.delta import EDGE
+from raytag.compiled.transpose import TILE, transpose_tile
+from raytag.inputs.logmel_images.deltas import EDGE
+from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED, Draws
 
 #: Columns before and behind every row of an image, so that deltas are computed without a test at the edges.
 MARGIN = 16

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from raytag.augment.draws import ADD, SIGMOID, UNMIXED, draw
 from raytag.experiment import Augment, Mixers
+from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED, draw
 from raytag.seeding import generator
 
 N = 5000

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.augment import Augmenter, reference
-from raytag.augment.draws import ADD, SIGMOID
 from raytag.experiment import Augment, Mixers
 from raytag.features.bank import Bank
+from raytag.inputs.logmel_images import Augmenter, reference
+from raytag.inputs.logmel_images.draws import ADD, SIGMOID
 
 
 def augmenter(n_mels=128, crop_frames=256, mixers=None, **fields):

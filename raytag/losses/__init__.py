@@ -1,0 +1,57 @@
+"""Losses for clips with several labels, some of them wrong.
+
+A loss takes logits ``(B, C)``, targets ``(B, C)`` in [0, 1] (mixed samples have soft targets) and a flag a clip,
+``noisy (B,)`` bool, that says whose labels were not checked by people. It returns a scalar. Networks with
+auxiliary heads return a tuple of logits, main output first; their losses are added with fixed weights.
+
+All arithmetic is float32 (float64 if the logits are), also inside an autocast region: a bfloat16 sigmoid has
+two decimal digits. Nothing is selected by index, so that a GPU is never waited for: the samples that a term
+does not concern are masked.
+
+A new loss is one file here and its class in `LOSSES`.
+
+Imports torch and `raytag.registry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raytag import registry
+from raytag.losses.base import Loss, WithAuxiliaries
+from raytag.losses.bce import BCE
+from raytag.losses.noisy import BCEMaxOutlier, OnlyNoisyLq, OnlyNoisyLSoft
+
+#: Every loss that an experiment can name.
+LOSSES: Mapping[str, type[Loss]] = {
+    "OnlyNoisyLSoft": OnlyNoisyLSoft,
+    "OnlyNoisyLq": OnlyNoisyLq,
+    "BCE": BCE,
+    "BCEMaxOutlier": BCEMaxOutlier,
+}
+
+
+def build(name: str = "OnlyNoisyLSoft", **fields: Any) -> WithAuxiliaries:
+    """The loss of that name, for single logits and for tuples of them.
+
+    Parameters
+    ----------
+    name
+        A name in `LOSSES`, ignoring case and underscores.
+    fields
+        Those of `raytag.experiment.Loss` (a loss takes what it needs of them). ``aux_weights``
+        weighs the outputs of a network with auxiliary heads, main output first; default (1, 0.4, 0.2, 0.1).
+
+    Returns
+    -------
+    callable
+        ``(logits (B, C) or tuple of such, targets (B, C), noisy (B,) bool) -> scalar``.
+
+    Raises
+    ------
+    ValueError
+        Unknown name or field (the nearest are given), or a value out of range.
+    """
+    aux_weights = tuple(fields.get("aux_weights", (1.0, 0.4, 0.2, 0.1)))
+    return WithAuxiliaries(registry.build("loss", LOSSES, name, fields, also=["aux_weights"]), aux_weights)

@@ -1,0 +1,47 @@
+"""Convolutions with batch norm, ReLU and pooling."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raytag.models.blocks.fused import batch_norm_relu
+
+
+class ConvBlock(nn.Module):
+    """Twice (3x3 convolution, batch norm, ReLU), then 2x2 average pooling.
+
+    (B, in_channels, F, T) -> (B, out_channels, F // 2, T // 2). Convolutions have no bias and start from
+    He's normal initialisation (fan-in, gain sqrt 2).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        nn.init.kaiming_normal_(self.conv1.weight)
+        nn.init.kaiming_normal_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = batch_norm_relu(self.conv1(x), self.norm1)
+        return batch_norm_relu(self.conv2(x), self.norm2, pool=2)
+
+
+class SkipBlock(nn.Module):
+    """Average pooling by ``pool`` (1: none), then a 3x3 convolution without bias, batch norm, ReLU.
+
+    (B, in_channels, F, T) -> (B, out_channels, F // pool, T // pool).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, pool: int = 1) -> None:
+        super().__init__()
+        self.pool = pool
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool > 1:
+            x = F.avg_pool2d(x, self.pool)
+        return batch_norm_relu(self.conv(x), self.norm)
