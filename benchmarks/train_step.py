@@ -138,7 +138,7 @@ def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: i
     from raytag.experiment import Optimizer
     from raytag.models.blocks import fused
     from raytag.train.memory import tune_malloc
-    from raytag.train.optim import build_optimizer
+    from raytag.train.optimizers import build_optimizer
 
     if "malloc" in measures and not tune_malloc():
         raise SystemExit("tune_malloc has no effect on this system")

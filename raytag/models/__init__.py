@@ -1,6 +1,8 @@
 """Networks that tag images of sound: (B, 3, n_mels, frames) -> logits (B, num_classes), or a tuple of them.
 
 A new network is one class in a file of its family and its name in `MODELS`.
+
+Imports torch and `raytag.registry`.
 """
 
 from __future__ import annotations

@@ -28,12 +28,9 @@ from raytag.predict import predict, predict_center
 from raytag.seeding import generator, torch_seed
 from raytag.store.run import CURVE_COLUMNS, FoldStore
 from raytag.train.memory import tune_malloc
-from raytag.train.optim import (
-    build_optimizer,
-    build_schedule,
-    load_optimizer_tensors,
-    optimizer_tensors,
-)
+from raytag.train.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from raytag.train.precision import resolve_precision
+from raytag.train.schedules import build_schedule
 from raytag.train.sources import Split, draw, split, steps_per_epoch
 
 
@@ -56,15 +53,6 @@ class Outcome:
     state: str
     result: dict[str, Any] | None
     first_step: float | None = None  # when this launch's first step was done, seconds since 1970
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """What ``auto`` means on a device: bf16 where the processor multiplies it natively, else fp32."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
 
 
 def train_fold(

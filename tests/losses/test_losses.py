@@ -12,10 +12,12 @@ from torch import Tensor
 
 from raytag import losses
 from raytag.experiment import Loss
+from raytag.losses.bce import bce
+from raytag.losses.noisy import lq, lsoft
 
 PUBLISHED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "lsoft": lambda z, y, noisy: losses.lsoft(z, y, 0.7).mean(),
-    "lq": lambda z, y, noisy: losses.lq(z, y, 0.5).mean(),
+    "lsoft": lambda z, y, noisy: lsoft(z, y, 0.7).mean(),
+    "lq": lambda z, y, noisy: lq(z, y, 0.5).mean(),
     "only_noisy_lsoft": losses.build("OnlyNoisyLSoft", beta=0.7, noisy_weight=0.5, curated_weight=0.5),
     "only_noisy_lq": losses.build("OnlyNoisyLq", q=0.5, noisy_weight=0.5, curated_weight=0.5),
     "bce_max_outlier": losses.build("BCEMaxOutlier", alpha=0.8),
@@ -87,9 +89,7 @@ def test_float64_formulas() -> None:
 
 def test_lsoft_gradient_is_beta_times_the_residual() -> None:
     logits, targets, noisy = problem(scale=2)
-    _, grad = value_and_grad(
-        lambda z, y, n: losses.lsoft(z, y, 0.7).sum(), logits.double(), targets.double(), noisy
-    )
+    _, grad = value_and_grad(lambda z, y, n: lsoft(z, y, 0.7).sum(), logits.double(), targets.double(), noisy)
     expected = 0.7 * (torch.sigmoid(logits.double()) - targets) / logits.shape[1]
     np.testing.assert_allclose(grad, expected.numpy(), rtol=1e-9)
 
@@ -124,12 +124,12 @@ def test_max_outlier_keeps_curated_clips_however_bad() -> None:
     logits = torch.tensor([[-9.0], [-9.0], [-1.0], [0.0]])
     targets = torch.ones(4, 1)
     loss = losses.build("BCEMaxOutlier", alpha=0.8)
-    clips = losses.bce(logits, targets)
+    clips = bce(logits, targets)
     noisy = torch.tensor([True, False, True, False])
     assert float(loss(logits, targets, noisy)) == pytest.approx(float(clips[1:].mean()))
     assert float(loss(logits, targets, torch.zeros(4, dtype=torch.bool))) == pytest.approx(float(clips.mean()))
     equal, everyone = torch.zeros(4, 1), torch.ones(4, dtype=torch.bool)
-    assert float(loss(equal, targets, everyone)) == pytest.approx(float(losses.bce(equal, targets).mean()))
+    assert float(loss(equal, targets, everyone)) == pytest.approx(float(bce(equal, targets).mean()))
 
 
 def test_auxiliary_outputs_are_weighted_and_added() -> None:

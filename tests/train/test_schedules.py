@@ -1,4 +1,4 @@
-"""Schedules against reference traces and torch's own; optimizer state across an interruption."""
+"""Learning-rate schedules: traces, torch's own plateau, and states that continue."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, save
 from torch import nn
 
-from raytag import losses, models
-from raytag.experiment import Optimizer, Schedule
-from raytag.train.optim import (
-    OneCycle,
-    Plateau,
-    build_optimizer,
-    build_schedule,
-    load_optimizer_tensors,
-    optimizer_tensors,
-)
+from raytag.experiment import Schedule
+from raytag.train.schedules import OneCycle, Plateau, build_schedule
 
 
 def test_plateau_follows_the_reference_trace(shared: Path) -> None:
@@ -104,75 +95,3 @@ def test_schedules_refuse_a_foreign_state() -> None:
         build_schedule(Schedule(name="one_cycle"), 1e-3, 20).load(cycle.state())
     with pytest.raises(ValueError, match="at least one step"):
         build_schedule(Schedule(name="one_cycle"), 1e-3, 0)
-
-
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
-    loss = losses.build("BCE")
-    for step in steps:
-        torch.manual_seed(step)
-        x = torch.randn(4, 3, 32, 32).to(memory_format=torch.channels_last)
-        value = loss(model(x), torch.eye(3)[[0, 1, 2, 0]], torch.zeros(4, dtype=torch.bool))
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-
-
-@pytest.mark.parametrize("name", ["adam", "adamw"])
-@pytest.mark.parametrize("stop", [0, 3])
-def test_an_interrupted_optimizer_gives_the_same_bits(name: str, stop: int) -> None:
-    def fresh() -> tuple[nn.Module, torch.optim.Optimizer]:
-        torch.manual_seed(7)
-        model = models.build("SkipAttention", num_classes=3, base_size=2).to(memory_format=torch.channels_last)
-        return model, build_optimizer(model.parameters(), Optimizer(name=name, lr=1e-2, weight_decay=0.1))
-
-    model, optimizer = fresh()
-    train(model, optimizer, range(stop))
-    tensors = load(save(optimizer_tensors(optimizer, model)))
-    weights = {key: value.clone() for key, value in model.state_dict().items()}
-    assert bool(tensors) == (stop > 0)
-    train(model, optimizer, range(stop, 6))
-
-    other, other_optimizer = fresh()
-    other.load_state_dict(weights)
-    load_optimizer_tensors(other_optimizer, other, tensors)
-    train(other, other_optimizer, range(stop, 6))
-    for (key, value), restored in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
-        assert torch.equal(value, restored), key
-    exported = optimizer_tensors(other_optimizer, other)
-    for key, value in optimizer_tensors(optimizer, model).items():
-        assert torch.equal(value, exported[key]), key
-
-
-def test_exported_state_is_a_copy() -> None:
-    model = nn.Linear(3, 2)
-    optimizer = build_optimizer(model.parameters(), Optimizer())
-    for _ in range(2):
-        model(torch.ones(1, 3)).sum().backward()
-        optimizer.step()
-        tensors = optimizer_tensors(optimizer, model)
-    assert sorted(tensors) == [f"{p}.{k}" for p in ("bias", "weight") for k in ("exp_avg", "exp_avg_sq", "step")]
-    before = {key: value.clone() for key, value in tensors.items()}
-    optimizer.step()
-    assert all(torch.equal(before[key], tensors[key]) for key in tensors)
-    assert float(tensors["weight.step"]) == 2
-
-
-def test_foreign_optimizer_state_is_named() -> None:
-    model = nn.Linear(3, 2)
-    optimizer = build_optimizer(model.parameters(), Optimizer())
-    with pytest.raises(ValueError, match=r"'head\.weight\.exp_avg' belongs to no parameter"):
-        load_optimizer_tensors(optimizer, model, {"head.weight.exp_avg": torch.zeros(2, 3)})
-    with pytest.raises(ValueError, match=r"'weight\.exp_avg' is \(3, 2\), its parameter \(2, 3\)"):
-        load_optimizer_tensors(optimizer, model, {"weight.exp_avg": torch.zeros(3, 2)})
-
-
-def test_adam_decays_the_gradient_and_adamw_the_weight() -> None:
-    steps = {}
-    for name in ("adam", "adamw"):
-        weight = nn.Parameter(torch.tensor([2.0]))
-        optimizer = build_optimizer([weight], Optimizer(name=name, lr=0.1, weight_decay=0.5))
-        weight.grad = torch.tensor([-3.0])
-        optimizer.step()
-        steps[name] = weight.item()
-    assert steps["adam"] == pytest.approx(2 + 0.1, rel=1e-5)  # gradient -3 + 0.5 * 2 < 0: a step of lr
-    assert steps["adamw"] == pytest.approx(2 * (1 - 0.1 * 0.5) + 0.1, rel=1e-5)
