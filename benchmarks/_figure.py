@@ -13,8 +13,8 @@ from _published import trial_asha
 from _replays import PUBLISHED, Arrival, Rule, all_rules, race, replays
 from _tuning import frontier, grid
 
-from raytag.search.replay import Curves
-from raytag.search.rules import Settings
+from raytag.search.race.replay import Curves
+from raytag.search.race.rules import Settings
 
 Point = tuple[float, float]  # share of fold-epochs spent, share of the true best kept
 

@@ -23,8 +23,8 @@ from _replays import Rule, arrivals, play
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from raytag.search import twoway
-from raytag.search.replay import Curves
+from raytag.search.race import fold_effects
+from raytag.search.race.replay import Curves
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def noise(curves: Curves, *, better_half: bool) -> Noise:
     scale = np.sqrt(n * n_folds / ((n - 1) * (n_folds - 1)))
     fitted, residuals = np.empty((n_folds, length)), np.empty((n * n_folds, length))
     for t in range(length):
-        layout = twoway.fit(values[:, :, t])
+        layout = fold_effects.fit(values[:, :, t])
         model = layout.estimates[:, None] + layout.fold_effects
         fitted[:, t] = model[0]
         residuals[:, t] = scale * (values[:, :, t] - model).ravel()

@@ -1,7 +1,7 @@
 """What others publish for dropping experiments under cross-validation, as functions of recorded curves.
 
-Each takes the curves (`raytag.search.replay.Curves`; folds run in the order of its axis) and the experiments in
-order of arrival, and returns
+Each takes the curves (`raytag.search.race.replay.Curves`; folds run in the order of its axis) and the experiments
+in order of arrival, and returns
 
 epochs : np.ndarray [shape=(E, K), dtype=int64]
     Epochs trained of each experiment on each fold.
@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.search.replay import Curves
-from raytag.search.rules import rung_bar, rung_epoch
+from raytag.search.race.replay import Curves
+from raytag.search.race.rules import rung_bar, rung_epoch
 
 Outcome = tuple[NDArray[np.int64], list[int]]
 

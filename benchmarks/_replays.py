@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from _published import Outcome
 
-from raytag.search.replay import Curves, simulate
-from raytag.search.rules import STOPPING, Settings
+from raytag.search.race.replay import Curves, simulate
+from raytag.search.race.rules import STOPPING, Settings
 
 Rule = Callable[[Curves, Sequence[int]], Outcome]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from raytag.search.clips import clip_variance
-from raytag.search.replay import Curves
+from raytag.search.race.clip_luck import clip_variance
+from raytag.search.race.replay import Curves
 from raytag.store.run import RunStore
 
 KEYS = ["experiment", "fold", "epoch"]
@@ -137,7 +137,7 @@ def from_run(store: RunStore) -> pd.DataFrame:
         One row an experiment, fold and epoch: experiment, the hyperparameters that differ between the
         experiments under their dotted names (lists as JSON), fold, epoch, train_loss, val_lwlrap, seconds
         (since the fold began), final, kind (``schedule.name``) and clip_variance (beside the best of the other
-        experiments on that fold, `raytag.search.clips.clip_variance`).
+        experiments on that fold, `raytag.search.race.clip_luck.clip_variance`).
 
     Raises
     ------

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.table import Table
 
 from raytag.console import make_console, say
-from raytag.search.replay import check
+from raytag.search.race.replay import check
 from raytag.store.events import read_events
 from raytag.store.run import RunStore
 

@@ -39,8 +39,8 @@ from rich.table import Table
 
 from raytag.console import Progress, make_console, say
 from raytag.errors import explain_errors
-from raytag.search import twoway
-from raytag.search.rules import Settings
+from raytag.search.race import fold_effects
+from raytag.search.race.rules import Settings
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = [HERE / "data", HERE.parents[1] / "shared" / "data" / "curves"]
@@ -149,7 +149,7 @@ def _range(row: Mapping[str, Any], column: str, form: str) -> str:
 
 def spread(table: _tables.Recorded) -> str:
     """By how much experiments differ, and what blurs their difference; standard deviations in lwlrap."""
-    layout, variance = twoway.fit(table.curves.final), table.curves.clip_variance
+    layout, variance = fold_effects.fit(table.curves.final), table.curves.clip_variance
     words = (
         f"standard deviation of the experiments {table.curves.final.mean(axis=1).std(ddof=1):.3f}, of the residuals"
     )

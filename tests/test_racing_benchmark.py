@@ -12,8 +12,8 @@ import pytest
 
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
-from raytag.search.replay import Curves
-from raytag.search.rules import Settings
+from raytag.search.race.replay import Curves
+from raytag.search.race.rules import Settings
 from raytag.store.run import RunStore
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from raytag.search.replay import check
+from raytag.search.race.replay import check
 from raytag.store.events import read_events
 from raytag.store.files import Storage
 from raytag.store.run import RunStore

@@ -1,9 +1,9 @@
 """The driver of a search: proposals, folds and the log, independent of Ray Tune.
 
-Tune asks it what to train next and tells it what came out (``raytag.search.tuner``). What is finished is
-taken from the run store, what was decided from the event log; nothing is read from Tune's own state, so a
-launch after a kill continues exactly there. Decisions are the race's (``raytag.search.racing``): the driver writes
-facts to the log, asks the race what follows, and writes that down too.
+Tune asks it what to train next and tells it what came out (``raytag.search.tuner``). What is finished is taken from
+the run store, what was decided from the event log; nothing is read from Tune's own state, so a launch after a kill
+continues exactly there. Decisions are the race's (``raytag.search.race.race``): the driver writes facts to the log,
+asks the race what follows, and writes that down too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from raytag.experiment import Experiment
 from raytag.search.budget import Budget
-from raytag.search.clips import clip_variance
-from raytag.search.racing import Race
-from raytag.search.rules import Settings
+from raytag.search.race.clip_luck import clip_variance
+from raytag.search.race.race import Race
+from raytag.search.race.rules import Settings
 from raytag.search.searchers import Searcher
 from raytag.store.events import EventLog
 from raytag.store.run import RunStore

@@ -56,7 +56,7 @@ class Start:
 
 
 def start(options: LaunchOptions, console: Console) -> int:
-    """Run a launch to its end; the exit code and errors are those of `raytag.search.launch.launch`."""
+    """Run a launch to its end; the exit code and errors are those of `raytag.search.command.launch`."""
     watch = Stopwatch()
     watch.lap("first imports")
     options.check()
@@ -75,8 +75,8 @@ def start(options: LaunchOptions, console: Console) -> int:
         watch.lap("data")
         session = ray_session(options.address, dashboard=options.dashboard, console=console)
         wait_for_ray = stack.enter_context(session) if not options.dry_run else lambda: None
-        from raytag.search.launch import dry_run, launch  # takes seconds
-        from raytag.search.preflight import prepare
+        from raytag.search.command import dry_run, launch  # takes seconds
+        from raytag.search.prepare.preflight import prepare
 
         watch.lap("imports")
         chosen = prepare(options, chosen, table, folds, console)

@@ -13,8 +13,8 @@ from raytag.datasets.table import ClipTable
 from raytag.search import searchers
 from raytag.search.budget import Budget
 from raytag.search.driver import Driver
-from raytag.search.replay import check
-from raytag.search.rules import Settings
+from raytag.search.race.replay import check
+from raytag.search.race.rules import Settings
 from raytag.space import choice
 from raytag.store.events import EventLog, read_events
 from raytag.store.run import RunStore

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.search.racing import DECISIONS, Race
-from raytag.search.replay import STAMPS, Curves, check, simulate
-from raytag.search.rules import STOPPING, Settings
+from raytag.search.race.race import DECISIONS, Race
+from raytag.search.race.replay import STAMPS, Curves, check, simulate
+from raytag.search.race.rules import STOPPING, Settings
 
 SEEDS = st.integers(0, 10**6)
 MODES = st.sampled_from(STOPPING)

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from raytag import space
 from raytag.experiment import Augment, Experiment, Model
-from raytag.search.searchers import SEARCHES, HyperoptSearcher, Tpe, build
+from raytag.search.searchers import SEARCHES, build
+from raytag.search.searchers.hyperopt import HyperoptSearcher, Tpe
 from raytag.space import Space, choice, loguniform, uniform
 
 VARY = {
@@ -85,11 +87,11 @@ def test_proposing_an_earlier_number_again_does_not_look_ahead():
 def test_another_process_proposes_the_same():
     """hyperopt keeps its graph in sets: neither addresses nor hash seeds may decide who draws first."""
     code = (
-        "from tests.search.test_searchers import *\n"
+        "from tests.search.searchers.test_searchers import *\n"
         "print(json.dumps([e.hash for e in search(HyperoptSearcher(SPACE, 0), 14)]))"
     )
     here = [e.hash for e in search(HyperoptSearcher(SPACE, 0), 14)]
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = str(Path(__file__).resolve().parents[3])
     there = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": root},

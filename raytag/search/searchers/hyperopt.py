@@ -1,88 +1,23 @@
-"""Searchers propose experiments, never folds, and hold one number an experiment.
-
-All are functions of (space, seed, proposals so far, values so far): ``random`` and ``grid`` do not look at
-proposals and values, ``hyperopt`` (tree-structured Parzen estimators, TPE) models them. No searcher keeps a
-state beyond these facts, so a search that is told them from the event log goes on exactly where it stopped.
-"""
+"""Tree-structured Parzen estimators (TPE), hyperopt's, as a function of what is known."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from hyperopt import Trials, hp, tpe
 from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
 
 from raytag.experiment import Experiment
+from raytag.search.searchers.base import check_finite
 from raytag.seeding import generator
 from raytag.space import Choice, Distribution, Space
 
-SEARCHES = ("random", "grid", "hyperopt")
 INITIAL_POINTS = 8  # proposals before TPE starts to model, the base experiment included
 GAMMA = 0.25  # hyperopt's: ceil(GAMMA * sqrt(n)) of n valued points are the good ones
 EI_CANDIDATES = 24  # hyperopt's: draws of which the best is suggested
 ATTEMPTS = 10  # suggestions before one may repeat a point
-
-
-class Searcher(Protocol):
-    """Proposes experiments by number."""
-
-    size: int | None  # how many distinct proposals there are, if that is limited
-
-    def propose(self, index: int) -> Experiment:
-        """The experiment number ``index``: a function of the proposals before it and of the values told so far.
-
-        Called for 0, 1, 2, … in this order, but for those that ``restore`` gives.
-        """
-
-    def restore(self, index: int, experiment: Experiment) -> None:
-        """Take over that proposal ``index`` was ``experiment``: a fact of an earlier launch, nothing is drawn."""
-
-    def tell(self, index: int, value: float) -> None:
-        """Set the value of proposal ``index``: its lwlrap, larger is better.
-
-        A later call replaces the value by a better estimate; the order of calls does not matter.
-
-        Raises
-        ------
-        ValueError
-            The value is not finite.
-        """
-
-
-class RandomSearcher:
-    def __init__(self, space: Space, seed: int) -> None:
-        self.space, self.seed = space, seed
-        self.size = None if space.base is not None and space.vary else max(1, len(space.experiments))
-
-    def propose(self, index: int) -> Experiment:
-        return self.space.sample(self.seed, index)
-
-    def restore(self, index: int, experiment: Experiment) -> None:
-        """A random search does not look back."""
-
-    def tell(self, index: int, value: float) -> None:
-        """A random search does not listen, but it does not let a broken value pass either."""
-        _check_finite(index, value)
-
-
-class GridSearcher:
-    def __init__(self, space: Space, seed: int, number: int) -> None:
-        self.points = space.grid(seed, number)
-        self.size: int | None = len(self.points)
-
-    def propose(self, index: int) -> Experiment:
-        return self.points[index]
-
-    def restore(self, index: int, experiment: Experiment) -> None:
-        """A grid does not look back."""
-
-    def tell(self, index: int, value: float) -> None:
-        """A grid does not listen, but it does not let a broken value pass either."""
-        _check_finite(index, value)
 
 
 class HyperoptSearcher:
@@ -129,7 +64,7 @@ class HyperoptSearcher:
         self.history[index] = {key: fields[key] for key in self.tpe.distributions}
 
     def tell(self, index: int, value: float) -> None:
-        _check_finite(index, value)
+        check_finite(index, value)
         self.values[index] = value
 
 
@@ -261,11 +196,6 @@ class Tpe:
         return trials
 
 
-def _check_finite(index: int, value: float) -> None:
-    if not math.isfinite(value):
-        raise ValueError(f"the value of experiment {index} is {value}; a searcher takes finite numbers only")
-
-
 def _as_stored(base: Experiment, key: str, distribution: Distribution) -> Distribution:
     """The distribution with choices as an experiment holds them, such as tuples where a list was given."""
     if isinstance(distribution, Choice):
@@ -301,34 +231,3 @@ def _value(distribution: Distribution, coordinate: float) -> Any:
     if isinstance(distribution, Choice):
         return _distinct(distribution)[int(coordinate)]
     return min(max(float(f"{float(coordinate):.4g}"), distribution.low), distribution.high)
-
-
-def build(name: str, space: Space, seed: int, number: int, n_initial_points: int = INITIAL_POINTS) -> Searcher:
-    """The searcher ``name`` for ``number`` experiments.
-
-    ``n_initial_points`` is how many proposals ``hyperopt`` makes, the base included, before it models.
-
-    Raises
-    ------
-    ValueError
-        No such searcher, or one that the space does not suit.
-    """
-    if name == "random":
-        return RandomSearcher(space, seed)
-    if name == "grid":
-        return GridSearcher(space, seed, number)
-    if name == "hyperopt":
-        return HyperoptSearcher(space, seed, n_initial_points)
-    raise ValueError(f"no searcher {name!r}; there are {', '.join(SEARCHES)}")
-
-
-def search_key(name: str, space: Space, seed: int) -> str:
-    """8 hexadecimal digits that name a sequence of proposals: the same for every launch that continues it."""
-    content = {
-        "search": name,
-        "seed": seed,
-        "base": space.base.canonical_json() if space.base else None,
-        "vary": {key: repr(space.vary[key]) for key in sorted(space.vary)},
-        "experiments": [e.canonical_json() for e in space.experiments],
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.search.racing import DECISIONS, FACTS, Race
-from raytag.search.rules import Settings
+from raytag.search.race.race import DECISIONS, FACTS, Race
+from raytag.search.race.rules import Settings
 
 STAMPS = ("n", "time", "key")  # what the log adds to an event
 

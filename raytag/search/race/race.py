@@ -3,7 +3,8 @@
 A race reads events. Facts say what happened: ``race`` (a launch and its rules), ``propose``, ``rung`` and ``fold``
 (values), ``fail``. Decisions say what followed: ``drop`` and ``reopen``. After every fact ``next_decision`` names
 what is due; whoever drives the race writes it to the log and applies it, so that a later launch takes it as given,
-and ``raytag.search.replay`` can check that the log explains itself. The rules are in ``raytag.search.rules``.
+and ``raytag.search.race.replay`` can check that the log explains itself. The rules are in
+``raytag.search.race.rules``.
 
 Folds come in one order for all. S_d are its first d folds; experiments are compared on the same S_d only, because
 folds differ more than experiments do.
@@ -18,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from raytag.search import rules, twoway
-from raytag.search.rules import Settings
+from raytag.search.race import fold_effects, rules
+from raytag.search.race.rules import Settings
 
 FACTS = ("race", "propose", "rung", "fold", "fail")
 DECISIONS = ("drop", "reopen")
@@ -125,11 +126,13 @@ class Race:
         """Mean lwlrap over S_d; minus infinity for d = 0."""
         return sum(entry.folds[k] for k in self.folds[:depth]) / depth if depth else -math.inf
 
-    def layout(self) -> twoway.TwoWay:
+    def layout(self) -> fold_effects.TwoWay:
         """The two-way fit of all finished folds; rows in the order of ``active``."""
         if "layout" not in self._memo:
             rows = [[e.folds.get(k, math.nan) for k in self.folds] for e in self.active]
-            self._memo["layout"] = twoway.fit(np.array(rows, dtype=np.float64).reshape(len(rows), len(self.folds)))
+            self._memo["layout"] = fold_effects.fit(
+                np.array(rows, dtype=np.float64).reshape(len(rows), len(self.folds))
+            )
         return self._memo["layout"]
 
     @property

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytag.search.rules import (
+from raytag.search.race.rules import (
     MIN_DOF,
     PRIOR_DOF,
     RUNGS,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.search.racing import Race
-from raytag.search.replay import Curves, simulate
-from raytag.search.rules import MIN_DOF, PRIOR_DOF, STOPPING, Settings
+from raytag.search.race.race import Race
+from raytag.search.race.replay import Curves, simulate
+from raytag.search.race.rules import MIN_DOF, PRIOR_DOF, STOPPING, Settings
 
 SEEDS = st.integers(0, 10**6)
 

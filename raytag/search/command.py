@@ -20,15 +20,16 @@ from raytag.cluster.same_files import check_nodes
 from raytag.console import duration, parse_duration, say
 from raytag.datasets.table import ClipTable
 from raytag.features.cache import Manifest, build
-from raytag.search import budget, preflight, searchers
-from raytag.search.display import Screen, show_leaderboard
+from raytag.search import budget, searchers
 from raytag.search.driver import Driver
-from raytag.search.estimate import predicted_seconds
 from raytag.search.failures import advice
-from raytag.search.fold_order import difficulty, typical_first
 from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.options import LaunchOptions
-from raytag.search.rules import Settings
+from raytag.search.prepare import preflight
+from raytag.search.prepare.estimate import predicted_seconds
+from raytag.search.race.fold_order import difficulty, typical_first
+from raytag.search.race.rules import Settings
+from raytag.search.screen import Screen, show_leaderboard
 from raytag.search.start import Start
 from raytag.search.trial import Shared, open_bank
 from raytag.search.tuner import run

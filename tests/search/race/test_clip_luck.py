@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from raytag.metrics import lwlrap
-from raytag.search.clips import clip_variance
+from raytag.search.race.clip_luck import clip_variance
 
 CLASSES = ("a", "b", "c", "d", "e")
 

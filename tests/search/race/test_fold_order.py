@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import raytag.search.fold_order as fold_order
+import raytag.search.race.fold_order as fold_order
 from raytag import datasets
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
 from raytag.features import Bank, extract
-from raytag.search.fold_order import difficulty, typical_first
+from raytag.search.race.fold_order import difficulty, typical_first
 
 CLASSES = ("a", "b", "c", "d")
 

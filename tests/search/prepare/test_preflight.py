@@ -15,9 +15,9 @@ from torch import nn
 from raytag import models, space
 from raytag.datasets.table import COLUMNS, ClipTable
 from raytag.experiment import Experiment, Features, Model
-from raytag.search import preflight
 from raytag.search.options import LaunchOptions
-from raytag.search.preflight import PreflightError
+from raytag.search.prepare import preflight
+from raytag.search.prepare.preflight import PreflightError
 from raytag.space import Space, choice, uniform
 
 BASE = Experiment(model=Model(base_size=2)).replace({"augment.crop_frames": 32, "training.batch_size": 4})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.search.twoway import fit
+from raytag.search.race.fold_effects import fit
 
 
 def dummy_design(values):
