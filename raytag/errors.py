@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raytag.store.lease import LeaseError
+
+class RefusedError(RuntimeError):
+    """What is asked is right but cannot be done now; the message says what is in the way."""
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def explain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, FileNotFoundError, LeaseError) as error:
+    except (ValueError, FileNotFoundError, RefusedError) as error:
         if os.environ.get("RAYTAG_TRACEBACK") == "1":
             raise
         print(f"error: {error}", file=sys.stderr)

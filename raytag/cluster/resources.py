@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 UNITS = 10_000  # Ray counts resources in ten-thousandths
 LOOK_SECONDS = 1.0  # between two looks at the cluster: it is asked for at every event
@@ -24,15 +26,6 @@ def object_store_room() -> int:
     import ray
 
     return int(min(node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]))
-
-
-def gpus_per_trial(asked: float | None) -> float:
-    """Half a GPU a trial where the cluster has any, unless the user says otherwise."""
-    import ray
-
-    if asked is None:
-        return 0.5 if ray.cluster_resources().get("GPU", 0) else 0.0
-    return asked
 
 
 class Slots:
@@ -58,6 +51,49 @@ class Slots:
             self._found = sum(trials_on(resources, self.cpus, self.gpus) for resources in nodes)
             self._looked = now
         return self._found
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial takes, and what there is for trials.
+
+    Attributes
+    ----------
+    cpus, gpus : float
+        Of a trial; fractions are allowed.
+    slots : Slots
+        Trials that run at a time.
+    may_grow : bool
+        Whether nodes may join, so that it makes sense to ask for more than there is room for.
+    """
+
+    cpus: float
+    gpus: float
+    slots: Slots
+    may_grow: bool
+
+    @classmethod
+    def find(cls, cpus: float, gpus: float | None, may_grow: bool) -> Self:
+        """Resources of this cluster for trials of ``cpus`` and ``gpus``; by default half a GPU where it has any.
+
+        Raises
+        ------
+        ValueError
+            No trial fits, and no node may join.
+        """
+        import ray
+
+        there = ray.cluster_resources()
+        if gpus is None:
+            gpus = 0.5 if there.get("GPU", 0) else 0.0
+        slots = Slots(cpus, gpus)
+        if slots() < 1 and not may_grow:
+            raise ValueError(
+                f"no trial fits: one takes {cpus:g} CPUs and {gpus:g} GPUs of one node, the cluster has "
+                f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g} in all. Lower --cpus-per-trial or "
+                "--gpus-per-trial"
+            )
+        return cls(cpus, gpus, slots, may_grow)
 
 
 def trials_on(resources: Mapping[str, float], cpus: float, gpus: float) -> int:

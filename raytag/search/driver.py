@@ -9,16 +9,14 @@ asks the race what follows, and writes that down too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from raytag.experiment import Experiment
-from raytag.search.budget import Budget
+from raytag.search.prepare.plan import Plan
 from raytag.search.race.clip_luck import clip_variance
 from raytag.search.race.race import Race
-from raytag.search.race.rules import Settings
-from raytag.search.searchers import Searcher
 from raytag.store.events import EventLog
 from raytag.store.run import RunStore
 
@@ -58,55 +56,37 @@ class Trial:
         return self.seconds / self.epoch * (self.epochs - self.epoch)
 
 
+class Listener(Protocol):
+    """Whoever is told what happens, such as the screen."""
+
+    def notify(self, what: str, trial: Trial) -> None:
+        """A trial changed."""
+
+    def announce(self, words: str) -> None:
+        """An experiment was dropped between trials or taken up again."""
+
+
 class Driver:
     """Decide what is trained.
 
     Parameters
     ----------
     store : RunStore
-    searcher : Searcher
-        Proposes experiments.
-    key : str
-        Names the sequence of proposals (``search_key``), so that a later launch continues it. Every event of its
-        race carries the key.
-    settings : Settings
-        The rules of the race.
-    folds : sequence of int
-        In the order in which every experiment runs them.
-    weights : sequence of float
-        Number of labels of each of these folds.
-    number : int or None
-        Experiments to draw in all, earlier launches of the same sequence included; None: as many as the budget
-        (or the searcher) allows.
     log : EventLog
-    budget : Budget or None
-        When to stop proposing.
-    notify : callable
-        Called with (what, trial) after every change: for the screen.
-    announce : callable
-        Called with a sentence when an experiment is dropped between trials or taken up again.
+        Every event of this race carries the plan's key.
+    plan : Plan
+
+    Raises
+    ------
+    ValueError
+        The plan has no end.
     """
 
-    def __init__(
-        self,
-        store: RunStore,
-        searcher: Searcher,
-        key: str,
-        settings: Settings,
-        folds: Sequence[int],
-        weights: Sequence[float],
-        number: int | None,
-        log: EventLog,
-        budget: Budget | None = None,
-        notify: Callable[[str, Trial], None] = lambda what, trial: None,
-        announce: Callable[[str], None] = lambda words: None,
-    ) -> None:
-        self.store, self.searcher, self.key = store, searcher, key
-        limits = [n for n in (number, searcher.size) if n is not None]
-        self.number = min(limits) if limits else None
-        if self.number is None and budget is None:
+    def __init__(self, store: RunStore, log: EventLog, plan: Plan) -> None:
+        if plan.number is None and plan.budget is None:
             raise ValueError("a search without an end: give a number of experiments or a time budget")
-        self.log, self.budget, self.notify, self.announce = log, budget, notify, announce
+        self.store, self.log, self.plan = store, log, plan
+        self.searcher, self.key, self.number, self.budget = plan.searcher, plan.key, plan.number, plan.budget
         self.race = Race()
         self.experiments: dict[str, Experiment] = {}  # by identity, in order of proposal
         self.proposed = self.repeats = 0
@@ -116,12 +96,16 @@ class Driver:
         self.reasons: dict[str, str] = {}  # why an experiment was dropped
         self.interrupted = False
         self._clips = store.clips()
+
+    def begin(self, listener: Listener) -> None:
+        """Take over what the log and the store hold, and enter this launch and its rules."""
+        self.listener = listener
         self._replay()
         self._put(
             "race",
-            settings=settings.plain(),
-            folds=list(folds),
-            weights=[float(w) for w in weights],
+            settings=self.plan.settings.plain(),
+            folds=list(self.plan.folds),
+            weights=[float(w) for w in self.plan.weights],
             number=self.number,
         )
         for experiment_id in list(self.experiments):
@@ -188,7 +172,7 @@ class Driver:
         new = experiment.id not in self.experiments
         self.repeats = 0 if new else self.repeats + 1
         if self.repeats == REPEATS:
-            self.announce(f"{REPEATS} proposals in a row were made before: no more are made")
+            self.listener.announce(f"{REPEATS} proposals in a row were made before: no more are made")
         self.experiments.setdefault(experiment.id, experiment)
         self._put(
             "propose",
@@ -214,7 +198,7 @@ class Driver:
         trial = self.trials[trial_id]
         if trial.state == "waiting":
             trial.state, trial.started = "running", time.monotonic()
-            self.notify("start", trial)
+            self.listener.notify("start", trial)
 
     def on_epoch(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """An epoch of a trial is done; whether it shall stop now."""
@@ -234,9 +218,9 @@ class Driver:
             self._put("rung", **where, value=trial.best)
         if self.race.entries[experiment_id].dropped and not self.interrupted:
             trial.state, trial.reason = "stopped", self.reasons.get(experiment_id, "")
-            self.notify("stopped", trial)
+            self.listener.notify("stopped", trial)
             return True
-        self.notify("epoch", trial)
+        self.listener.notify("epoch", trial)
         return False
 
     def on_end(
@@ -266,7 +250,7 @@ class Driver:
             # not a fact about the experiment: the next launch tries it again
             self.failed[trial.experiment.id] = f"fold {trial.fold}: {reason}"
             self._put("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason, trace=trace)
-        self.notify(state, trial)
+        self.listener.notify(state, trial)
 
     def _finish_fold(self, experiment_id: str, fold: int, **where: Any) -> None:
         value = float(self.store.fold(experiment_id, fold).result()["lwlrap"])
@@ -287,7 +271,7 @@ class Driver:
         """The worker of a trial died; it starts again elsewhere from its checkpoint."""
         trial = self.trials[trial_id]
         self.log.append("lost_worker", experiment=trial.experiment.id, fold=trial.fold)
-        self.notify("lost its worker", trial)
+        self.listener.notify("lost its worker", trial)
 
     def interrupt(self) -> None:
         """Start nothing more."""
@@ -304,11 +288,11 @@ class Driver:
             self.race.apply(self.log.append(**decision, key=self.key))
             experiment_id, reason = decision["experiment"], decision["reason"]
             if decision["event"] == "reopen":
-                self.announce(f"{experiment_id}: taken up again: {reason}")
+                self.listener.announce(f"{experiment_id}: taken up again: {reason}")
                 continue
             self.reasons[experiment_id] = reason
             if decision["rung"] is None:  # at a rung the trial that stops says so
-                self.announce(f"{experiment_id}: dropped: {reason}")
+                self.listener.announce(f"{experiment_id}: dropped: {reason}")
             self._tell([experiment_id])
 
     def _tell(self, experiment_ids: Iterable[str], least: float = 0.0) -> None:

@@ -31,13 +31,13 @@ class Screen:
     Parameters
     ----------
     console : rich.console.Console
+    driver : Driver
     slots : int
         Trials that run at once, for the prediction of the time left.
     """
 
-    def __init__(self, console: Console, slots: int) -> None:
-        self.console, self.slots = console, max(1, slots)
-        self.driver: Driver | None = None
+    def __init__(self, console: Console, driver: Driver, slots: int) -> None:
+        self.console, self.driver, self.slots = console, driver, max(1, slots)
         self._live: Live | None = None
         self._started = time.monotonic()
         self._last_line = 0.0
@@ -98,8 +98,6 @@ class Screen:
     def summary(self) -> str:
         """Counts of experiments and the time left at most (if no more experiment is stopped)."""
         driver = self.driver
-        if driver is None:
-            return ""
         entries = driver.race.active
         folds = driver.race.folds
         complete = sum(len(e.folds) == len(folds) for e in entries)
@@ -115,7 +113,7 @@ class Screen:
         epochs = sum(e for e, _ in self._spent.values())
         seconds = sum(s for _, s in self._spent.values())
         driver = self.driver
-        if driver is None or not epochs:
+        if not epochs:
             return None
         race = driver.race
         remaining = driver.open_epochs()
@@ -136,7 +134,7 @@ class Screen:
             ("left", "right"),
         ):
             table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
-        trials = list(self.driver.trials.values()) if self.driver else []
+        trials = list(self.driver.trials.values())
         live = [t for t in trials if t.state in ("waiting", "running")]
         ended = [t for t in trials if t.state not in ("waiting", "running")][-ENDED_ROWS:]
         for trial in [*ended, *live]:

@@ -7,9 +7,7 @@ lacks are compiled beside all that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,39 +18,8 @@ from raytag.compiled.once import compiling
 from raytag.console import Stopwatch, say
 from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
-from raytag.datasets.table import ClipTable
 from raytag.features.manifest import feature_folder
 from raytag.search.options import LaunchOptions
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a launch begins with.
-
-    Attributes
-    ----------
-    space : Space
-        With what the options and the data fix.
-    directory : Path
-        Of the recordings.
-    table : ClipTable
-    folds : list of int
-        To run, in this order unless raytag may choose it.
-    watch : Stopwatch
-        Of the parts of the start.
-    wait_for_ray : callable
-        Returns once Ray is there.
-    wait_for_kernels : callable
-        Returns once this machine has all kernels.
-    """
-
-    space: space.Space
-    directory: Path
-    table: ClipTable
-    folds: list[int]
-    watch: Stopwatch
-    wait_for_ray: Callable[[], None]
-    wait_for_kernels: Callable[[], None]
 
 
 def start(options: LaunchOptions, console: Console) -> int:
@@ -75,13 +42,18 @@ def start(options: LaunchOptions, console: Console) -> int:
         watch.lap("data")
         session = ray_session(options.address, dashboard=options.dashboard, console=console)
         wait_for_ray = stack.enter_context(session) if not options.dry_run else lambda: None
-        from raytag.search.command import dry_run, launch  # takes seconds
-        from raytag.search.prepare.preflight import prepare
+        # these take seconds
+        from raytag.search.command import launch
+        from raytag.search.prepare import preflight
+        from raytag.search.prepare.dry_run import dry_run
+        from raytag.search.prepare.plan import make_plan
+        from raytag.search.prepare.prepared import Start
 
         watch.lap("imports")
-        chosen = prepare(options, chosen, table, folds, console)
+        chosen = preflight.prepare(options, chosen, table, folds, console)
+        plan = make_plan(options, chosen, table, folds)
         watch.lap("preflight")
-        begun = Start(chosen, directory, table, folds, watch, wait_for_ray, wait_for_kernels)
+        begun = Start(chosen, directory, table, plan, watch, wait_for_ray, wait_for_kernels)
         return dry_run(options, begun, console) if options.dry_run else launch(options, begun, console)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import psutil
 
+from raytag.errors import RefusedError
 from raytag.store.files import Storage
 
 HEARTBEAT_SECONDS = 5.0
@@ -26,7 +27,7 @@ SETTLE_SECONDS = 0.3
 FILE = "lease.json"
 
 
-class LeaseError(RuntimeError):
+class LeaseError(RefusedError):
     """Another launch works on this run."""
 
 

@@ -13,6 +13,7 @@ from raytag.datasets.table import ClipTable
 from raytag.search import searchers
 from raytag.search.budget import Budget
 from raytag.search.driver import Driver
+from raytag.search.prepare.plan import Plan
 from raytag.search.race.replay import check
 from raytag.search.race.rules import Settings
 from raytag.space import choice
@@ -57,7 +58,20 @@ def make_driver(store, chosen, *, number=6, search="random", stopping="paired", 
     searcher = searchers.build(search, chosen, seed, number or 1000)
     key = searchers.search_key(search, chosen, seed)
     log = EventLog(store.storage)
-    return Driver(store, searcher, key, Settings(stopping, keep), [0, 1, 2], [2.0, 2.0, 2.0], number, log, budget)
+    plan = Plan(searcher, key, Settings(stopping, keep), [0, 1, 2], [2.0, 2.0, 2.0], number, budget)
+    driver = Driver(store, log, plan)
+    driver.begin(Silent())
+    return driver
+
+
+class Silent:
+    """A listener that keeps what it hears to itself."""
+
+    def notify(self, what, trial):
+        pass
+
+    def announce(self, words):
+        pass
 
 
 def quality(experiment):
@@ -267,7 +281,7 @@ def test_a_search_ends_when_the_space_has_no_more(store, chosen, monkeypatch):
     few = replace(chosen, vary={"model.dropout": choice([0.1, 0.2])})
     driver = make_driver(store, few, number=None, stopping="none", budget=Budget(1e9, lambda: 1, prior=1.0))
     said = []
-    driver.announce = said.append
+    driver.listener.announce = said.append
     assert len(run(driver, store)) == 9  # the base and two values, three folds each
     assert said == ["7 proposals in a row were made before: no more are made"]
 

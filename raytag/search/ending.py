@@ -1,0 +1,60 @@
+"""The end of a launch: the leaderboard, what failed and what to do about it, and the command that comes next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from rich.console import Console
+
+from raytag.cluster.resources import Resources
+from raytag.console import say
+from raytag.search.driver import Driver
+from raytag.search.failures import advice
+from raytag.search.leaderboard import accuracy, write_leaderboard
+from raytag.search.options import LaunchOptions
+from raytag.search.screen import show_leaderboard
+from raytag.store.events import read_events
+from raytag.store.run import RunStore
+
+
+def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: Resources, console: Console) -> int:
+    """Print and write the leaderboard, what failed, and the command that comes next."""
+    table = write_leaderboard(store)
+    states: dict[str, str] = {}
+    for event in read_events(store.storage):  # not the race alone: a run may hold the races of several searches
+        if event["event"] == "drop":
+            states[event["experiment"]] = "dropped"
+        elif event["event"] == "reopen":
+            states.pop(event["experiment"], None)
+    states |= dict.fromkeys(driver.failed, "failed")
+    show_leaderboard(console, table, states)
+
+    complete = store.complete()
+    if complete:
+        best = str(table["experiment"].iloc[0])
+        shares = accuracy(store, best)
+        if all(a is not None for a in shares):
+            say(
+                console,
+                f"Top-1 accuracy of {best}: " + " ".join(f"{100 * a:.1f}" for a in shares if a is not None) + " %",
+            )
+    for experiment_id, reason in driver.failed.items():
+        say(console, f"failed: {experiment_id} {reason}")
+    if len(store.quarantine()):
+        say(console, f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
+    say(console, f"Leaderboard: {store.storage.where('leaderboard.csv')}")
+    say(console, f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
+    again = shlex.join(["python", *sys.argv])
+    if driver.interrupted:
+        ended = [t for t in driver.trials.values() if t.state == "interrupted"]
+        say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
+        return 130
+    traces = store.storage.where("events")
+    slots = resources.slots()
+    for words in advice(driver.failed, driver.experiments, again, resources.cpus, resources.gpus, slots, traces):
+        say(console, words)
+    if complete:
+        where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
+        say(console, "Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))
+    return 1 if driver.failed else 0

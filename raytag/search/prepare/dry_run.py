@@ -1,0 +1,49 @@
+"""What a launch would train, and how long that would take on this machine."""
+
+from __future__ import annotations
+
+import os
+
+from rich.console import Console
+
+from raytag.cluster.resources import trials_on
+from raytag.console import duration, say
+from raytag.search import searchers
+from raytag.search.options import LaunchOptions
+from raytag.search.prepare.estimate import predicted_seconds
+from raytag.search.prepare.prepared import Start
+
+
+def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
+    """Print the trials and how long they would take on this machine; train nothing."""
+    plan, folds, watch = start.plan, start.plan.folds, start.watch
+    number = plan.number
+    if number is None:
+        say(console, f"as many experiments as {options.time_budget} allows; these are the first 8 at most")
+        number = 8
+    if options.search == "hyperopt":  # later proposals depend on results: only the first ones are known
+        say(console, f"hyperopt: proposals after the first {searchers.INITIAL_POINTS} depend on results")
+        number = min(number, searchers.INITIAL_POINTS)
+    drawn = [plan.searcher.propose(i) for i in range(number)]
+    varied = sorted(start.space.vary)
+    for experiment in drawn:
+        values = experiment.flat()
+        words = ", ".join(f"{key}={values[key]}" for key in varied) if varied else ""
+        say(console, f"{experiment.id}  folds {','.join(map(str, folds))}  {words}")
+    watch.lap("plan")
+    start.wait_for_kernels()
+    watch.lap("kernels")
+    say(console, "Timing a few training steps …")
+    seconds = predicted_seconds(drawn, start.table, folds)
+    slots = max(1, trials_on({"CPU": os.cpu_count() or 1}, options.cpus_per_trial, 0.0))
+    say(
+        console,
+        f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
+        f"{duration(seconds / slots)} with {slots} trials at a time"
+        + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else "")
+        + (f"; the time budget is {options.time_budget}" if options.time_budget else ""),
+    )
+    watch.lap("timing")
+    if options.timings:
+        say(console, str(watch))
+    return 0

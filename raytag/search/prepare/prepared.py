@@ -1,0 +1,126 @@
+"""What a launch works on, in two steps: what is known without Ray, then the run with its clips and features."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from raytag.cluster.resources import Resources, object_store_room
+from raytag.cluster.same_files import check_nodes
+from raytag.console import Stopwatch
+from raytag.datasets.table import ClipTable
+from raytag.features.cache import Manifest, build
+from raytag.search.options import LaunchOptions
+from raytag.search.prepare import preflight
+from raytag.search.prepare.plan import Plan
+from raytag.search.trial import Shared
+from raytag.space import Space
+from raytag.store.events import EventLog
+from raytag.store.run import RunStore
+
+BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a launch begins with.
+
+    Attributes
+    ----------
+    space : Space
+        With what the options and the data fix.
+    directory : Path
+        Of the recordings.
+    table : ClipTable
+    plan : Plan
+        Before the order of folds and the time budget are known.
+    watch : Stopwatch
+        Of the parts of the start.
+    wait_for_ray : callable
+        Returns once Ray is there.
+    wait_for_kernels : callable
+        Returns once this machine has all kernels.
+    """
+
+    space: Space
+    directory: Path
+    table: ClipTable
+    plan: Plan
+    watch: Stopwatch
+    wait_for_ray: Callable[[], None]
+    wait_for_kernels: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run, ready to be trained on.
+
+    Attributes
+    ----------
+    store : RunStore
+    log : EventLog
+    table : ClipTable
+        Usable clips.
+    manifest : Manifest
+        Of their features.
+    nodes : int
+        Of the cluster, all of which see the same files.
+    """
+
+    store: RunStore
+    log: EventLog
+    table: ClipTable
+    manifest: Manifest
+    nodes: int
+
+    def shared(self, options: LaunchOptions, resources: Resources, stop_file: str) -> Shared:
+        """What all trials have in common; a bank that is small enough lies in the object store."""
+        size = int(self.manifest.usable["frames"].sum()) * self.manifest.features.n_mels * 2
+        in_memory = size <= BANK_SHARE * object_store_room()
+        return Shared(
+            runs_dir=self.store.runs_dir,
+            run=self.store.name,
+            table=self.table,
+            bank=self.manifest.bank(self.table.clips["clip"].tolist()) if in_memory else None,
+            manifest=self.manifest,
+            bank_key=f"{self.store.run['fingerprint'][:16]}-{self.manifest.key}",
+            stop_file=stop_file,
+            gpus=resources.gpus,
+            threads=max(1, int(resources.cpus)),
+            checkpoint_seconds=options.checkpoint_seconds,
+        )
+
+
+def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, console: Console) -> Prepared:
+    """Open the run, check that all nodes see its files, and compute the features that are missing.
+
+    Raises
+    ------
+    ValueError
+        The run holds other data, nodes see other files, too many clips are unusable, or an experiment cannot run
+        on those that are left.
+    """
+    store = RunStore.open_for(runs_dir, name, start.table, str(start.directory))
+    log = EventLog(store.storage)
+    log.append("launch", command=shlex.join(sys.argv), options=options.plain())
+    nodes = check_nodes(runs_dir, options.cache, str(start.table.clips["path"].iloc[0]))
+    start.watch.lap("run store")
+    manifest = build(
+        start.table,
+        start.space.features,
+        options.cache,
+        verify=options.verify,
+        max_bad_share=options.max_bad_share,
+        console=console,
+    )
+    start.watch.lap("features")
+    store.set_quarantine(manifest.quarantined)
+    usable = start.table.drop(manifest.quarantined["clip"].tolist())
+    if len(usable) < len(start.table):  # what is left may lack what the tables promised
+        preflight.check(start.space, usable, start.plan.folds)
+    return Prepared(store, log, usable, manifest, nodes)
