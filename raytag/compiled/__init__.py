@@ -1,4 +1,4 @@
 """All that concerns compiled code as such: where numba keeps it, and how a node compiles it once.
 
-Imports nothing of raytag but `raytag.console`.
+Imports of raytag `raytag.console` alone.
 """

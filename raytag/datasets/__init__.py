@@ -1,4 +1,4 @@
-"""Datasets: a folder of labelled recordings as one table of clips.
+"""Datasets: a folder of labelled recordings as one table of clips. Imports of raytag the ground floor alone.
 
 >>> from raytag import datasets                                # doctest: +SKIP
 >>> table = datasets.load("data/fat2019")                      # doctest: +SKIP

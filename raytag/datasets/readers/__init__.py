@@ -1,4 +1,7 @@
-"""Readers: one a layout. A further layout is one module with a ``Reader`` and one line in ``READERS``."""
+"""Readers: one a layout. A further layout is one module with a ``Reader`` and one line in ``READERS``.
+
+Imports of raytag `raytag.datasets.table`.
+"""
 
 from __future__ import annotations
 
