@@ -38,7 +38,6 @@ def commands() -> dict[str, list[list[str]]]:
         "train_step": [[]],
         "lwlrap": [[]],
         "subsets": [[], ["--task", "all"], ["--task", "thirty"]],
-        "growth": [[]],
         "stackers": [[]],
     }
 
@@ -54,9 +53,10 @@ def main() -> int:
     failed = []
     for name in names:
         for arguments in known[name]:
-            print(f"\n== python benchmarks/{name}.py {' '.join(arguments)}", flush=True)
+            print(f"\n== python benchmarks/speed/{name}.py {' '.join(arguments)}", flush=True)
             started = time.monotonic()
-            code = subprocess.run([sys.executable, str(HERE / f"{name}.py"), *arguments], check=False).returncode
+            command = [sys.executable, str(HERE / "speed" / f"{name}.py"), *arguments]
+            code = subprocess.run(command, check=False).returncode
             print(f"({time.monotonic() - started:.0f} s)", flush=True)
             failed += [name] * (code != 0)
     if failed:

@@ -1,7 +1,7 @@
 """Augmentation said plainly: one operation a function, in numpy, one image at a time.
 
 This is what `raytag.inputs.logmel_images.kernel` computes, slowly and legibly. Tests hold both to the arrays of the
-published system and to each other; `benchmarks/augment.py` builds its slow path from it. Training does not
+published system and to each other; `benchmarks/speed/augment.py` builds its slow path from it. Training does not
 use it.
 
 Images here are (n_mels, frames) in dB until `raytag.inputs.logmel_images.deltas.model_input`, and (3, n_mels,

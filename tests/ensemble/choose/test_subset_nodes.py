@@ -10,7 +10,8 @@ from tests.cli import REPOSITORY, environment
 
 
 def test_a_node_that_joins_gets_work_and_its_death_changes_no_bit(tmp_path):
-    command = [REPOSITORY / "benchmarks/nodes.py", "--models", "22", "--size", "6", "--clips", "300", "--late"]
+    script = REPOSITORY / "benchmarks/speed/nodes.py"
+    command = [script, "--models", "22", "--size", "6", "--clips", "300", "--late"]
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=tmp_path,

@@ -1,39 +1,34 @@
 #!/usr/bin/env python3
 """raytag's race beside full cross-validation and published rules, replayed on recorded learning curves.
 
-    python benchmarks/racing.py                                  # every rule on every table that is here
-    python benchmarks/racing.py --table T.parquet --keep 10 --shuffles 200 --json racing.json
-    python benchmarks/racing.py --tune                           # settings tuned on half the experiments
-    python benchmarks/racing.py --incumbent --z 0.7              # how often the incumbent's twin is dropped
-    python benchmarks/racing.py --figure racing.png              # spent against kept, all settings
-    python benchmarks/racing.py --record runs/table --to T.parquet
+    python benchmarks/racing/racing.py                           # every rule on every table that is here
+    python benchmarks/racing/racing.py --table T.parquet --keep 10 --shuffles 200 --json racing.json
+    python benchmarks/racing/racing.py --incumbent --z 0.7       # how often the incumbent's twin is dropped
+    python benchmarks/racing/racing.py --figure racing.png       # spent against kept, all settings
+    python benchmarks/racing/racing.py --record runs/table --to T.parquet
 
 A table holds what full cross-validation gave for every experiment, fold and epoch, so every rule can be replayed on
 it: nothing is trained. Each replay draws another order of arrival, the same for all rules. "spent" is the share of
 full cross-validation's fold-epochs; "kept" is how many of the true best KEEP experiments (by mean lwlrap over all
 folds) are among the completed; "regret" is the best experiment's lwlrap less that of the best completed one.
 
-Folds run in the table's order; --shuffle-folds draws that anew in every replay, as --tune does in every halving.
-The published rules run one trial at a time. Settings chosen by looking at a table are fairly judged by --tune only.
+Folds run in the table's order; --shuffle-folds draws that anew in every replay. The published rules run one trial
+at a time. A table by which settings were chosen does not judge them.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import _figure
 import _incumbent
 import _tables
-import _tuning
 import numpy as np
-import pandas as pd
-from _replays import PUBLISHED, Rule, all_rules, arrivals, compare, race, summary
-from _timing import add_json_argument, machine, write_json
+from _replays import PUBLISHED, Rule, all_rules, arrivals, compare, race
 from rich import box
 from rich.table import Table
 
@@ -42,8 +37,11 @@ from raytag.errors import explain_errors
 from raytag.search.race import fold_effects
 from raytag.search.race.rules import Settings
 
-HERE = Path(__file__).resolve().parent
-FOLDERS = [HERE / "data", HERE.parents[1] / "shared" / "data" / "curves"]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "speed"))
+from _timing import add_json_argument, machine, write_json
+
+BENCHMARKS = Path(__file__).resolve().parents[1]
+FOLDERS = [BENCHMARKS / "data", BENCHMARKS.parents[1] / "shared" / "data" / "curves"]
 Rows = list[dict[str, Any]]
 
 console = make_console()
@@ -66,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     if args.figure:
         figure(tables, args)
         return
-    job = tune if args.tune else incumbent if args.incumbent else rules
+    job = incumbent if args.incumbent else rules
     found: dict[str, Rows] = {}
     for name, table in tables.items():
         n, n_folds, n_epochs = table.curves.best.shape
@@ -91,25 +89,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shuffle-folds", action="store_true", help="another order of folds in every replay")
     parser.add_argument("--seed", type=int, default=0)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--tune", action="store_true", help="tune on half of the experiments, judge on the other")
     what.add_argument("--incumbent", action="store_true", help="how often the incumbent's twin is dropped")
     what.add_argument("--figure", type=Path, metavar="FILE", help="draw spent against kept")
     what.add_argument("--record", metavar="RUN_DIR", help="write the complete experiments of a run to --to")
     parser.add_argument("--to", type=Path, metavar="FILE", help="with --record")
-    parser.add_argument("--halvings", type=int, default=8, help="with --tune (default 8)")
-    parser.add_argument("--tolerance", type=float, default=0.1, help="with --tune: share given up (default 0.1)")
     parser.add_argument(
-        "--grid-shuffles", type=int, default=10, help="with --tune and --figure: replays of a setting (default 10)"
+        "--grid-shuffles", type=int, default=10, help="with --figure: replays of a setting (default 10)"
     )
     add_json_argument(parser)
     args = parser.parse_args()
     if (args.record is None) != (args.to is None):
         parser.error("--record RUN_DIR and --to FILE belong together")
-    for name in ("keep", "shuffles", "slots", "halvings", "grid_shuffles"):
+    for name in ("keep", "shuffles", "slots", "grid_shuffles"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    if not 0 <= args.tolerance < 1:
-        parser.error("--tolerance must be a share in [0, 1)")
     return args
 
 
@@ -184,50 +177,6 @@ def rules(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict
         ],
     )
     return {title: found}
-
-
-def tune(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict[str, Rows]:
-    """raytag's settings chosen on half of the experiments."""
-    keep = max(1, round(args.keep / 2))
-    with Progress(
-        console, "tuning", _tuning.replays_needed(args.halvings, args.grid_shuffles), "replays"
-    ) as progress:
-        halvings = _tuning.tune(
-            table.curves,
-            keep,
-            halvings=args.halvings,
-            orders=args.grid_shuffles,
-            tolerance=args.tolerance,
-            seed=args.seed,
-            advance=progress.advance,
-        )
-    counts = Counter(_tuning.words(h.chosen) for h in halvings)
-    title += f"; tuned on halves, keep {keep}, {args.halvings} halvings, tolerance {args.tolerance:g}"
-    chosen = f"chosen, of {len(_tuning.grid(keep))} settings"
-    show(chosen, ["", "halvings"], [[name, str(count)] for name, count in counts.most_common()])
-    default = replace(Settings(), keep=keep)
-    parts = {
-        "chosen, on the half that chose": [h.tuned for h in halvings],
-        "chosen, on the other half": [h.judged for h in halvings],
-        f"default ({_tuning.words(default)}), on the other half": [h.default for h in halvings],
-    }
-    found = [{"settings": name, **summary(pd.concat(frames))} for name, frames in parts.items()]
-    show(
-        f"{title}; median [5 %, 95 %]",
-        ["", "spent", "mean", f"kept of {keep}", "mean", "regret, mean"],
-        [
-            [
-                row["settings"],
-                _range(row, "spent", ".1%"),
-                f"{row['spent_mean']:.1%}",
-                _range(row, "kept", ".3g"),
-                f"{row['kept_mean']:.2f}",
-                f"{row['regret_mean']:.4f}",
-            ]
-            for row in found
-        ],
-    )
-    return {title: found, f"{title}: chosen": [{"settings": k, "halvings": v} for k, v in counts.most_common()]}
 
 
 def incumbent(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict[str, Rows]:

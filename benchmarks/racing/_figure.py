@@ -11,13 +11,16 @@ from typing import Any
 
 from _published import trial_asha
 from _replays import PUBLISHED, Arrival, Rule, all_rules, race, replays
-from _tuning import frontier, grid
 
 from raytag.search.race.replay import Curves
 from raytag.search.race.rules import Settings
 
 Point = tuple[float, float]  # share of fold-epochs spent, share of the true best kept
 
+# of the paired race
+RUNGS: tuple[tuple[float, ...], ...] = ((), (0.25,), (0.375,), (0.5,), (0.25, 0.5))
+ETAS = (1.33, 1.5, 2.0, 3.0)
+ZS = (0.0, 0.25, 0.5, 0.75, 1.0)
 ASHA_RUNGS = ((0.25,), (0.5,), (0.25, 0.5))
 ASHA_ETAS = (1.33, 1.5, 2.0, 3.0, 4.0)
 
@@ -52,6 +55,24 @@ class Panel:
     modes: dict[str, Point]  # raytag's other modes
     published: dict[str, Point]
     asha: list[Point]  # per-trial ASHA with other rungs and eta
+
+
+def grid(keep: int) -> list[Settings]:
+    """Every setting of the paired race; without rungs eta says nothing, and stands there once."""
+    return [
+        Settings("paired", keep, rungs, eta, z)
+        for rungs, eta, z in itertools.product(RUNGS, ETAS, ZS)
+        if rungs or eta == Settings.eta
+    ]
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """The points that no other point beats: none spends less and keeps as much. By spend; of equals the first."""
+    found: list[Point] = []
+    for point in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not found or point[1] > found[-1][1]:
+            found.append(point)
+    return found
 
 
 def n_rules() -> int:
@@ -129,11 +150,11 @@ def draw(path: Path, panels: Sequence[Panel], caption: str) -> None:
 
 def _panel(ax: Any, panel: Panel) -> None:
     ax.scatter(*zip(*panel.grid, strict=True), s=11, color="#7aa6d8", alpha=0.65, linewidths=0, zorder=2)
-    ax.plot(*zip(*_edge(panel.grid), strict=True), color="#1f5fa8", linewidth=1.6, zorder=3)
+    ax.plot(*zip(*frontier(panel.grid), strict=True), color="#1f5fa8", linewidth=1.6, zorder=3)
     ax.scatter(
         *zip(*panel.asha, strict=True), s=11, marker="D", color="#c9783a", alpha=0.65, linewidths=0, zorder=2
     )
-    ax.plot(*zip(*_edge(panel.asha), strict=True), color="#c9783a", linewidth=1.1, zorder=3)
+    ax.plot(*zip(*frontier(panel.asha), strict=True), color="#c9783a", linewidth=1.1, zorder=3)
     ax.scatter(*zip(*panel.published.values(), strict=True), s=52, marker="D", color="#c9783a", zorder=4)
     ax.scatter(*zip(*panel.modes.values(), strict=True), s=46, marker="s", color="#1f5fa8", zorder=4)
     ax.scatter(*panel.default, s=170, marker="*", color="#0b3566", edgecolor="white", linewidths=0.8, zorder=5)
@@ -151,9 +172,9 @@ def _labels(figure: Any, ax: Any, panel: Panel) -> None:
     renderer = figure.canvas.get_renderer()
     named = {"raytag paired (default)": panel.default, **panel.modes, **panel.published}
     marks = [ax.transData.transform(p) for p in named.values()]
-    lines = [_dense(points) for points in (_edge(panel.grid), _edge(panel.asha))]
+    lines = [_dense(points) for points in (frontier(panel.grid), frontier(panel.asha))]
     drawn = [ax.transData.transform(p) for p in [*panel.grid, *panel.asha, *lines[0], *lines[1]]]
-    edge = _edge(panel.grid)
+    edge = frontier(panel.grid)
     named["raytag paired, frontier"] = edge[len(edge) // 3]
     boxes: list[Any] = []
     for name, point in named.items():
@@ -176,10 +197,6 @@ def _labels(figure: Any, ax: Any, panel: Panel) -> None:
                 text.remove()
         if best is not None:
             boxes.append(best.get_window_extent(renderer).padded(2))
-
-
-def _edge(points: Sequence[Point]) -> list[Point]:
-    return [points[i] for i in frontier(points)]
 
 
 def _dense(points: Sequence[Point]) -> list[Point]:

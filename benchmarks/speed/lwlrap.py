@@ -1,6 +1,6 @@
 """lwlrap at the size of Freesound Audio Tagging 2019: 4970 clips, 80 classes, about 1.2 labels a clip.
 
-    python benchmarks/lwlrap.py
+    python benchmarks/speed/lwlrap.py
 
 The loop sorts each clip's scores and walks through its labels, as the competition's own code does. The others
 are scikit-learn's label_ranking_average_precision_score weighted by the number of labels, one argsort of the

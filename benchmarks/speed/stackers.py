@@ -1,9 +1,9 @@
 """A grid of second-level networks: raytag's way beside a DataLoader and one training after another.
 
-    python benchmarks/stackers.py                    # 64 configurations x 5 folds on 20 models' 4,970 x 80
-    python benchmarks/stackers.py --peer-epochs 2    # the DataLoader for two epochs a configuration only
+    python benchmarks/speed/stackers.py                    # 64 configurations x 5 folds on 20 models' 4,970 x 80
+    python benchmarks/speed/stackers.py --peer-epochs 2    # the DataLoader for two epochs a configuration only
 
-The out-of-fold predictions are simulated (benchmarks/_oof.py). Three ways train networks of the same grid, on the
+The out-of-fold predictions are simulated (`_oof.py`). Three ways train networks of the same grid, on the
 same inner split, with the same limits of epochs, schedule, early stopping and distribution of first weights:
 
 - DataLoader: a Dataset hands out one clip at a time, its members' log-odds side by side; torch's autograd and plain

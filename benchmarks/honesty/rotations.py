@@ -6,7 +6,7 @@
         python launch.py --data data/fsd$T --run rotation$T --seed 0 --num-samples 12 --epochs 16 \\
             --set model.base_size=8 --stopping none --search random
     done
-    python benchmarks/rotations.py --rotation rotation{1,2,3,4,5} --data data/fsd{1,2,3,4,5}
+    python benchmarks/honesty/rotations.py --rotation rotation{1,2,3,4,5} --data data/fsd{1,2,3,4,5}
 
 Every rotation is a search of its own on its own clips: `raytag.ensemble.pipeline` chooses in every way, and the
 test clips, which it never saw, are scored by what each way chose. All rotations use the experiments that are

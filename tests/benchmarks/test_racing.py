@@ -1,4 +1,4 @@
-"""The racing benchmark: published rules worked by hand, tables, tuning, and the incumbent's twin."""
+"""The racing benchmark: published rules worked by hand, tables, the incumbent's twin, and the figure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from raytag.search.race.replay import Curves
 from raytag.search.race.rules import Settings
 from raytag.store.run import RunStore
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks/racing"))
 
 import _figure
 import _incumbent
 import _published
 import _replays
 import _tables
-import _tuning
 import racing as benchmark
 
 
@@ -280,57 +279,6 @@ def test_curves_of_unequal_length_are_refused(store):
         _tables.from_run(store)
 
 
-# -- tuning -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_grid(monkeypatch):
-    monkeypatch.setattr(_tuning, "RUNGS", ((), (0.5,)))
-    monkeypatch.setattr(_tuning, "ETAS", (2.0,))
-    monkeypatch.setattr(_tuning, "ZS", (0.0, 1.0))
-
-
-def test_the_frontier_is_what_no_point_beats():
-    points = [(0.5, 0.9), (0.3, 0.4), (0.3, 0.6), (0.4, 0.6), (0.5, 0.8), (0.9, 0.9), (0.2, 0.1), (0.95, 1.0)]
-    assert _tuning.frontier(points) == [6, 2, 0, 7]
-    assert _tuning.frontier([]) == []
-
-
-def test_the_cheapest_setting_within_the_tolerance_is_chosen():
-    spent, kept = [0.9, 0.5, 0.4, 0.4, 0.3], [1.0, 1.0, 0.9, 0.95, 0.8]
-    assert _tuning.choose(spent, kept, 0.0) == 1
-    assert _tuning.choose(spent, kept, 0.1) == 3  # of equal spend the one that keeps more
-    assert _tuning.choose(spent, kept, 0.2) == 4
-
-
-def test_the_grid_holds_each_rule_once():
-    grid = _tuning.grid(4)
-    assert len(grid) == len(set(grid)) == 85
-    assert {s.keep for s in grid} == {4}
-    assert sum(not s.shares for s in grid) == len(_tuning.ZS)
-
-
-def test_settings_are_judged_on_experiments_that_did_not_choose_them(monkeypatch, small_grid):
-    seen, done = [], []
-
-    def watch(curves, rule, orders, keep, advance):
-        seen.append({tuple(sorted(row)) for row in curves.final.tolist()})
-        return _replays.replays(curves, rule, orders, keep, advance)
-
-    monkeypatch.setattr(_tuning, "replays", watch)
-    curves = random_curves()
-    halvings = _tuning.tune(curves, 3, halvings=2, orders=2, tolerance=0.1, seed=0, advance=done.append)
-    assert len(done) == _tuning.replays_needed(2, 2)
-    everything = {tuple(sorted(row)) for row in curves.final.tolist()}
-    for i in range(2):
-        *tuned, chosen, default = seen[6 * i : 6 * i + 6]
-        assert all(half == tuned[0] for half in tuned)
-        assert chosen == default == everything - tuned[0]
-    assert seen[0] != seen[6]
-    assert [len(h.judged) for h in halvings] == [8, 8]
-    assert all(h.chosen in _tuning.grid(3) for h in halvings)
-
-
 # -- the incumbent's twin -----------------------------------------------------------------------------
 
 
@@ -408,21 +356,33 @@ def test_every_rule_is_printed_and_written(table, tmp_path, monkeypatch, capsys)
     assert "tiny: 10 experiments × 3 folds × 4 epochs; keep 3" in capsys.readouterr().out
 
 
-def test_the_incumbent_and_the_tuning_are_written(table, tmp_path, monkeypatch, small_grid):
+def test_the_incumbent_is_written(table, tmp_path, monkeypatch):
     out = tmp_path / "out.json"
     call(monkeypatch, "--table", table, "--keep", 4, "--shuffles", 3, "--incumbent", "--json", out)
     tables = list(json.loads(out.read_text())["tables"].values())
     assert len(tables) == 4
     assert [len(rows[0]["places"]) for rows in tables[2:]] == [3, 3]
     assert {"raytag paired, keep 4", "raytag asha, keep 1", "forgiving"} < {row["rule"] for row in tables[0]}
-    call(monkeypatch, "--table", table, "--keep", 4, "--tune", "--halvings", 1, "--grid-shuffles", 1, "--json", out)
-    judged, chosen = json.loads(out.read_text())["tables"].values()
-    assert [row["replays"] for row in judged] == [1, 4, 4]
-    assert sum(row["halvings"] for row in chosen) == 1
 
 
-def test_the_figure_is_drawn(table, tmp_path, monkeypatch, small_grid):
+def test_the_frontier_is_what_no_point_beats():
+    points = [(0.5, 0.9), (0.3, 0.4), (0.3, 0.6), (0.4, 0.6), (0.5, 0.8), (0.9, 0.9), (0.2, 0.1), (0.95, 1.0)]
+    assert _figure.frontier(points) == [(0.2, 0.1), (0.3, 0.6), (0.5, 0.9), (0.95, 1.0)]
+    assert _figure.frontier([]) == []
+
+
+def test_the_grid_holds_each_rule_once():
+    grid = _figure.grid(4)
+    assert len(grid) == len(set(grid)) == 85
+    assert {s.keep for s in grid} == {4}
+    assert sum(not s.shares for s in grid) == len(_figure.ZS)
+
+
+def test_the_figure_is_drawn(table, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(_figure, "RUNGS", ((), (0.5,)))
+    monkeypatch.setattr(_figure, "ETAS", (2.0,))
+    monkeypatch.setattr(_figure, "ZS", (0.0, 1.0))
     out = tmp_path / "f.png"
     call(monkeypatch, "--table", table, "--keep", 3, "--grid-shuffles", 1, "--figure", out)
     assert out.read_bytes()[:4] == b"\x89PNG"

@@ -191,7 +191,7 @@ def machine() -> str:
 
 def commit() -> str:
     """Short hash of the checkout that this script stands in; ``+`` marks uncommitted changes to raytag."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     try:
         head = _git(root, "rev-parse", "--short", "HEAD")
         return head + ("+" if _git(root, "status", "--porcelain", "raytag") else "")

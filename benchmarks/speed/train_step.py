@@ -1,7 +1,7 @@
 """One training step of AuxSkipAttention on a CPU: plain PyTorch against what raytag's trials do.
 
-    python benchmarks/train_step.py                              # base_size 16, batch 32, one thread
-    python benchmarks/train_step.py --base-size 64 --batch 8 --threads 2
+    python benchmarks/speed/train_step.py                              # base_size 16, batch 32, one thread
+    python benchmarks/speed/train_step.py --base-size 64 --batch 8 --threads 2
 
 Plain is float32, contiguous tensors, torch's default Adam and the allocator as glibc sets it up. Against it, each
 of raytag's measures alone, then together: freed memory kept (raytag.train.memory), channels-last layout, bfloat16

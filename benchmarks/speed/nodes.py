@@ -1,13 +1,13 @@
 """A subset search on three simulated nodes, one of which is removed in the middle: the same result to the bit.
 
-    python benchmarks/nodes.py                        # best 7 of 34 on 4,970 clips x 80 classes
-    python benchmarks/nodes.py --models 20 --size 6   # smaller
+    python benchmarks/speed/nodes.py                        # best 7 of 34 on 4,970 clips x 80 classes
+    python benchmarks/speed/nodes.py --models 20 --size 6   # smaller
 
 The nodes are Ray nodes of their own on this machine (`ray.cluster_utils.Cluster`): a head that computes nothing and
 two nodes of one CPU. Once the last of them has begun its second shard, it is killed, without notice. The boards, of
 all folds and of all but each, must be those of a search in a single process.
 
-    python benchmarks/nodes.py --models 24 --size 6 --clips 500 --late
+    python benchmarks/speed/nodes.py --models 24 --size 6 --clips 500 --late
 
 is the test of a small search: the last node joins only after the search has begun, and is killed in its first
 shard, which waits for that.

@@ -1,7 +1,7 @@
 """Log-mel extraction against librosa, hashes of recordings, and the mel cache on one and two workers.
 
-    python benchmarks/features.py --data DIR [--clips 60] [--json PATH]
-    python benchmarks/features.py --data DIR --workers [--build-clips 6000]
+    python benchmarks/speed/features.py --data DIR [--clips 60] [--json PATH]
+    python benchmarks/speed/features.py --data DIR --workers [--build-clips 6000]
 
 DIR is a folder of recordings. Files that are no WAV are also written as 16-bit WAV to a temporary folder, the
 format of FSDKaggle2019, so that the decoder of a compressed format does not drown the rest.

@@ -1,10 +1,10 @@
 """Exact subset search: raytag on one core beside the usual ways, and on two cores beside one.
 
-    python benchmarks/subsets.py                  # best 7 of 20 on 4,970 clips x 80 classes, one core
-    python benchmarks/subsets.py --task all       # all subsets of 20, of any size, one core
-    python benchmarks/subsets.py --task thirty    # best 7 of 30 through Ray: two worker processes beside one
-    python benchmarks/subsets.py --ray            # the same for the best 7 of 36
-    python benchmarks/subsets.py --run runs/NAME  # the predictions of a real run instead of simulated ones
+    python benchmarks/speed/subsets.py                  # best 7 of 20 on 4,970 clips x 80 classes, one core
+    python benchmarks/speed/subsets.py --task all       # all subsets of 20, of any size, one core
+    python benchmarks/speed/subsets.py --task thirty    # best 7 of 30 through Ray: two worker processes beside one
+    python benchmarks/speed/subsets.py --ray            # the same for the best 7 of 36
+    python benchmarks/speed/subsets.py --run runs/NAME  # the predictions of a real run instead of simulated ones
 
 The simulated out-of-fold predictions are those of models whose errors are partly shared, single lwlrap 0.79 to
 0.86. What is timed is the whole search: from log-probabilities to the best list, reduction of pairs included

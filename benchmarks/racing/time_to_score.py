@@ -8,7 +8,7 @@
         python launch.py --data data/fsd0 --run racing --seed $seed --num-samples 12 --epochs 16 \
             --set model.base_size=8
     done
-    python benchmarks/time_to_score.py --full full --racing racing
+    python benchmarks/racing/time_to_score.py --full full --racing racing
 
 Both arms of a seed draw the same experiments and train them to the same numbers, so "reached" means that the same
 experiment (or one at least as good) is complete. Times are the event log's, from the moment training may start.

@@ -1,6 +1,6 @@
 """What a launch does before its trials train: the parts of its start, and whether and how fast trials start.
 
-    python benchmarks/start.py [--against DIR] [--cold] [--rounds 3] [--cpus-per-trial 0.33] [--trials 8]
+    python benchmarks/speed/start.py [--against DIR] [--cold] [--rounds 3] [--cpus-per-trial 0.33] [--trials 8]
 
 Launches so many trials of one epoch on the built-in demo data, whose features are cached, and reads when things
 happened off the lines that the launch prints and the event log that it leaves. DIR is another checkout of raytag to
@@ -32,7 +32,7 @@ from rich.table import Table
 
 from raytag.datasets.demo import make_demo
 
-HERE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parents[2]
 NAN = float("nan")
 #: Lines that a launch prints, and what has happened by then.
 LINES = {"  clips ": "recordings read", "features: ": "Ray started", "Run ": "trials asked for"}

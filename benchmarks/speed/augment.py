@@ -1,7 +1,7 @@
 """Augmentation and batch assembly: raytag's fused kernels against one sample at a time in numpy.
 
-    python benchmarks/augment.py                    # a synthetic bank
-    python benchmarks/augment.py --data FOLDER      # log-mels of the recordings in a folder
+    python benchmarks/speed/augment.py                    # a synthetic bank
+    python benchmarks/speed/augment.py --data FOLDER      # log-mels of the recordings in a folder
 
 The plain path is what a PyTorch ``Dataset`` does for each sample, and what argus-freesound did: numpy pads,
 crops and masks, Pillow's bilinear resize, ``librosa.feature.delta`` twice, the same again for the partner of
