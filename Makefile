@@ -25,7 +25,7 @@ help:
 	@echo "make lint          ruff and mypy"
 	@echo "make format        let ruff format the code"
 	@echo "make bench         the speed claims, side by side with what they are compared to"
-	@echo "make clean         remove .venv and caches (never runs/)"
+	@echo "make clean         remove .venv and the caches in here (never runs/)"
 
 setup: .venv/.installed
 

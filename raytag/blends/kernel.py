@@ -26,27 +26,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
-from raytag.blends.kernel_layout import Layout, arrange
+from raytag.blends.kernel_layout import LANES, Layout, arrange
 from raytag.blends.pairs import Pairs
 from raytag.blends.trees import Tree
-from raytag.compiled.lanes import (
-    LANES,
-    add_precisions,
-    count_at_most,
-    load_float32,
-    load_int16,
-    store_int16,
-    subtract,
-    sum_lanes,
-    zeros_float32,
-    zeros_int16,
-)
+from raytag.compiled.vectors import as_float32, count_at_most, store, sum_lanes, vector
 
 #: Relative amount by which sums of precisions are raised: 20 u < 1.2e-6.
 ROUNDING = 1.2e-6
+
+_load_int16, _splat_int16 = vector(types.int16, LANES)
+_load_float32, _splat_float32 = vector(types.float32, LANES)
 
 
 def upper_bounds(pairs: Pairs, tree: Tree) -> tuple[NDArray[np.float64], bool]:
@@ -121,7 +113,7 @@ def _walk(  # type: ignore[no-untyped-def]
     model = top * n * LANES  # steps of model 0; of model m: m * size further
     members = np.empty(choose, np.int64)
     for i in range(0, size, LANES):
-        store_int16(stack, i, load_int16(limits, top * LANES + i))
+        store(stack, i, _load_int16(limits, top * LANES + i))
     depth = subset = following = 0
     while depth >= 0:
         if depth == choose - 1:
@@ -142,7 +134,7 @@ def _walk(  # type: ignore[no-untyped-def]
         elif n - following >= choose - depth:
             above, here, step = depth * size, (depth + 1) * size, model + following * size
             for i in range(0, size, LANES):
-                store_int16(stack, here + i, subtract(load_int16(stack, above + i), load_int16(steps, step + i)))
+                store(stack, here + i, _load_int16(stack, above + i) - _load_int16(steps, step + i))
             members[depth] = following
             depth += 1
             following += 1
@@ -156,19 +148,19 @@ def _walk(  # type: ignore[no-untyped-def]
 def _one_leaf(  # type: ignore[no-untyped-def]
     steps, step, stack, above, hits, rank, row, label_rows, first, last
 ):
-    total = zeros_float32()
+    total = _splat_float32(0)
     top = row[first]
     for g in range(first, last):
         begin = (row[g] - top) * LANES
         middle = begin + label_rows[g] * LANES
         end = (row[g + 1] - top) * LANES
-        more_hits, misses = zeros_int16(), zeros_int16()
+        more_hits, misses = _splat_int16(0), _splat_int16(0)
         for i in range(begin, middle, LANES):
-            more_hits = count_at_most(more_hits, load_int16(steps, step + i), load_int16(stack, above + i))
+            more_hits = count_at_most(more_hits, _load_int16(steps, step + i), _load_int16(stack, above + i))
         for i in range(middle, end, LANES):
-            misses = count_at_most(misses, load_int16(steps, step + i), load_int16(stack, above + i))
-        total = add_precisions(
-            total, load_float32(hits, g * LANES), load_float32(rank, g * LANES), more_hits, misses
+            misses = count_at_most(misses, _load_int16(steps, step + i), _load_int16(stack, above + i))
+        total = _add_precisions(
+            total, _load_float32(hits, g * LANES), _load_float32(rank, g * LANES), more_hits, misses
         )
     return sum_lanes(total)
 
@@ -178,22 +170,28 @@ def _two_leaves(  # type: ignore[no-untyped-def]
     steps, step, size, stack, above, hits, rank, row, label_rows, first, last
 ):
     """As `_one_leaf` for two models next to each other."""
-    total_a, total_b = zeros_float32(), zeros_float32()
+    total_a, total_b = _splat_float32(0), _splat_float32(0)
     top = row[first]
     for g in range(first, last):
         begin = (row[g] - top) * LANES
         middle = begin + label_rows[g] * LANES
         end = (row[g + 1] - top) * LANES
-        hits_a, hits_b, misses_a, misses_b = zeros_int16(), zeros_int16(), zeros_int16(), zeros_int16()
+        hits_a, hits_b, misses_a, misses_b = _splat_int16(0), _splat_int16(0), _splat_int16(0), _splat_int16(0)
         for i in range(begin, middle, LANES):
-            limit = load_int16(stack, above + i)
-            hits_a = count_at_most(hits_a, load_int16(steps, step + i), limit)
-            hits_b = count_at_most(hits_b, load_int16(steps, step + size + i), limit)
+            limit = _load_int16(stack, above + i)
+            hits_a = count_at_most(hits_a, _load_int16(steps, step + i), limit)
+            hits_b = count_at_most(hits_b, _load_int16(steps, step + size + i), limit)
         for i in range(middle, end, LANES):
-            limit = load_int16(stack, above + i)
-            misses_a = count_at_most(misses_a, load_int16(steps, step + i), limit)
-            misses_b = count_at_most(misses_b, load_int16(steps, step + size + i), limit)
-        sure, ranks = load_float32(hits, g * LANES), load_float32(rank, g * LANES)
-        total_a = add_precisions(total_a, sure, ranks, hits_a, misses_a)
-        total_b = add_precisions(total_b, sure, ranks, hits_b, misses_b)
+            limit = _load_int16(stack, above + i)
+            misses_a = count_at_most(misses_a, _load_int16(steps, step + i), limit)
+            misses_b = count_at_most(misses_b, _load_int16(steps, step + size + i), limit)
+        sure, ranks = _load_float32(hits, g * LANES), _load_float32(rank, g * LANES)
+        total_a = _add_precisions(total_a, sure, ranks, hits_a, misses_a)
+        total_b = _add_precisions(total_b, sure, ranks, hits_b, misses_b)
     return sum_lanes(total_a), sum_lanes(total_b)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_precisions(total, hits, rank, more_hits, more_misses):  # type: ignore[no-untyped-def]
+    """``total + (hits + more_hits) / (rank + more_hits + more_misses)``; counts are int16, the rest float32."""
+    return total + (hits + as_float32(more_hits)) / (rank + as_float32(more_hits + more_misses))

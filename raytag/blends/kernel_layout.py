@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from raytag.blends.pairs import ALWAYS, DISPUTED, GRID, NEVER, Pairs
 from raytag.blends.trees import Tree
-from raytag.compiled.lanes import LANES
 
+#: Labels side by side, a vector of the kernel.
+LANES = 32
 #: Largest partial sum in int16 units; the rest of the range is for collected rounding errors.
 RANGE = 30000.0
 #: Bytes of one block's margins and partial sums, to stay near the first-level cache, and its most groups.

@@ -3,9 +3,7 @@
 numba keeps compiled code in a folder (`raytag.compiled.cache_folder`), but nothing keeps ten workers that start at
 once from compiling the same kernels ten times. Each room that has kernels has a module ``warmup`` with a function
 ``warm_up()``: it sends a small problem through the very functions that workers call, by way of `once`, which makes
-processes take turns. Whoever holds the lock compiles and leaves a stamp; whoever finds the stamp goes on. Workers
-of the cache build, trials and actors of the subset search call it before their first work. `compiling` does so on
-the machine of a command before there are workers: while Ray starts.
+processes take turns. Whoever holds the lock compiles and leaves a stamp; whoever finds the stamp goes on.
 
 Compiled code is for argument types: element type, memory order and whether an array may be written. Small problems
 therefore hand over arrays as workers get them.
@@ -14,6 +12,7 @@ therefore hand over arrays as workers get them.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 import sys
@@ -27,11 +26,12 @@ from typing import Any
 from filelock import FileLock
 from rich.console import Console
 
-from raytag.compiled.cache_folder import PACKAGE, kernel_folder
 from raytag.console import say
 
 #: Seconds that a process waits for another's compilation before it compiles by itself; compiling takes some ten.
 PATIENCE = 300.0
+#: The package's folder by the name that numba knows it by: links are not followed.
+PACKAGE = Path(os.path.abspath(__file__)).parents[1]
 
 _ready: set[str] = set()  # rooms whose kernels are compiled, as this process knows
 
@@ -64,23 +64,22 @@ def once(room: str, compile_all: Callable[[], None], patience: float = PATIENCE)
 
 
 def stamp_of(room: str) -> Path:
-    """The file that says that a room's kernels are compiled.
-
-    It lies beside the compiled code, under a name that goes with it when ``*.nb*`` is deleted, and names the
-    sources, the compiler's version and the processor: nodes that share the folder share what fits both.
-    """
-    return kernel_folder() / f"raytag-{room}-{fingerprint()}.nbdone"
+    """The file that says that a room's kernels are compiled: beside them, and gone with them if ``*.nb*`` is."""
+    return Path(os.environ["NUMBA_CACHE_DIR"]) / f"raytag-{room}-{fingerprint()}.nbdone"
 
 
 @cache
 def fingerprint() -> str:
-    """16 hexadecimal digits for the sources of the kernels, the compiler's version and the processor."""
+    """16 hexadecimal digits for the kernels' sources, where they lie, the compiler's version and the processor.
+
+    Nodes that share the folder share what fits all four. numba keeps code by the path of its source.
+    """
     import llvmlite  # type: ignore[import-untyped]
     import llvmlite.binding as llvm  # type: ignore[import-untyped]
     import numba
 
     host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
-    words = (numba.__version__, llvmlite.__version__, platform.python_version(), *host)
+    words = (str(PACKAGE), numba.__version__, llvmlite.__version__, platform.python_version(), *host)
     digest = hashlib.sha256(repr(words).encode())
     for path in kernel_sources():
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -133,14 +132,9 @@ def compiling(console: Console, *rooms: str) -> Iterator[Callable[[], None]]:
 def _compile(room: str) -> subprocess.Popen[bytes]:
     code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); "
     code += f"from raytag.{room}.warmup import warm_up; warm_up()"
-    nothing = subprocess.DEVNULL
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=nothing,
-        stdout=nothing,
-        stderr=nothing,
-        start_new_session=True,  # Ctrl-C is the command's business, which then ends it
-    )
+    pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    # in a session of its own: Ctrl-C is the command's business, which then ends it
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, **pipes)
 
 
 def count_kernels() -> tuple[int, int]:

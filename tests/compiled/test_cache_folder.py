@@ -1,56 +1,92 @@
-"""numba finds a folder for compiled code, or is given one of this user alone."""
+"""Compiled code lies in one folder that this user alone can write to, or where the user says."""
 
 from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from numba.misc.appdirs import AppDirs
 
 from raytag.compiled import cache_folder
+from tests.cli import REPOSITORY, environment
 
 
 @pytest.fixture
-def no_cache_dir(monkeypatch, tmp_path):
+def cache_home(monkeypatch, tmp_path) -> Path:
+    """The user's cache folder and a folder for temporary files, and no choice made yet."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # so that it is put back afterwards
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    monkeypatch.setattr(cache_folder.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache_folder.sys, "platform", "linux")
+    monkeypatch.setattr(cache_folder.sys, "modules", {})  # numba, which is there, keeps its folder
+    monkeypatch.setattr(cache_folder.tempfile, "tempdir", str(tmp_path))
+    return tmp_path / "cache"
 
 
-def test_where_numba_can_write_nothing_is_changed(no_cache_dir):
+def chosen() -> Path:
+    os.environ.pop("NUMBA_CACHE_DIR", None)
     cache_folder.choose_cache_folder()
-    assert "NUMBA_CACHE_DIR" not in os.environ
+    return Path(os.environ["NUMBA_CACHE_DIR"])
 
 
-def test_where_it_cannot_a_private_folder_is_chosen(no_cache_dir, monkeypatch, tmp_path):
-    file = tmp_path / "file"
-    file.touch()
-    monkeypatch.setattr(cache_folder, "PACKAGE", file / "raytag")
-    monkeypatch.setattr(cache_folder, "_user_cache", lambda: file / "cache")
-    cache_folder.choose_cache_folder()
-    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+def test_it_lies_in_the_users_cache_folder_and_is_the_users_own(cache_home):
+    folder = chosen()
+    assert folder == cache_home / "raytag" / "kernels"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert list(folder.iterdir()) == []
+    assert chosen() == folder
+
+
+def test_it_lies_where_each_system_keeps_caches(cache_home, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert chosen() == tmp_path / "home" / ".cache" / "raytag" / "kernels"
+    monkeypatch.setattr(cache_folder.sys, "platform", "darwin")
+    assert chosen() == tmp_path / "home" / "Library" / "Caches" / "raytag" / "kernels"
+
+
+@pytest.mark.parametrize("fault", ["file", "open to others", "homeless"])
+def test_where_that_will_not_do_a_private_folder_is_chosen(cache_home, monkeypatch, tmp_path, fault):
+    if fault == "file":
+        cache_home.touch()
+    elif fault == "open to others":
+        (cache_home / "raytag" / "kernels").mkdir(parents=True)
+        (cache_home / "raytag" / "kernels").chmod(0o777)  # they could put code there
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name/cache")
+    folder = chosen()
     assert folder.parent == tmp_path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    cache_folder.choose_cache_folder()
-    assert os.environ["NUMBA_CACHE_DIR"] == str(folder)  # compiled code is found again
+    assert chosen() == folder  # compiled code is found again
 
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    folder.chmod(0o777)  # others could put code there
-    cache_folder.choose_cache_folder()
-    other = Path(os.environ["NUMBA_CACHE_DIR"])
-    assert other != folder
+    folder.chmod(0o777)
+    other = chosen()
+    assert other not in (folder, chosen())
     assert stat.S_IMODE(other.stat().st_mode) == 0o700
+    folder.rmdir()
+    folder.symlink_to(other)  # as anybody could
+    assert chosen() not in (folder, other)
 
 
-def test_the_users_own_choice_stays(no_cache_dir, monkeypatch):
+def test_the_users_own_choice_stays(cache_home, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/mine")
-    monkeypatch.setattr(cache_folder, "_numbas_choice", lambda: None)
     cache_folder.choose_cache_folder()
     assert os.environ["NUMBA_CACHE_DIR"] == "/mine"
 
 
-def test_the_users_cache_folder_is_the_one_that_numba_takes():
-    assert cache_folder._user_cache() / "numba" == Path(AppDirs(appname="numba", appauthor=False).user_cache_dir)
+@pytest.mark.parametrize("before", ["import raytag", "import numba; import raytag"], ids=["first", "after numba"])
+def test_numba_keeps_kernels_there(before, tmp_path):
+    """Also where it was imported before; importing raytag alone does not import it."""
+    code = f"import sys; {before}; print('numba' in sys.modules)\n"
+    code += "from raytag.features.fft import transform; print(transform.stats.cache_path)"
+    env = environment() | {"NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": str(tmp_path)}
+    if sys.platform == "darwin":
+        env |= {"HOME": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    numba, path = done.stdout.splitlines()
+    assert numba == str("numba" in before)
+    assert Path(path).parent.parts[-2:] == ("raytag", "kernels")
+    assert tmp_path in Path(path).parents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -125,6 +126,26 @@ def test_the_fingerprint_changes_with_a_source(monkeypatch, tmp_path):
     before = fingerprint.__wrapped__()
     (tmp_path / "kernel.py").write_text("from numba import njit, types")
     assert fingerprint.__wrapped__() != before
+
+
+def test_checkouts_that_share_a_folder_compile_each_their_own(tmp_path):
+    """numba keeps code by the path of its source: a stamp of the same sources elsewhere must not count."""
+    code = "from raytag.compiled.once import stamp_of; from raytag.features.fft import transform as kernel\n"
+    code += "print(stamp_of('features'), kernel.stats.cache_path)"
+    shutil.copytree(
+        REPOSITORY / "raytag", tmp_path / "copy" / "raytag", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (tmp_path / "link").symlink_to(tmp_path / "copy")
+    found = []
+    for checkout in ("copy", "link", "copy"):
+        env = environment() | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(tmp_path / checkout)}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+        found.append(done.stdout.split())
+    (stamp, code), (other_stamp, other_code), again = found
+    assert stamp != other_stamp
+    assert code != other_code
+    assert again == [stamp, code]
 
 
 def test_a_command_compiles_what_the_machine_lacks_and_says_so_once(folder, monkeypatch):

@@ -22,7 +22,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raytag.compiled.transpose import TILE, transpose_tile
+from raytag.compiled.vectors import LANES as TILE
+from raytag.compiled.vectors import store_transposed
 from raytag.inputs.logmel_images.deltas import EDGE
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED, Draws
 
@@ -161,6 +162,7 @@ def _read(
     Bilinear with half-pixel centres and clamped ends: PIL's BILINEAR where nothing shrinks.
     """
     step = source_width / width
+    columns = image.shape[1]
     for start in range(0, width, TILE):
         for k in range(min(TILE, width - start)):
             position = min(max((start + k + 0.5) * step - 0.5, 0.0), source_width - 1.0)
@@ -185,7 +187,8 @@ def _read(
             else:
                 _set_frame(frame_rows, k, buffer, begin, np.float32(0), scale * pad)
         for band in range(0, buffer.shape[1], TILE):
-            transpose_tile(frame_rows, band, image, band, MARGIN + start)  # type: ignore[call-arg]
+            place = band * columns + MARGIN + start
+            store_transposed(frame_rows, band, frame_rows.shape[1], image, place, columns)
 
 
 @_compiled
