@@ -18,16 +18,13 @@ from typing import Any, Self
 
 import psutil
 
+from raytag.errors import LeaseError
 from raytag.store.files import Storage
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 SETTLE_SECONDS = 0.3
 FILE = "lease.json"
-
-
-class LeaseError(RuntimeError):
-    """Another launch works on this run."""
 
 
 class Lease:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,20 @@ class RunStore:
         if not names:
             raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
         return cls(runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json")))
+
+    @classmethod
+    def find(cls, run: str | None, runs_dir: str) -> RunStore:
+        """A run by its name below ``runs_dir``, else by the path or URI of its folder; None is the newest."""
+        if run is None:
+            return cls.newest(runs_dir)
+        if "://" in run:
+            base, mark, query = run.partition("?")
+            parent, _, name = base.rstrip("/").rpartition("/")
+            return cls(parent + mark + query, name)
+        named = Storage(runs_dir).exists(f"{run}/run.json")
+        if not named and (os.sep in run or os.path.isfile(f"{run}/run.json")):
+            return cls(*os.path.split(os.path.abspath(run)))
+        return cls(runs_dir, run)
 
     @classmethod
     def open_for(cls, runs_dir: str, name: str, table: ClipTable, data: str) -> RunStore:

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from raytag.datasets.table import ClipTable
+from raytag.errors import LeaseError
 from raytag.experiment import Experiment
 from raytag.store import lease as lease_module
 from raytag.store.events import EventLog, read_events
 from raytag.store.files import Storage
-from raytag.store.lease import Lease, LeaseError
+from raytag.store.lease import Lease
 from raytag.store.run import RunStore, StoreError, list_runs
 
 
