@@ -1,8 +1,8 @@
 """The command ``raytag``: what is asked of runs that exist, one file a subcommand.
 
-A subcommand is a row of `COMMANDS` and a module with ``add_arguments(parser)`` and ``run(arguments)``, which returns
-the exit code. Its docstring is its help. Until arguments are parsed nothing that takes time is imported: help must
-come at once, so ``run`` imports what it needs. Imports of raytag whatever lies below, which is everything.
+A subcommand is a row of `COMMANDS` and a module with ``add_arguments(parser)`` and ``run(arguments)``, which
+returns the exit code. Its docstring is its help. Until arguments are parsed nothing that takes time is imported:
+help must come at once, so ``run`` imports what it needs. Imports of raytag whatever lies below: everything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raytag.errors import explain_errors
 
 #: Name: the module, and what it does in a line.
 COMMANDS = {
-    "explain": ("raytag.cli.explain", "every decision of a run's race, with its reason, decided again from the log"),
+    "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
 }
 

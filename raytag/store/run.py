@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+REPORT = "ensemble.json"  # of an ensemble, written last: it is there exactly when this is
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 
 
