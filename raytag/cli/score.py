@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> tuple[Scores, Candidate, RunStore]:
-    """The scores of a run, and what is shown and noted: ``--of``, else to note the newest ensemble, else the best."""
+    """The scores of a run, and what is shown and noted: ``--of``, else the newest ensemble (noted) or the best."""
     from rich.console import Console
 
     from raytag.console import Progress
@@ -133,7 +133,7 @@ def _submission(arguments: argparse.Namespace) -> tuple[Scores | None, Candidate
 
 
 def _show(console: Console, what: str, report: Mapping[str, Any]) -> None:
-    from raytag.console import decimals, say
+    from raytag.console import say
 
     if "scores" in report:
         against = f"against {report['truth']}" if report["truth"] else "out-of-fold"
@@ -143,10 +143,12 @@ def _show(console: Console, what: str, report: Mapping[str, Any]) -> None:
         for note in report["notes"]:
             say(console, f"Note: {note}")
         _print_rows(console, "Scores (lwlrap)", report["scores"], "kind", "" if report["truth"] else "cv_lwlrap")
-        title = f"{report['of']} by class, the worst first"
+        title = f"{report['of']}: "
         if found:
-            title += f"; lwlrap of all in [{decimals(found['low'])}, {decimals(found['high'])}]"
-            title += f" (95 %, by {found['by']})"
+            title += (
+                f"lwlrap {found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}] (95 %, by {found['by']}); "
+            )
+        title += "by class, the worst first"
         _print_rows(console, title, sorted(classes, key=lambda row: (row["lwlrap"] is None, row["lwlrap"])))
     if "noted_now" in report:
         say(console, f"Noted in run {report['run']}: {report['noted_now']} {report['noted'][-1]['score']}")
@@ -159,7 +161,7 @@ def _show(console: Console, what: str, report: Mapping[str, Any]) -> None:
 
 
 def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, Any]], *without: str) -> None:
-    """A table of rows that have the same keys; empty columns are left out. A narrow terminal folds texts, not numbers."""
+    """A table of rows that have the same keys; empty columns are left out, narrow terminals fold texts alone."""
     from rich.markup import escape
 
     from raytag.console import decimals, make_table, say

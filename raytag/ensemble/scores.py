@@ -98,12 +98,12 @@ class Scores:
         }
 
     def interval(self, candidate: Candidate) -> dict[str, Any] | None:
-        """The 95 % interval of lwlrap by group or clip; None where fewer than two of them have labels."""
+        """lwlrap (value) and its 95 % interval (low, high) by group or clip; None with fewer than two of them."""
         clip, _, precisions = label_precisions(self.targets, candidate.values)
         bootstrap = Bootstrap(self.group, clip)
-        found = bootstrap.interval(precisions)
-        by = "group" if bootstrap.grouped else "clip"
-        return {"low": found.low, "high": found.high, "by": by} if bootstrap.n_groups > 1 else None
+        if bootstrap.n_groups < 2:
+            return None
+        return bootstrap.interval(precisions).as_dict() | {"by": "group" if bootstrap.grouped else "clip"}
 
     def by_class(self, candidate: Candidate) -> list[dict[str, Any]]:
         """Of each class positives, lwlrap of all clips and of each part, average_precision and roc_auc.

@@ -12,7 +12,7 @@ from typing import Any
 from raytag.store.files import Storage
 
 FILE = "public.csv"
-COLUMNS = ("time", "name", "score", "cv_lwlrap", "nested", "note")  # time is UTC
+COLUMNS = ("time", "name", "score", "cv_lwlrap", "nested", "note")
 NUMBERS = ("score", "cv_lwlrap", "nested")
 
 
@@ -41,7 +41,7 @@ def note_score(
         raise ValueError(f"--public {score}: what a leaderboard says lies between 0 and 1")
     text = storage.read(FILE).decode() if storage.exists(FILE) else ",".join(COLUMNS) + "\n"
     line = io.StringIO()
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%MZ")
     csv.writer(line, lineterminator="\n").writerow([now, name, score, cv_lwlrap, nested, note])
     storage.write(FILE, (text + "\n" * (not text.endswith("\n")) + line.getvalue()).encode())
 

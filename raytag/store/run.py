@@ -3,6 +3,7 @@
     runs/RUN/run.json                               dataset fingerprint, classes, folds
     runs/RUN/clips.parquet                          the table of clips with their folds
     runs/RUN/quarantine.csv                         unusable clips and why; no prediction has them
+    runs/RUN/public.csv                             what leaderboards said (``raytag.store.public``)
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
     runs/RUN/experiments/NAME-HASH8/experiment.json
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoint.safetensors + checkpoint.json, curve.csv, and at
