@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from raytag.cli import main
 from raytag.metrics import lwlrap, per_class_lwlrap
 from raytag.store.public import noted_scores
+from raytag.store.run import RunStore
 from tests.ensemble.fakes import CLASSES, experiment, make_store, simulate
 
 TEST = [f"{i:03d}.wav" for i in range(48, 55)]  # what make_store predicts for
@@ -32,15 +34,22 @@ def add_ensemble(store, name, values, nested, submission=True):
     storage.write_json("ensemble.json", {"in_sample": lwlrap(TARGETS[:48], values[:48]), "nested": nested})
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """Three experiments and two ensembles, of which the older is the better."""
-    store = make_store(tmp_path, n_models=3)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """The folder of runs that every test gets a copy of."""
+    store = make_store(tmp_path_factory.mktemp("template"), n_models=3)
     add_ensemble(store, "older", PROBABILITIES.mean(axis=0), 0.8)
     add_ensemble(store, "newer", PROBABILITIES.min(axis=0), 0.7)
+    return store.runs_dir
+
+
+@pytest.fixture
+def store(template, tmp_path, monkeypatch):
+    """Three experiments and two ensembles, of which the older is the better."""
+    shutil.copytree(template, tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    return store
+    return RunStore("runs", "fake")
 
 
 def labels_of(rows):
