@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: tables in a log file should not be cut
 PLAIN_SECONDS = 5.0  # without a terminal: least time between two lines of progress
@@ -63,6 +65,19 @@ def parse_duration(option: str, text: str) -> float:
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print one line as it is: not wrapped, and with square brackets and numbers left alone."""
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def make_table(title: str, columns: Sequence[str]) -> Table:
+    """A table of numbers: the first column is text, the others stand to the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def decimals(value: float | None) -> str:
+    """A score to four decimals; None → ``-``."""
+    return "-" if value is None else f"{value:.4f}"
 
 
 class Stopwatch:

@@ -1,4 +1,7 @@
-"""How a command line tells its user what is wrong: one sentence, no traceback, exit code 2."""
+"""How a command line tells its user what is wrong: one sentence, no traceback, exit code 2.
+
+Every command imports this before it reads its arguments, so it imports nothing that takes time.
+"""
 
 from __future__ import annotations
 

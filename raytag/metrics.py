@@ -171,6 +171,33 @@ def tied_pairs(targets: ArrayLike, scores: ArrayLike) -> int:
     return int(_ties(positives, scores.reshape(-1), scores.shape[1]))
 
 
+def best_rank_lwlrap(targets: ArrayLike, scores: ArrayLike) -> float:
+    """lwlrap with every tie between a label and a class that is none settled in favour of the label.
+
+    What rounding may have cost: `lwlrap` gives tied classes their worst common rank, this one as if each positive
+    label's score were the least bit higher. Labels that tie with one another keep their common rank. No order of
+    the tied classes, such as a sort leaves, scores higher.
+
+    Parameters
+    ----------
+    targets, scores : np.ndarray [shape=(n_clips, n_classes)]
+        As in `lwlrap`.
+
+    Returns
+    -------
+    float
+        At least `lwlrap`, and equal to it without such ties.
+
+    Raises
+    ------
+    ValueError
+        As in `lwlrap`.
+    """
+    _checked(targets, scores)
+    order = np.unique(scores, return_inverse=True)[1].reshape(np.shape(scores))
+    return lwlrap(targets, 2 * order + np.asarray(targets).astype(np.int64))
+
+
 def top1_accuracy(targets: ArrayLike, scores: ArrayLike) -> float | None:
     """Share of clips whose highest score is their label, where every clip has exactly one label.
 

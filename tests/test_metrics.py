@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import label_ranking_average_precision_score
 
-from raytag.metrics import chance_lwlrap, label_precisions, lwlrap, per_class_lwlrap, tied_pairs, top1_accuracy
+from raytag.metrics import (
+    best_rank_lwlrap,
+    chance_lwlrap,
+    label_precisions,
+    lwlrap,
+    per_class_lwlrap,
+    tied_pairs,
+    top1_accuracy,
+)
 
 CASES = ["random", "no_positives_rows", "all_positives_rows", "single_class", "absent_class", "big_2000x80"]
 
@@ -137,6 +145,39 @@ def test_ties_can_only_lower_the_score_of_single_labels(problem: tuple[np.ndarra
     targets = targets * (targets.cumsum(axis=1) == 1)  # the first label of each clip
     assert tied_pairs(targets, scores) == 0
     assert lwlrap(targets, np.floor(scores / width)) <= lwlrap(targets, scores)
+
+
+@given(problems())
+@settings(deadline=None)
+def test_best_rank_counts_tied_classes_that_are_no_labels_as_below(problem: tuple[np.ndarray, np.ndarray]) -> None:
+    targets, scores = problem
+    precisions = []
+    for truth, row in zip(targets == 1, scores, strict=True):
+        for label in np.flatnonzero(truth):
+            hits, misses = (truth & (row >= row[label])).sum(), (~truth & (row > row[label])).sum()
+            precisions.append(Fraction(int(hits), int(hits + misses)))
+    assert best_rank_lwlrap(targets, scores) == pytest.approx(float(sum(precisions) / len(precisions)), rel=1e-15)
+    assert best_rank_lwlrap(targets, scores) >= lwlrap(targets, scores)
+    assert best_rank_lwlrap(targets.astype(bool), np.where(scores == scores.max(), np.inf, scores)) >= lwlrap(
+        targets, scores
+    )
+
+
+@given(st.lists(st.integers(0, 2), min_size=4, max_size=4), st.lists(st.booleans(), min_size=4, max_size=4))
+@settings(deadline=None)
+def test_no_order_of_tied_classes_scores_above_the_best_rank(row: list[int], truth: list[bool]) -> None:
+    targets = np.array([[*truth, True]])
+    scores = np.array([[*row, 1]])
+    orders = [lwlrap(targets, scores + np.array(order) / 8) for order in itertools.permutations(range(5))]
+    best = best_rank_lwlrap(targets, scores)
+    assert max(orders) <= best + 1e-12
+    if targets.sum() == 1:
+        assert max(orders) == best
+
+
+def test_best_rank_refuses_what_has_no_rank() -> None:
+    with pytest.raises(ValueError, match="NaN has no rank"):
+        best_rank_lwlrap([[1, 0]], [[np.nan, 0.5]])
 
 
 def test_accuracy_of_single_labels() -> None:

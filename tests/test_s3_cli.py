@@ -6,8 +6,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from raytag.cli import main
+from raytag.store.public import noted_scores
 from raytag.store.run import RunStore
 from tests.cli import SMALL, run
+from tests.ensemble.fakes import make_store
 from tests.recordings import make_folder
 
 
@@ -24,6 +27,15 @@ def bucket(monkeypatch):
     boto3.client("s3").create_bucket(Bucket="bucket")
     yield "s3://bucket"
     server.stop()
+
+
+def test_a_run_in_a_bucket_is_scored_and_notes_what_leaderboards_said(tmp_path, bucket, capsys):
+    store = make_store(tmp_path, n_models=1, n_clips=8, runs_dir=f"{bucket}/runs")
+    for score in ("0.5", "0.75"):
+        assert main(["score", f"{bucket}/runs/fake", "--of", store.complete()[0], "--public", score]) == 0
+    assert "by class, the worst first" in capsys.readouterr().out
+    assert [row["score"] for row in noted_scores(store.storage)] == [0.5, 0.75]
+    assert main(["explain", f"{bucket}/runs/fake/"]) == 0
 
 
 def test_runs_and_cache_may_be_in_a_bucket(tmp_path, bucket):

@@ -22,9 +22,7 @@ from raytag.ensemble.stackers.case import HISTORY_COLUMNS
 from raytag.ensemble.stackers.second_level import SecondLevel
 from raytag.metrics import chance_lwlrap, tied_pairs
 from raytag.store.files import Storage
-from raytag.store.run import FoldStore, RunStore
-
-REPORT = "ensemble.json"  # written last: an ensemble is there exactly when this is
+from raytag.store.run import REPORT, FoldStore, RunStore
 
 
 def predictions_frame(fnames: Sequence[str], values: NDArray[np.floating], classes: Sequence[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from raytag.console import say
+from raytag.console import decimals, make_table, say
 from raytag.store.files import Storage
 
 OUTER = "in outer folds"
@@ -46,9 +46,9 @@ def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
     if report["nested"] is not None:
         say(
             console,
-            f"Final ensemble: {report['ways'][report['way']]['title']}, nested lwlrap {_score(report['nested'])} "
-            f"(in-sample {_score(report['in_sample'])}, chance {_score(report['chance'])}); epoch optimism "
-            f"{_score(report['epoch_optimism']['mean'])} (mean over the members); "
+            f"Final ensemble: {report['ways'][report['way']]['title']}, nested lwlrap {decimals(report['nested'])} "
+            f"(in-sample {decimals(report['in_sample'])}, chance {decimals(report['chance'])}); epoch optimism "
+            f"{decimals(report['epoch_optimism']['mean'])} (mean over the members); "
             f"{report['tied_pairs']} tied pairs",
         )
     else:
@@ -70,7 +70,7 @@ def show(console: Console, report: Mapping[str, Any], storage: Storage) -> None:
 
 
 def _scores(report: Mapping[str, Any]) -> Table:
-    table = _table("Scores (lwlrap)", ["", "members", "in-sample", "nested", "95 %", "optimism"])
+    table = make_table("Scores (lwlrap)", ["", "members", "in-sample", "nested", "95 %", "optimism"])
     for way, entry in report["ways"].items():
         members = str(len(entry["members"])) if "members" in entry else ""
         mark = " *" if way == report["way"] else ""
@@ -85,7 +85,7 @@ def _scores(report: Mapping[str, Any]) -> Table:
 def _numbers(entry: Mapping[str, Any]) -> list[str]:
     low, high = entry["nested_interval"]
     interval = "-" if low is None or high is None else f"{low:.4f} to {high:.4f}"
-    return [_score(entry["in_sample"]), _score(entry["nested"]), interval, _score(entry["optimism"])]
+    return [decimals(entry["in_sample"]), decimals(entry["nested"]), interval, decimals(entry["optimism"])]
 
 
 def _members(report: Mapping[str, Any]) -> Table:
@@ -93,14 +93,14 @@ def _members(report: Mapping[str, Any]) -> Table:
     way = report["ways"].get(report["way"], {})
     entry = way if "members" in way else report["ways"]["subset"]
     share, epochs = entry["member_frequency"], report["epoch_optimism"]["members"]
-    table = _table("Members", ["model", "lwlrap", "weight", OUTER, "epoch optimism"])
+    table = make_table("Members", ["model", "lwlrap", "weight", OUTER, "epoch optimism"])
     for name in [*report["members"], *(e for e in share if e not in report["members"])]:
         table.add_row(
             name,
-            _score(report["experiments"][name]),
+            decimals(report["experiments"][name]),
             f"{report['members'][name] / sum(report['members'].values()):.1%}" if name in report["members"] else "",
             f"{share.get(name, 0.0):.0%}" if share else "-",
-            _score(epochs.get(name)) if name in report["members"] else "",
+            decimals(epochs.get(name)) if name in report["members"] else "",
         )
     return table
 
@@ -123,14 +123,3 @@ def _search(console: Console, search: Mapping[str, Any]) -> None:
 
 def _range(sizes: Sequence[int]) -> str:
     return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
-    return table
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -3,6 +3,7 @@
     runs/RUN/run.json                               dataset fingerprint, classes, folds
     runs/RUN/clips.parquet                          the table of clips with their folds
     runs/RUN/quarantine.csv                         unusable clips and why; no prediction has them
+    runs/RUN/public.csv                             what leaderboards said (``raytag.store.public``)
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
     runs/RUN/experiments/NAME-HASH8/experiment.json
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoint.safetensors + checkpoint.json, curve.csv, and at
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
+REPORT = "ensemble.json"  # of an ensemble, written last: it is there exactly when this is
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 
 
@@ -148,6 +151,20 @@ class RunStore:
         if not names:
             raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
         return cls(runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json")))
+
+    @classmethod
+    def find(cls, run: str | None, runs_dir: str) -> RunStore:
+        """A run by its name below ``runs_dir``, else by the path or URI of its folder; None is the newest."""
+        if run is None:
+            return cls.newest(runs_dir)
+        if "://" in run:
+            base, mark, query = run.partition("?")
+            parent, _, name = base.rstrip("/").rpartition("/")
+            return cls(parent + mark + query, name)
+        named = Storage(runs_dir).exists(f"{run}/run.json")
+        if not named and (os.sep in run or os.path.isfile(f"{run}/run.json")):
+            return cls(*os.path.split(os.path.abspath(run)))
+        return cls(runs_dir, run)
 
     @classmethod
     def open_for(cls, runs_dir: str, name: str, table: ClipTable, data: str) -> RunStore:

@@ -205,3 +205,20 @@ def test_the_owner_notices_that_it_lost_the_lease(tmp_path, monkeypatch):
             storage.write_json("lease.json", {**beat, "id": "someone else"})
     assert lost
     assert storage.read_json("lease.json")["id"] == "someone else"
+
+
+def test_a_run_is_found_by_name_path_or_as_the_newest(tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    for name in ("a", "b"):
+        Storage(runs / name).write_json("run.json", {"format": 1})
+    os.utime(runs / "a" / "run.json", (2e9, 2e9))
+    monkeypatch.chdir(runs / "b")
+    for run in ("b", ".", "../b", "../b/", str(runs / "b"), (runs / "b").as_uri()):
+        assert RunStore.find(run, str(runs)).name == "b"
+    assert RunStore.find(None, str(runs)).name == "a"
+    monkeypatch.chdir(runs)
+    assert RunStore.find("b", "elsewhere").storage.root == str(runs / "b")  # a folder here, no name there
+    Storage(tmp_path / "others" / "b").write_json("run.json", {"format": 1})
+    assert RunStore.find("b", str(tmp_path / "others")).runs_dir == str(tmp_path / "others")
+    with pytest.raises(StoreError, match=f"no run 'c' in {runs}; there are: a, b"):
+        RunStore.find("c", str(runs))

@@ -9,6 +9,7 @@ predictions are out-of-fold on the run's folds.
 from __future__ import annotations
 
 import difflib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,7 @@ def read_predictions(
         The file cannot be read, a class, a clip or a probability is missing or wrong, or a column or clip is
         unknown to the run.
     """
-    frame = _read(path)
-    _check_columns(path, list(frame.columns), classes)
-    if frame["fname"].duplicated().any():
-        twice = frame["fname"][frame["fname"].duplicated()].iloc[0]
-        raise OutsideError(f"{path}: clip {twice} stands twice; keep one row for each clip")
+    frame = read_table(path, classes)
     both = sorted(set(fnames) & set(test_fnames))
     if both:
         raise OutsideError(
@@ -83,9 +80,9 @@ def read_predictions(
     if unknown:
         raise OutsideError(
             f"{path}: {len(unknown)} clips are neither curated nor test clips of the run, first {unknown[0]!r}"
-            f"{_closest(unknown[0], sorted(known))}"
+            f"{closest(unknown[0], sorted(known))}"
         )
-    values = _values(path, frame, classes)
+    values = class_values(path, frame, classes).astype(np.float32)
     row = {fname: i for i, fname in enumerate(frame["fname"])}
     missing = [fname for fname in fnames if fname not in row]
     if missing:
@@ -103,19 +100,46 @@ def read_predictions(
     return Predictions(path.stem, values[[row[fname] for fname in fnames]], test)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table(path: Path, classes: Sequence[str] | None = None, content: bytes | None = None) -> pd.DataFrame:
+    """The rows of a file of predictions: fname, each clip once, and one column a class.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.csv`` or ``.parquet`` file. The cells of a CSV stay as they are written.
+    classes : sequence of str, optional
+        The classes that it must have; whatever it has by default.
+    content : bytes, optional
+        What the file holds, where it is no local one.
+
+    Raises
+    ------
+    OutsideError
+        The file cannot be read, or a column or clip is missing, unknown or there twice.
+    """
+    frame = _read(path, content)
+    wanted = [str(c) for c in frame.columns if c != "fname"] if classes is None else classes
+    _check_columns(path, list(frame.columns), wanted)
+    if frame["fname"].duplicated().any():
+        twice = frame["fname"][frame["fname"].duplicated()].iloc[0]
+        raise OutsideError(f"{path}: clip {twice} stands twice; keep one row for each clip")
+    return frame
+
+
+def _read(path: Path, content: bytes | None) -> pd.DataFrame:
     if path.suffix not in SUFFIXES:
         raise OutsideError(f"{path}: predictions are read from {' and '.join(SUFFIXES)} files")
-    if not path.is_file():
+    if content is None and not path.is_file():
         raise OutsideError(f"{path}: there is no such file")
+    source = path if content is None else io.BytesIO(content)
     try:
         if path.suffix == ".csv":
             # every cell as it stands: an fname such as 001 is no number, and a class may be called NA
-            cells = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig")
+            cells = pd.read_csv(source, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig")
             frame = cells.iloc[1:].reset_index(drop=True)
             frame.columns = cells.iloc[0].tolist()  # pandas itself would rename the second of two equal ones
             return frame
-        return pd.read_parquet(path)
+        return pd.read_parquet(source)
     except (ValueError, OSError) as error:  # of pandas and pyarrow: both derive from these
         raise OutsideError(f"{path}: cannot be read ({error})") from None
 
@@ -126,32 +150,37 @@ def _check_columns(path: Path, columns: Sequence[object], classes: Sequence[str]
     if twice:
         raise OutsideError(f"{path}: column {twice[0]!r} stands twice")
     if "fname" not in names:
-        raise OutsideError(f"{path}: has no column 'fname'{_closest('fname', names)}")
+        raise OutsideError(f"{path}: has no column 'fname'{closest('fname', names)}")
     extra = [name for name in names if name != "fname" and name not in classes]
     missing = [name for name in classes if name not in names]
     if missing:
         raise OutsideError(
             f"{path}: {len(missing)} of the run's {len(classes)} classes have no column, first {missing[0]!r}"
-            f"{_closest(missing[0], extra)}; names must be equal to the letter"
+            f"{closest(missing[0], extra)}; names must be equal to the letter"
         )
     if extra:
         shown = ", ".join(map(repr, extra[:5])) + (", …" if len(extra) > 5 else "")
         raise OutsideError(f"{path}: columns that are no class of the run: {shown}; remove them")
 
 
-def _closest(name: str, others: Sequence[str]) -> str:
+def closest(name: str, others: Sequence[str]) -> str:
+    """A hint at what may be meant, for the end of a sentence; "" where nothing is near."""
     found = difflib.get_close_matches(name, others, n=1)
     return f" (the closest that is there: {found[0]!r})" if found else ""
 
 
-def _values(path: Path, frame: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float32]:
-    """Probabilities in class order, (n_rows, n_classes)."""
+def class_values(
+    path: Path, frame: pd.DataFrame, classes: Sequence[str], probabilities: bool = True
+) -> NDArray[np.float64]:
+    """Predictions in class order, (n_rows, n_classes); an `OutsideError` names what is no (finite) number or no
+    probability."""
     numbers = frame[list(classes)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = np.argwhere(~((numbers >= 0) & (numbers <= 1)))  # NaN is in no range
+    valid = (numbers >= 0) & (numbers <= 1) if probabilities else np.isfinite(numbers)  # NaN is in no range
+    wrong = np.argwhere(~valid)
     if len(wrong):
         i, c = wrong[0]
         raise OutsideError(
             f"{path}: clip {frame['fname'].iloc[i]}, class {classes[c]!r}: {frame[classes[c]].iloc[i]!r} is no "
-            "probability between 0 and 1"
+            + ("probability between 0 and 1" if probabilities else "finite number")
         )
-    return numbers.astype(np.float32)
+    return numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,11 @@ class OofMatrix:
     notes: tuple[str, ...] = ()
 
 
-def load_oof(stores: Sequence[RunStore] | RunStore, predictions: Sequence[Path] = ()) -> OofMatrix:
+def load_oof(
+    stores: Sequence[RunStore] | RunStore,
+    predictions: Sequence[Path] = (),
+    advance: Callable[[float], None] = lambda _: None,
+) -> OofMatrix:
     """Read the predictions of all complete experiments.
 
     Parameters
@@ -74,6 +78,8 @@ def load_oof(stores: Sequence[RunStore] | RunStore, predictions: Sequence[Path] 
         Runs on the same data. An experiment that several of them hold counts once.
     predictions : sequence of Path
         Files of models that raytag did not train: `raytag.ensemble.predictions.external`.
+    advance : callable
+        Called with 1 after each experiment.
 
     Raises
     ------
@@ -107,9 +113,10 @@ def load_oof(stores: Sequence[RunStore] | RunStore, predictions: Sequence[Path] 
         for k in range(store.n_folds):
             rows = np.flatnonzero(fold == k)
             frame, where = run.fold(experiment, k).oof(), f"{name} fold {k} (oof.parquet)"
-            probabilities[m, rows] = _aligned(frame, [fnames[i] for i in rows], store.classes, where)
+            probabilities[m, rows] = aligned(frame, [fnames[i] for i in rows], store.classes, where)
         if test is not None:
             test[m] = _test_predictions(run, experiment, name, test_fnames)
+        advance(1)
     for m, model in enumerate(outside, start=len(models)):
         probabilities[m] = model.oof
         if test is not None:
@@ -224,11 +231,11 @@ def _test_predictions(store: RunStore, experiment: str, name: str, fnames: Seque
                 f"{where} is missing though the run has {len(fnames)} test clips; delete the fold's folder and "
                 f"train it again with: {continue_command(store)}"
             )
-        folds.append(_aligned(frame, fnames, store.classes, where))
+        folds.append(aligned(frame, fnames, store.classes, where))
     return geometric_mean(np.stack(folds))
 
 
-def _aligned(frame: pd.DataFrame, fnames: Sequence[str], classes: Sequence[str], where: str) -> NDArray[np.float32]:
+def aligned(frame: pd.DataFrame, fnames: Sequence[str], classes: Sequence[str], where: str) -> NDArray[np.float32]:
     """The predictions of a file in the order of ``fnames``, checked, (n, n_classes)."""
     expected = ["fname", *classes]
     if list(frame.columns) != expected:

@@ -1,7 +1,4 @@
-#!/usr/bin/env python3
 """Every decision of a run's race, decided again from the facts in its event log.
-
-    python benchmarks/explain.py runs/RUN
 
 Prints the decisions with their reasons; the exit code is 1 if the facts before one of them give another decision.
 """
@@ -9,27 +6,29 @@ Prints the decisions with their reasons; the exit code is 1 if the facts before 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-
-from rich.table import Table
-
-from raytag.console import make_console, say
-from raytag.search.race.replay import check
-from raytag.store.events import read_events
-from raytag.store.run import RunStore
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a run, runs/RUN")
-    args = parser.parse_args()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", nargs="?", help="name, path or URI of a run; by default the newest")
+    parser.add_argument("--runs-dir", default="runs", help="where runs are looked up by name (%(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print all decisions; 1 if any does not follow from the facts before it."""
+    from rich.table import Table
+
+    from raytag.console import make_console, say
+    from raytag.search.race.replay import check
+    from raytag.store.events import read_events
+    from raytag.store.run import RunStore
+
     console = make_console()
-    path = Path(args.run)
-    events = read_events(RunStore(str(path.parent), path.name).storage)
+    store = RunStore.find(arguments.run, arguments.runs_dir)
+    events = read_events(store.storage)
     different = 0
     races = {e["key"]: e for e in events if e["event"] == "race"}  # the last launch of each search
     if not races:
-        say(console, f"{args.run}: no launch of it raced")
+        say(console, f"{arguments.run or store.name}: no launch of it raced")
     for key, race in races.items():
         decisions, wrong = check(events, key)
         facts = sum(e.get("key") == key and e["event"] in ("rung", "fold", "fail") for e in events)
@@ -50,7 +49,3 @@ def main() -> int:
             say(console, f"event {mismatch.number}: logged {mismatch.logged}, recomputed {mismatch.recomputed}")
         different += len(wrong)
     return 1 if different else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,63 @@
+"""The command ``raytag``: what is asked of runs that exist, one file a subcommand.
+
+A subcommand is a row of `COMMANDS` and a module with ``add_arguments(parser)`` and ``run(arguments)``, which
+returns the exit code. Its docstring is its help. Until arguments are parsed nothing that takes time is imported:
+help must come at once, so ``run`` imports what it needs. Imports of raytag whatever lies below: everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from raytag import __version__
+from raytag.errors import explain_errors
+
+#: Name: the module, and what it does in a line.
+COMMANDS = {
+    "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
+    "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; the exit code is 2 where the user can mend what is wrong.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Instead of those of the command line.
+    """
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help", "--version"):
+        print(f"raytag {__version__}" if name == "--version" else _help())
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        print(f"error: there is no command {name!r}; {hint} (raytag --help)", file=sys.stderr)
+        return 2
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(
+        f"raytag {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    options = parser.parse_args(rest)
+    try:
+        with explain_errors():
+            return int(module.run(options))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = [f"  {name:{width}}  {words}" for name, (_, words) in COMMANDS.items()]
+    return "\n".join(["usage: raytag COMMAND …", "", *rows, "", "raytag COMMAND --help explains its options."])
