@@ -11,7 +11,7 @@ import pandas as pd
 from _replays import Arrival, arrivals, race, replays
 
 from raytag.search.race.replay import Curves
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 
 RUNGS: tuple[tuple[float, ...], ...] = ((), (0.25,), (0.375,), (0.5,), (0.25, 0.5))
 ETAS = (1.33, 1.5, 2.0, 3.0)

@@ -40,7 +40,7 @@ from rich.table import Table
 from raytag.console import Progress, make_console, say
 from raytag.errors import explain_errors
 from raytag.search.race import fold_effects
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = [HERE / "data", HERE.parents[1] / "shared" / "data" / "curves"]

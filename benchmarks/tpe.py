@@ -10,7 +10,7 @@ its hyperparameters (all columns that are not results), continued between the re
 process (gp), extremely randomised trees (trees) or the value of the nearest recorded experiment (nearest). How well
 each predicts experiments that it has not seen is printed beside the results, for they are worth no more than that.
 
-The searcher is raytag's own (raytag.search.searchers.hyperopt.Tpe). It is told the objective plus noise: the
+The searcher is raytag's own (raytag.search.searchers.tpe.Tpe). It is told the objective plus noise: the
 residual of a single fold, which is what a search with racing sees first, or none. A search is scored by the true
 value of the experiment with the best value told so far (--top 10: the mean of the ten best, as for a blend). Both
 searches share their first proposals and their noise, seed by seed; the interval is over seeds, not over what the
@@ -38,7 +38,8 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.neighbors import KNeighborsRegressor
 from threadpoolctl import threadpool_limits
 
-from raytag.search.searchers.hyperopt import INITIAL_POINTS, Tpe
+from raytag.search.searchers.hyperopt import INITIAL_POINTS
+from raytag.search.searchers.tpe import Tpe
 from raytag.seeding import generator
 from raytag.space import Choice, Distribution, Uniform
 

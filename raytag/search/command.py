@@ -28,7 +28,8 @@ from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
 from raytag.search.prepare.estimate import predicted_seconds
 from raytag.search.race.fold_order import difficulty, typical_first
-from raytag.search.race.rules import Settings
+from raytag.search.race.rules import RULES
+from raytag.search.race.settings import Settings
 from raytag.search.screen import Screen, show_leaderboard
 from raytag.search.start import Start
 from raytag.search.trial import Shared, open_bank
@@ -140,9 +141,9 @@ def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
     if number is None:
         say(console, f"as many experiments as {options.time_budget} allows; these are the first 8 at most")
         number = 8
-    if options.search == "hyperopt":  # later proposals depend on results: only the first ones are known
-        say(console, f"hyperopt: proposals after the first {searchers.INITIAL_POINTS} depend on results")
-        number = min(number, searchers.INITIAL_POINTS)
+    if searcher.known is not None:
+        say(console, f"{options.search}: proposals after the first {searcher.known} depend on results")
+        number = min(number, searcher.known)
     drawn = [searcher.propose(i) for i in range(number)]
     varied = sorted(chosen.vary)
     for experiment in drawn:
@@ -159,7 +160,7 @@ def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
         console,
         f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
         f"{duration(seconds / slots)} with {slots} trials at a time"
-        + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else "")
+        + (f"; --stopping {options.stopping} shortens that" if RULES[options.stopping].can_stop else "")
         + (f"; the time budget is {options.time_budget}" if options.time_budget else ""),
     )
     watch.lap("timing")
@@ -212,7 +213,7 @@ def make_budget(
         seconds = predicted_seconds([first], table, folds[:1]) / first.training.epochs
     clock = budget.Budget(parse_duration("--time-budget", options.time_budget), slots, seconds)
     epochs = first.training.epochs
-    racing = options.stopping != "none"  # then a fold waits for the one before it
+    racing = RULES[options.stopping].can_stop  # then a fold waits for the one before it
     longest = epochs * (len(folds) if racing else 1)
     say(
         console, f"--time-budget {options.time_budget}: " + clock.explain(epochs, len(folds), options.keep, longest)

@@ -213,20 +213,18 @@ def fewer(options: LaunchOptions, chosen: Space) -> str | None:
     searcher = searchers.build(options.search, chosen, options.seed, number or 1)
     if number is None:
         return None
-    if options.search == "random":
+    if searcher.known is None:
         drawn = {searcher.propose(i).hash for i in range(min(number, searcher.size or number))}
-    elif (
-        chosen.base is None or options.search == "grid" or all(isinstance(d, Choice) for d in chosen.vary.values())
-    ):
+    elif all(isinstance(d, Choice) for d in chosen.vary.values()):
         drawn = {experiment.hash for experiment in chosen.grid(options.seed, number)}
     else:
         return None
     if len(drawn) == number:
         return None
-    if options.search == "random" and chosen.vary:
-        return f"{number} random draws are only {len(drawn)} different experiments; --search grid repeats none"
-    what = "grid" if options.search == "grid" else "space"
-    return f"The {what} has only {len(drawn)} of the {number} experiments wanted"
+    if searcher.known is searcher.size is None:
+        draws = f"{number} {options.search} draws"
+        return f"{draws} are only {len(drawn)} different experiments; --search grid repeats none"
+    return f"The {searcher.source} has only {len(drawn)} of the {number} experiments wanted"
 
 
 def low_rate(table: ClipTable, features: Features) -> list[str]:
