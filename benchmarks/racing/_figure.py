@@ -13,7 +13,7 @@ from _published import trial_asha
 from _replays import PUBLISHED, Arrival, Rule, all_rules, race, replays
 
 from raytag.search.race.replay import Curves
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 
 Point = tuple[float, float]  # share of fold-epochs spent, share of the true best kept
 

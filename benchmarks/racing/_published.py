@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raytag.search.race.replay import Curves
-from raytag.search.race.rules import rung_bar, rung_epoch
+from raytag.search.race.rules.rungs import rung_bar
+from raytag.search.race.state import rung_epoch
 
 Outcome = tuple[NDArray[np.int64], list[int]]
 

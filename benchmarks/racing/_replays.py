@@ -12,7 +12,8 @@ import pandas as pd
 from _published import Outcome
 
 from raytag.search.race.replay import Curves, simulate
-from raytag.search.race.rules import STOPPING, Settings
+from raytag.search.race.rules import RULES
+from raytag.search.race.settings import Settings
 
 Rule = Callable[[Curves, Sequence[int]], Outcome]
 
@@ -55,7 +56,7 @@ def race(settings: Settings, slots: int = 1) -> Rule:
 
 def all_rules(keep: int, slots: int = 1, z: float = Settings.z) -> dict[str, Rule]:
     """Every published rule, and raytag in every mode."""
-    modes = {f"raytag {mode}": race(Settings(mode, keep, z=z), slots) for mode in STOPPING}
+    modes = {f"raytag {mode}": race(Settings(mode, keep, z=z), slots) for mode in RULES}
     return {**PUBLISHED, **modes}
 
 

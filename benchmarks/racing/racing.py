@@ -35,7 +35,7 @@ from rich.table import Table
 from raytag.console import Progress, make_console, say
 from raytag.errors import explain_errors
 from raytag.search.race import fold_effects
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "speed"))
 from _timing import add_json_argument, machine, write_json

@@ -254,7 +254,7 @@ class Driver:
 
     def _finish_fold(self, experiment_id: str, fold: int, **where: Any) -> None:
         value = float(self.store.fold(experiment_id, fold).result()["lwlrap"])
-        variance = self._clip_variance(experiment_id, fold) if self.race.settings.stopping == "paired" else None
+        variance = self._clip_variance(experiment_id, fold) if self.race.settings.rule.needs_clip_variance else None
         self._put("fold", experiment=experiment_id, fold=fold, lwlrap=value, clip_variance=variance, **where)
         self._tell([experiment_id])
 
@@ -297,7 +297,7 @@ class Driver:
 
     def _tell(self, experiment_ids: Iterable[str], least: float = 0.0) -> None:
         """Tell the searcher what experiments are worth: one value each, replaced when it moved by ``least``."""
-        values = self.race.estimates()
+        values = self.race.state.estimates()
         for experiment_id in experiment_ids:
             index, value = self.race.entries[experiment_id].index, values.get(experiment_id)
             if value is not None and (index not in self.told or abs(self.told[index] - value) > least):

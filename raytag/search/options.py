@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from raytag.console import parse_duration
+from raytag.search.race.rules import RULES, Rule
+from raytag.search.searchers import SEARCHERS, Searcher
 from raytag.store.files import Storage
+
+
+def _named(table: Mapping[str, Rule] | Mapping[str, type[Searcher]], words: str = "") -> Any:
+    """The type of an option that names a member of a table; its help is what they say of themselves."""
+    about = words + "; ".join(f"{name}: {member.about}" for name, member in table.items())
+    return Annotated[Literal[tuple(table)], tyro.conf.arg(help=about)]
+
+
+if TYPE_CHECKING:
+    Search = str
+    Stopping = str
+else:
+    Search = _named(SEARCHERS, "how experiments are drawn; the space's base experiment is always the first. ")
+    Stopping = _named(RULES)
 
 
 @dataclass(frozen=True)
@@ -37,8 +54,7 @@ class LaunchOptions:
     time_budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None
     """e.g. 2h, 45m, 1h30m: draw experiments as long as those that are still in can finish all their folds in this
     time; nothing is cut off. Without --num-samples as many as fit"""
-    search: Literal["random", "grid", "hyperopt"] = "random"
-    """how experiments are drawn; the space's base experiment is always the first"""
+    search: Search = "random"
     n_folds: int | None = None
     """number of folds when the data bring none (5 by default)"""
     fold_method: Literal["auto", "given", "group", "stratified", "kfold"] = "auto"
@@ -50,10 +66,7 @@ class LaunchOptions:
     baseline on mean features finds them; later launches keep the run's order"""
     epochs: int | None = None
     """epoch budget of every experiment (short for --set training.epochs=N)"""
-    stopping: Literal["none", "asha", "exact", "paired"] = "paired"
-    """paired: stop the weaker half at 1/2 of the first fold, then after each fold drop what is clearly below
-    place KEEP on the same folds; asha: stop at 1/4 and 1/2 of the first fold only; exact: drop only what perfect
-    scores could not lift to place KEEP; none: train everything"""
+    stopping: Stopping = "paired"
     keep: int = 3
     """size of the portfolio: at least so many experiments always complete all folds"""
     gpus_per_trial: float | None = None

@@ -51,7 +51,7 @@ def start(options: LaunchOptions, console: Console) -> int:
 
         watch.lap("imports")
         chosen = preflight.prepare(options, chosen, table, folds, console)
-        plan = make_plan(options, chosen, table, folds)
+        plan = make_plan(options, chosen, table, folds, console)
         watch.lap("preflight")
         begun = Start(chosen, directory, table, plan, watch, wait_for_ray, wait_for_kernels)
         return dry_run(options, begun, console) if options.dry_run else launch(options, begun, console)

@@ -13,7 +13,7 @@ import pytest
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.search.race.replay import Curves
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 from raytag.store.run import RunStore
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks/racing"))

@@ -9,7 +9,7 @@ import pytest
 
 from raytag.cli import main
 from raytag.search.race.replay import Curves, simulate
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 from tests.ensemble.fakes import make_store
 
 

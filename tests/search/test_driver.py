@@ -15,7 +15,7 @@ from raytag.search.budget import Budget
 from raytag.search.driver import Driver
 from raytag.search.prepare.plan import Plan
 from raytag.search.race.replay import check
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 from raytag.space import choice
 from raytag.store.events import EventLog, read_events
 from raytag.store.run import RunStore
@@ -237,7 +237,7 @@ def test_a_finished_fold_that_the_log_missed_is_found(store, chosen):
 def test_the_searcher_hears_one_fold_corrected_value_an_experiment(store, chosen):
     driver = make_driver(store, chosen, search="hyperopt")
     run(driver, store)
-    estimates = driver.race.estimates()
+    estimates = driver.race.state.estimates()
     assert len(driver.told) == 6  # dropped ones too
     for experiment_id in store.complete():
         entry = driver.race.entries[experiment_id]

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from raytag.cluster.resources import trials_on
 from raytag.console import duration, say
-from raytag.search import searchers
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare.estimate import predicted_seconds
 from raytag.search.prepare.prepared import Start
@@ -21,9 +20,10 @@ def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
     if number is None:
         say(console, f"as many experiments as {options.time_budget} allows; these are the first 8 at most")
         number = 8
-    if options.search == "hyperopt":  # later proposals depend on results: only the first ones are known
-        say(console, f"hyperopt: proposals after the first {searchers.INITIAL_POINTS} depend on results")
-        number = min(number, searchers.INITIAL_POINTS)
+    known = plan.searcher.known
+    if known is not None:
+        say(console, f"{options.search}: proposals after the first {known} depend on results")
+        number = min(number, known)
     drawn = [plan.searcher.propose(i) for i in range(number)]
     varied = sorted(start.space.vary)
     for experiment in drawn:
@@ -40,7 +40,7 @@ def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
         console,
         f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
         f"{duration(seconds / slots)} with {slots} trials at a time"
-        + (f"; --stopping {options.stopping} shortens that" if options.stopping != "none" else "")
+        + (f"; --stopping {options.stopping} shortens that" if plan.settings.rule.can_stop else "")
         + (f"; the time budget is {options.time_budget}" if options.time_budget else ""),
     )
     watch.lap("timing")

@@ -15,9 +15,10 @@ from raytag.search.budget import Budget
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare.estimate import predicted_seconds
 from raytag.search.race.fold_order import difficulty, typical_first
-from raytag.search.race.rules import Settings
+from raytag.search.race.rules import RULES
+from raytag.search.race.settings import Settings
 from raytag.search.searchers import Searcher
-from raytag.space import Space
+from raytag.space import Choice, Space
 from raytag.store.events import EventLog
 
 MOST_IN_A_BUDGET = 1000  # grid points that a time budget alone may ask for
@@ -60,22 +61,47 @@ class Plan:
         return min((n for n in (self.asked, self.searcher.size) if n is not None), default=None)
 
 
-def make_plan(options: LaunchOptions, chosen: Space, table: ClipTable, folds: Sequence[int]) -> Plan:
-    """The plan as far as the options and the tables determine it.
+def make_plan(
+    options: LaunchOptions, chosen: Space, table: ClipTable, folds: Sequence[int], console: Console
+) -> Plan:
+    """The plan as far as the options and the tables determine it; says where there are too few experiments.
 
     Raises
     ------
     ValueError
         A search that does not suit the space.
     """
+    searcher = searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET)
+    few = fewer(options, chosen, searcher)
+    if few is not None:
+        say(console, few)
     return Plan(
-        searcher=searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET),
+        searcher=searcher,
         key=searchers.search_key(options.search, chosen, options.seed),
         settings=Settings(options.stopping, options.keep),
         folds=folds,
         weights=fold_weights(table, folds),
         asked=options.number,
     )
+
+
+def fewer(options: LaunchOptions, chosen: Space, searcher: Searcher) -> str | None:
+    """A sentence where the space has fewer experiments than are wanted; None where it has enough."""
+    number = options.number
+    if number is None:
+        return None
+    if searcher.known is None:
+        drawn = {searcher.propose(i).hash for i in range(min(number, searcher.size or number))}
+    elif all(isinstance(d, Choice) for d in chosen.vary.values()):
+        drawn = {experiment.hash for experiment in chosen.grid(options.seed, number)}
+    else:
+        return None
+    if len(drawn) == number:
+        return None
+    if searcher.known is searcher.size is None:
+        draws = f"{number} {options.search} draws"
+        return f"{draws} are only {len(drawn)} different experiments; --search grid repeats none"
+    return f"The {searcher.source} has only {len(drawn)} of the {number} experiments wanted"
 
 
 def fold_weights(table: ClipTable, folds: Sequence[int]) -> list[float]:
@@ -126,7 +152,7 @@ def make_budget(
         seconds = predicted_seconds([first], table, folds[:1]) / first.training.epochs
     clock = Budget(parse_duration("--time-budget", options.time_budget), slots, seconds)
     epochs = first.training.epochs
-    racing = options.stopping != "none"  # then a fold waits for the one before it
+    racing = RULES[options.stopping].can_stop  # then a fold waits for the one before it
     longest = epochs * (len(folds) if racing else 1)
     say(
         console, f"--time-budget {options.time_budget}: " + clock.explain(epochs, len(folds), options.keep, longest)

@@ -21,9 +21,8 @@ from raytag.console import say
 from raytag.datasets.table import ClipTable
 from raytag.experiment import NOISY_CLIPS, Experiment, Features, Sampling
 from raytag.features import transform
-from raytag.search import searchers
 from raytag.search.options import LaunchOptions
-from raytag.space import Choice, Space, plain
+from raytag.space import Space, plain
 from raytag.train.sources import split
 
 IMAGES = 1  # of the forward pass
@@ -46,20 +45,17 @@ class _Fault(Exception):
 def prepare(
     options: LaunchOptions, chosen: Space, table: ClipTable, folds: Sequence[int], console: Console
 ) -> Space:
-    """The space as these data can use it; says what is fixed and how many experiments there are.
+    """The space as these data can use it; says what is fixed.
 
     Raises
     ------
     ValueError
-        An experiment that cannot run on the data, or a search that does not suit the space.
+        An experiment that cannot run on the data.
     """
     fitted = chosen.fit({NOISY_CLIPS} if len(table.rows("noisy")) else (), options.changes())
     for note in [*fitted.notes, *low_rate(table, fitted.features)]:
         say(console, note)
     check(fitted, table, folds)
-    few = fewer(options, fitted)
-    if few is not None:
-        say(console, few)
     return fitted
 
 
@@ -199,34 +195,6 @@ def _forward(experiment: Experiment, n_classes: int) -> Any:
                 f"{mend}, or another network: --set model.name=NAME",
             )
     return found
-
-
-def fewer(options: LaunchOptions, chosen: Space) -> str | None:
-    """A sentence where the space has fewer experiments than are wanted; None where it has enough.
-
-    Raises
-    ------
-    ValueError
-        A search that does not suit the space.
-    """
-    number = options.number
-    searcher = searchers.build(options.search, chosen, options.seed, number or 1)
-    if number is None:
-        return None
-    if options.search == "random":
-        drawn = {searcher.propose(i).hash for i in range(min(number, searcher.size or number))}
-    elif (
-        chosen.base is None or options.search == "grid" or all(isinstance(d, Choice) for d in chosen.vary.values())
-    ):
-        drawn = {experiment.hash for experiment in chosen.grid(options.seed, number)}
-    else:
-        return None
-    if len(drawn) == number:
-        return None
-    if options.search == "random" and chosen.vary:
-        return f"{number} random draws are only {len(drawn)} different experiments; --search grid repeats none"
-    what = "grid" if options.search == "grid" else "space"
-    return f"The {what} has only {len(drawn)} of the {number} experiments wanted"
 
 
 def low_rate(table: ClipTable, features: Features) -> list[str]:

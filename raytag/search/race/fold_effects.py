@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+PRIOR_DOF = 8  # cells' worth of trust in the variance that resampling clips gives
+MIN_DOF = 8  # residuals needed before a variance without such a prior is believed
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,24 @@ def fit(values: NDArray[np.float64]) -> TwoWay:
     dof = int(known.sum()) - int((per_row > 0).sum()) - int(seen.sum()) + int(known.any())
     estimates[per_row == 0] = np.nan
     return TwoWay(estimates, effects, float((residuals**2).sum()), max(dof, 0))
+
+
+def pooled_variance(residual_ss: float, dof: int, priors: Sequence[float]) -> float | None:
+    """s²: the residual variance, shrunk towards what resampling clips predicts while residuals are few.
+
+    Parameters
+    ----------
+    residual_ss, dof : float, int
+        Of the two-way layout.
+    priors : sequence of float
+        Variances of one cell by a bootstrap over clips, one for each finished first fold; may be empty.
+
+    Returns
+    -------
+    float or None
+        (PRIOR_DOF · prior + residual_ss) / (PRIOR_DOF + dof); without a prior residual_ss / dof, and None as long
+        as there are fewer than MIN_DOF degrees of freedom.
+    """
+    if priors:
+        return (PRIOR_DOF * sum(priors) / len(priors) + residual_ss) / (PRIOR_DOF + dof)
+    return residual_ss / dof if dof >= MIN_DOF else None

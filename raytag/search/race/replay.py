@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raytag.search.race.race import DECISIONS, FACTS, Race
-from raytag.search.race.rules import Settings
+from raytag.search.race.settings import Settings
 
 STAMPS = ("n", "time", "key")  # what the log adds to an event
 

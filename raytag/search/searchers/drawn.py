@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from raytag.experiment import Experiment
-from raytag.search.searchers.base import check_finite
-from raytag.space import Space
+from typing import TYPE_CHECKING
+
+from raytag.search.searchers.base import Searcher
+
+if TYPE_CHECKING:
+    from raytag.experiment import Experiment
+    from raytag.space import Space
 
 
-class RandomSearcher:
-    def __init__(self, space: Space, seed: int) -> None:
+class RandomSearcher(Searcher):
+    about = "independent draws"
+
+    def __init__(self, space: Space, seed: int, number: int) -> None:
         self.space, self.seed = space, seed
         self.size = None if space.base is not None and space.vary else max(1, len(space.experiments))
 
     def propose(self, index: int) -> Experiment:
         return self.space.sample(self.seed, index)
 
-    def restore(self, index: int, experiment: Experiment) -> None:
-        """A random search does not look back."""
 
-    def tell(self, index: int, value: float) -> None:
-        """A random search does not listen, but it does not let a broken value pass either."""
-        check_finite(index, value)
+class GridSearcher(Searcher):
+    about = "all combinations in a shuffled order, three values of what is continuous, none twice"
+    source = "grid"
 
-
-class GridSearcher:
     def __init__(self, space: Space, seed: int, number: int) -> None:
         self.points = space.grid(seed, number)
-        self.size: int | None = len(self.points)
+        self.size = len(self.points)
 
     def propose(self, index: int) -> Experiment:
         return self.points[index]
-
-    def restore(self, index: int, experiment: Experiment) -> None:
-        """A grid does not look back."""
-
-    def tell(self, index: int, value: float) -> None:
-        """A grid does not listen, but it does not let a broken value pass either."""
-        check_finite(index, value)

@@ -1,33 +1,28 @@
-"""Tree-structured Parzen estimators (TPE), hyperopt's, as a function of what is known."""
+"""TPE over the fields that vary."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hyperopt import Trials, hp, tpe
-from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
+from raytag.search.searchers.base import Searcher
 
-from raytag.experiment import Experiment
-from raytag.search.searchers.base import check_finite
-from raytag.seeding import generator
-from raytag.space import Choice, Distribution, Space
+if TYPE_CHECKING:
+    from raytag.experiment import Experiment
+    from raytag.space import Space
 
 INITIAL_POINTS = 8  # proposals before TPE starts to model, the base experiment included
-GAMMA = 0.25  # hyperopt's: ceil(GAMMA * sqrt(n)) of n valued points are the good ones
-EI_CANDIDATES = 24  # hyperopt's: draws of which the best is suggested
-ATTEMPTS = 10  # suggestions before one may repeat a point
 
 
-class HyperoptSearcher:
+class HyperoptSearcher(Searcher):
     """TPE over the fields that vary; the base experiment comes first.
 
     Parameters
     ----------
     space : Space
         With BASE and VARY. The base experiment is modelled like any proposal if the distributions cover it.
-    seed : int
+    seed, number : int
+        Whatever the number.
     n_initial_points : int
         Proposals, the base included, before TPE starts to model; they are those of a random search.
 
@@ -37,7 +32,9 @@ class HyperoptSearcher:
         The space has nothing that varies, or ``n_initial_points`` is negative.
     """
 
-    def __init__(self, space: Space, seed: int, n_initial_points: int = INITIAL_POINTS) -> None:
+    about = f"TPE, which models the results so far; the first {INITIAL_POINTS} are random draws"
+
+    def __init__(self, space: Space, seed: int, number: int, n_initial_points: int = INITIAL_POINTS) -> None:
         if space.base is None:
             raise ValueError(f"{space.path}: --search hyperopt needs a space with BASE and VARY")
         if not space.vary:
@@ -45,9 +42,12 @@ class HyperoptSearcher:
             raise ValueError(
                 f"{space.path}: nothing varies that --search hyperopt could choose{why}. Use --search random"
             )
+
+        from raytag.search.searchers.tpe import Tpe, as_stored  # hyperopt takes a second
+
         self.base = space.base
-        self.size: int | None = None
-        distributions = {key: _as_stored(space.base, key, space.vary[key]) for key in space.vary}
+        self.known = max(1, n_initial_points)
+        distributions = {key: as_stored(space.base, key, space.vary[key]) for key in space.vary}
         self.tpe = Tpe(distributions, seed, n_initial_points)
         self.history: dict[int, Mapping[str, Any]] = {}  # proposal -> its varied fields
         self.values: dict[int, float] = {}  # proposal -> what was told last
@@ -64,170 +64,5 @@ class HyperoptSearcher:
         self.history[index] = {key: fields[key] for key in self.tpe.distributions}
 
     def tell(self, index: int, value: float) -> None:
-        check_finite(index, value)
+        super().tell(index, value)
         self.values[index] = value
-
-
-class Tpe:
-    """Tree-structured Parzen estimators [1]_ (hyperopt's) over plain points, as a function of what is known.
-
-    A point is a value for each key. The points with the best values are one density, all others a second, and
-    of 24 draws from the first the one with the largest ratio of the two is suggested. If that repeats a point,
-    the best of fewer draws is taken, down to a single one, which is no longer greedy.
-
-    Parameters
-    ----------
-    distributions : mapping of str to Uniform or Choice
-        By key. A value that stands k times in a Choice is k times as likely before anything is known.
-    seed : int
-        Non-negative.
-    n_initial_points : int
-        Suggestions below this index are random; so are later ones while no value is known.
-
-    References
-    ----------
-    .. [1] Bergstra, Bardenet, Bengio & Kégl (2011). Algorithms for hyper-parameter optimization. NeurIPS 24.
-    """
-
-    def __init__(
-        self, distributions: Mapping[str, Distribution], seed: int, n_initial_points: int = INITIAL_POINTS
-    ) -> None:
-        if n_initial_points < 0:
-            raise ValueError(f"n_initial_points must be at least 0, not {n_initial_points}")
-        self.distributions = {key: distributions[key] for key in sorted(distributions)}
-        self.seed, self.n_initial_points = seed, n_initial_points
-        self.domain = Domain(dict, {key: _parameter(key, d) for key, d in self.distributions.items()})
-
-    def suggest(
-        self, index: int, history: Mapping[int, Mapping[str, Any]], values: Mapping[int, float]
-    ) -> dict[str, Any]:
-        """The point number ``index``.
-
-        Parameters
-        ----------
-        index : int
-        history : mapping of int to mapping
-            Points by number. Only those below ``index`` count, and of these only those that the distributions
-            cover.
-        values : mapping of int to float
-            Value of a point by number, larger is better. A point without a value, such as one still in
-            training, counts as not good: it keeps suggestions made at the same time apart. A point that repeats
-            an earlier one is the same point; the first value among them holds.
-
-        Returns
-        -------
-        dict
-            Floats to four significant digits, as ``Uniform.at`` gives them. A point is suggested again only if
-            several draws gave nothing new: hardly ever unless all distributions are choices.
-        """
-        points: dict[tuple[float, ...], int] = {}  # coordinates -> number of first appearance, in this order
-        scores: dict[tuple[float, ...], float] = {}
-        for number in sorted(i for i in history if i < index):
-            point = self._coordinates(history[number])
-            if point is not None:
-                points.setdefault(point, number)
-                if number in values:
-                    scores.setdefault(point, values[number])
-        if index < self.n_initial_points or not scores:
-            rng = generator(self.seed, index)  # the stream of Space.sample
-            return {key: d.sample(rng) for key, d in self.distributions.items()}
-        trials = self._trials(points, scores)
-        # The good ones are counted among points with a value: hyperopt would count, and pick, the others too.
-        n_good = math.ceil(GAMMA * math.sqrt(len(scores)))
-        gamma = (n_good - 0.5) / math.sqrt(len(points))
-        for attempt in range(ATTEMPTS):
-            seed = int(generator(self.seed, index, attempt).integers(2**63))
-            (found,) = tpe.suggest(
-                [index],
-                self.domain,
-                trials,
-                seed,
-                n_startup_jobs=0,
-                n_EI_candidates=max(1, EI_CANDIDATES >> attempt),
-                gamma=gamma,
-                verbose=False,
-            )
-            suggestion = {key: _value(d, found["misc"]["vals"][key][0]) for key, d in self.distributions.items()}
-            if self._coordinates(suggestion) not in points:
-                break
-        return suggestion
-
-    def _coordinates(self, point: Mapping[str, Any]) -> tuple[float, ...] | None:
-        """The point as hyperopt's numbers; None where a distribution does not cover it."""
-        found: list[float] = []
-        for key, distribution in self.distributions.items():
-            value = point[key]
-            if isinstance(distribution, Choice):
-                options = _distinct(distribution)
-                if value not in options:
-                    return None
-                found.append(options.index(value))
-            else:
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if not (number and distribution.low <= value <= distribution.high):
-                    return None
-                found.append(float(value))
-        return tuple(found)
-
-    def _trials(self, points: Mapping[tuple[float, ...], int], scores: Mapping[tuple[float, ...], float]) -> Trials:
-        """hyperopt's record of the points, oldest first.
-
-        TPE looks at the order of losses alone. Losses are ranks here: numpy's sort leaves ties in an order that
-        differs between processors, and a rank is never tied (of equal values the older point comes first).
-        """
-        valued = sorted(scores, key=lambda point: (-scores[point], points[point]))
-        ordered = [*valued, *(point for point in points if point not in scores)]
-        loss = {point: float(rank) for rank, point in enumerate(ordered)}
-        trials = Trials()
-        for point, number in points.items():
-            coordinates = dict(zip(self.distributions, point, strict=True))
-            misc = {
-                "tid": number,
-                "cmd": self.domain.cmd,
-                "workdir": None,
-                "idxs": {key: [number] for key in coordinates},
-                "vals": {key: [value] for key, value in coordinates.items()},
-            }
-            result = {"status": STATUS_OK, "loss": loss[point]}
-            (doc,) = trials.new_trial_docs([number], [None], [result], [misc])
-            doc["state"] = JOB_STATE_DONE
-            trials.insert_trial_doc(doc)
-        trials.refresh()
-        return trials
-
-
-def _as_stored(base: Experiment, key: str, distribution: Distribution) -> Distribution:
-    """The distribution with choices as an experiment holds them, such as tuples where a list was given."""
-    if isinstance(distribution, Choice):
-        return Choice(tuple(base.replace({key: value}).flat()[key] for value in distribution.values))
-    return distribution
-
-
-def _distinct(distribution: Choice) -> list[Any]:
-    found: list[Any] = []
-    for value in distribution.values:  # a list: values need not be hashable
-        if value not in found:
-            found.append(value)
-    return found
-
-
-def _parameter(key: str, distribution: Distribution) -> Any:
-    """hyperopt's node for a distribution.
-
-    A categorical of distinct values, not a randint over all of them: of two copies of a value, the one that no
-    point is recorded under would look untried for ever.
-    """
-    if isinstance(distribution, Choice):
-        values = distribution.values
-        weights = [values.count(value) / len(values) for value in _distinct(distribution)]
-        return hp.pchoice(key, [(weight, number) for number, weight in enumerate(weights)])
-    if distribution.log:
-        return hp.loguniform(key, math.log(distribution.low), math.log(distribution.high))
-    return hp.uniform(key, distribution.low, distribution.high)
-
-
-def _value(distribution: Distribution, coordinate: float) -> Any:
-    """The value that hyperopt's number stands for, floats to four significant digits."""
-    if isinstance(distribution, Choice):
-        return _distinct(distribution)[int(coordinate)]
-    return min(max(float(f"{float(coordinate):.4g}"), distribution.low), distribution.high)

@@ -17,6 +17,7 @@ from raytag.datasets.table import COLUMNS, ClipTable
 from raytag.experiment import Experiment, Features, Model
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
+from raytag.search.prepare.plan import make_plan
 from raytag.search.prepare.preflight import PreflightError
 from raytag.space import Space, choice, uniform
 
@@ -41,7 +42,9 @@ def prepare(chosen: Space, table: ClipTable | None = None, **options) -> tuple[S
     console = Console(file=io.StringIO(), width=500)
     table = make_table() if table is None else table
     given = LaunchOptions(**options)
-    return preflight.prepare(given, chosen.fix(given.changes()), table, [0, 1, 2], console), console.file.getvalue()
+    fitted = preflight.prepare(given, chosen.fix(given.changes()), table, [0, 1, 2], console)
+    make_plan(given, fitted, table, [0, 1, 2], console)
+    return fitted, console.file.getvalue()
 
 
 @pytest.fixture

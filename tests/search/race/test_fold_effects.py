@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.search.race.fold_effects import fit
+from raytag.search.race.fold_effects import MIN_DOF, PRIOR_DOF, fit, pooled_variance
 
 
 def dummy_design(values):
@@ -151,3 +151,19 @@ def test_a_single_link_between_many_experiments_still_carries_the_fold_effect():
 def test_a_table_it_is():
     with pytest.raises(ValueError, match=r"experiments × folds, not of shape \(3,\)"):
         fit(np.zeros(3))
+
+
+def test_without_resampling_few_residuals_are_not_believed():
+    assert pooled_variance(0.5, 0, []) is None
+    assert pooled_variance(0.5, MIN_DOF - 1, []) is None
+    assert pooled_variance(0.5, MIN_DOF, []) == 0.5 / MIN_DOF
+
+
+def test_resampling_alone_gives_its_mean():
+    assert pooled_variance(0.0, 0, [0.001, 0.003]) == pytest.approx(0.002)
+
+
+def test_residuals_outweigh_resampling_as_they_grow():
+    prior, truth = 0.001, 0.009
+    found = [pooled_variance(truth * dof, dof, [prior]) for dof in (0, PRIOR_DOF, 1000 * PRIOR_DOF)]
+    assert found == pytest.approx([prior, (prior + truth) / 2, truth], rel=2e-3)

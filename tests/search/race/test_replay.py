@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from raytag.search.race.race import DECISIONS, Race
 from raytag.search.race.replay import STAMPS, Curves, check, simulate
-from raytag.search.race.rules import STOPPING, Settings
+from raytag.search.race.rules import RULES
+from raytag.search.race.settings import Settings
 
 SEEDS = st.integers(0, 10**6)
-MODES = st.sampled_from(STOPPING)
+MODES = st.sampled_from(list(RULES))
 KEY = "1a2b3c4d"
 
 
@@ -74,7 +75,7 @@ def test_a_fold_is_worth_its_final_value_and_not_its_best():
     best = np.array([[[0.5, 0.9]], [[0.5, 0.8]]])
     final = np.array([[0.7], [0.75]])
     found = simulate(Curves(best, final, ("a", "a")), Settings("none"), [0, 1])
-    assert found.race.estimates() == {"0": 0.7, "1": 0.75}
+    assert found.race.state.estimates() == {"0": 0.7, "1": 0.75}
 
 
 def test_full_cross_validation_costs_everything():
@@ -85,7 +86,7 @@ def test_full_cross_validation_costs_everything():
     assert sorted(found.complete) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("stopping", STOPPING)
+@pytest.mark.parametrize("stopping", RULES)
 def test_a_replay_is_a_function_of_its_arguments(stopping):
     curves = random_curves(2)
     first, second = (simulate(curves, Settings(stopping, 2), range(8), 3) for _ in range(2))
@@ -346,7 +347,7 @@ def test_launches_under_many_rules_kills_and_failures(seed, launches):
             cluster.launch(Settings(stopping, keep), number, 3, kill_after, failures=0.02)
         except Killed:
             cluster.lose_checkpoints()
-    keep, stopping = 1 + seed % 5, STOPPING[seed % 4]
+    keep, stopping = 1 + seed % 5, list(RULES)[seed % 4]
     race = cluster.launch(Settings(stopping, keep), 10, 3, failures=0.01 * (seed % 3))
     check_end(cluster, race, keep, 10)
 
@@ -375,7 +376,7 @@ def test_a_kill_after_each_single_event(stopping):
             assert made == due
 
 
-@pytest.mark.parametrize("stopping", STOPPING)
+@pytest.mark.parametrize("stopping", RULES)
 @pytest.mark.parametrize("second", ["none", "asha", "exact", "paired"])
 def test_a_larger_portfolio_in_a_later_launch(stopping, second):
     for seed in range(6):

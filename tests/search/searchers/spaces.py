@@ -1,0 +1,15 @@
+"""A small space that every searcher can search."""
+
+from __future__ import annotations
+
+from raytag.experiment import Experiment, Model
+from raytag.space import Space, choice, loguniform, uniform
+
+VARY = {
+    "model.dropout": uniform(0.0, 0.6),
+    "optimizer.lr": loguniform(1e-4, 1e-2),
+    "augment.num_masks": choice([[1, 1], [1, 2], [1, 3]]),  # lists: an experiment holds tuples
+    "training.batch_size": choice([16, 32, 32]),
+}
+BASE = Experiment(model=Model(dropout=0.2)).replace({"training.batch_size": 16})
+SPACE = Space("small", "small.py", BASE, VARY, ())
