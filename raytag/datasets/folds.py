@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
-from sklearn.model_selection import KFold
 
 from raytag.datasets.table import DatasetError
 from raytag.seeding import generator
@@ -101,6 +99,8 @@ def stratified(targets: np.ndarray, n_folds: int, seed: int = 0) -> np.ndarray:
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, *On the Stratification of Multi-Label
     Data*), as the iterative-stratification package does it.
     """
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # a second, which --help need not wait for
+
     positive = np.asarray(targets) > 0
     if positive.shape[1] == 1:  # the package takes a single column for a class index
         positive = np.hstack([positive, ~positive])
@@ -114,6 +114,8 @@ def stratified(targets: np.ndarray, n_folds: int, seed: int = 0) -> np.ndarray:
 
 def kfold(n: int, n_folds: int = DEFAULT_FOLDS, seed: int = PUBLISHED_KFOLD_SEED) -> np.ndarray:
     """A plain shuffle, blind to labels and groups: argus-freesound's folds for the rows in CSV order."""
+    from sklearn.model_selection import KFold
+
     return _number(KFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(n)), n)
 
 

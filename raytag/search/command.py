@@ -61,7 +61,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         watch.lap("Ray")
         store = RunStore.open_for(runs_dir, name, table, str(directory))
         log = EventLog(store.storage)
-        log.append("launch", command=shlex.join(sys.argv), options=options.plain())
+        log.append("launch", command=shlex.join(sys.argv), options=options.plain(), layout=table.layout)
         nodes = check_nodes(runs_dir, options.cache, str(table.clips["path"].iloc[0]))
         watch.lap("run store")
         manifest = build(
