@@ -1,21 +1,26 @@
 """Named families of classes: a network or a loss is chosen by a string and built from an experiment's fields.
 
-A table maps names to classes. Experiments carry the fields of the whole family (`raytag.experiment.Loss` has
-a ``beta`` for one loss and a ``q`` for another), so each class is given those that its constructor takes,
-and only a field that no class of the family takes is an error.
+A table maps names to ``"module:Class"``, so that listing the names imports nothing. Experiments carry the fields of
+the whole family (`raytag.experiment.Loss` has a ``beta`` for one loss and a ``q`` for another), so each class is
+given those that its constructor takes, and only a field that no class of the family takes is an error.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-def pick(what: str, table: Mapping[str, type[T]], name: str) -> type[T]:
+def resolve(target: str) -> Any:
+    """What ``module:name`` means; the module is imported now, so that a table of names costs nothing."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def pick(what: str, table: Mapping[str, str], name: str) -> Any:
     """The class of that name, ignoring case and underscores.
 
     Parameters
@@ -23,7 +28,7 @@ def pick(what: str, table: Mapping[str, type[T]], name: str) -> type[T]:
     what
         What the table holds, for messages: ``"model"``.
     table
-        Name -> class.
+        Name -> ``"module:Class"``.
     name
         As it stands in an experiment.
 
@@ -34,14 +39,14 @@ def pick(what: str, table: Mapping[str, type[T]], name: str) -> type[T]:
     """
     plain = {_plain(known): known for known in table}
     if _plain(name) in plain:
-        return table[plain[_plain(name)]]
+        return resolve(table[plain[_plain(name)]])
     near = [plain[key] for key in difflib.get_close_matches(_plain(name), list(plain), n=2)]
     raise ValueError(f"no {what} is called {name!r}; {_hint(near, table)}")
 
 
 def build(
-    what: str, table: Mapping[str, type[T]], name: str, fields: Mapping[str, Any], *, also: Iterable[str] = ()
-) -> T:
+    what: str, table: Mapping[str, str], name: str, fields: Mapping[str, Any], *, also: Iterable[str] = ()
+) -> Any:
     """An instance of the class of that name, given those of the fields that its constructor takes.
 
     Parameters
@@ -59,7 +64,7 @@ def build(
         As `pick`; or a field that no class of the table takes (the nearest are given).
     """
     chosen = pick(what, table, name)
-    families = [set(inspect.signature(kind).parameters) for kind in table.values()]
+    families = [set(inspect.signature(resolve(target)).parameters) for target in table.values()]
     known = sorted(set(also).union(*families))
     for field in fields:
         if field not in known:

@@ -20,7 +20,7 @@ class SnowLeopard:
     tail: float = 0.9
 
 
-CATS: dict[str, type] = {"Lion": Lion, "SnowLeopard": SnowLeopard}
+CATS = {"Lion": f"{__name__}:Lion", "SnowLeopard": f"{__name__}:SnowLeopard"}
 
 
 def test_each_class_is_given_what_it_takes() -> None:

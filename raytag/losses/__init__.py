@@ -8,27 +8,27 @@ All arithmetic is float32 (float64 if the logits are), also inside an autocast r
 two decimal digits. Nothing is selected by index, so that a GPU is never waited for: the samples that a term
 does not concern are masked.
 
-A new loss is one file here and its class in `LOSSES`.
+A new loss is one file here and its name in `LOSSES`.
 
-Imports torch and `raytag.registry`.
+Imports torch, when a loss is built and not before, and `raytag.registry`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raytag import registry
-from raytag.losses.base import Loss, WithAuxiliaries
-from raytag.losses.bce import BCE
-from raytag.losses.noisy import BCEMaxOutlier, OnlyNoisyLq, OnlyNoisyLSoft
 
-#: Every loss that an experiment can name.
-LOSSES: Mapping[str, type[Loss]] = {
-    "OnlyNoisyLSoft": OnlyNoisyLSoft,
-    "OnlyNoisyLq": OnlyNoisyLq,
-    "BCE": BCE,
-    "BCEMaxOutlier": BCEMaxOutlier,
+if TYPE_CHECKING:
+    from raytag.losses.base import WithAuxiliaries
+
+#: Every loss that an experiment can name, and where its class stands.
+LOSSES: Mapping[str, str] = {
+    "OnlyNoisyLSoft": "raytag.losses.noisy:OnlyNoisyLSoft",
+    "OnlyNoisyLq": "raytag.losses.noisy:OnlyNoisyLq",
+    "BCE": "raytag.losses.bce:BCE",
+    "BCEMaxOutlier": "raytag.losses.noisy:BCEMaxOutlier",
 }
 
 
@@ -53,5 +53,7 @@ def build(name: str = "OnlyNoisyLSoft", **fields: Any) -> WithAuxiliaries:
     ValueError
         Unknown name or field (the nearest are given), or a value out of range.
     """
+    from raytag.losses.base import WithAuxiliaries
+
     aux_weights = tuple(fields.get("aux_weights", (1.0, 0.4, 0.2, 0.1)))
     return WithAuxiliaries(registry.build("loss", LOSSES, name, fields, also=["aux_weights"]), aux_weights)

@@ -2,23 +2,23 @@
 
 A new network is one class in a file of its family and its name in `MODELS`.
 
-Imports torch and `raytag.registry`.
+Imports torch, when a network is built and not before, and `raytag.registry`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from raytag import registry
-from raytag.models.skip_attention import AuxSkipAttention, SkipAttention
 
-#: Every network that an experiment can name.
-MODELS: Mapping[str, type[nn.Module]] = {
-    "AuxSkipAttention": AuxSkipAttention,
-    "SkipAttention": SkipAttention,
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Every network that an experiment can name, and where its class stands.
+MODELS: Mapping[str, str] = {
+    "AuxSkipAttention": "raytag.models.skip_attention:AuxSkipAttention",
+    "SkipAttention": "raytag.models.skip_attention:SkipAttention",
 }
 
 

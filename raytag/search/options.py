@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from raytag.console import parse_duration
+from raytag.datasets.readers import layouts
+from raytag.losses import LOSSES
+from raytag.models import MODELS
 from raytag.search.race.rules import RULES, Rule
 from raytag.search.searchers import SEARCHERS, Searcher
 from raytag.store.files import Storage
+
+_DATA = f"""folder of labelled recordings; without it the built-in demo data are used. It is recognised when it
+holds
+{layouts()}"""
+_SET = f"""set any field of every experiment, e.g. --set model.base_size=16; may be repeated
+  - networks, as in --set model.name={next(iter(MODELS))}: {", ".join(MODELS)}
+  - losses, as in --set loss.name={next(iter(LOSSES))}: {", ".join(LOSSES)}"""
 
 
 def _named(table: Mapping[str, Rule] | Mapping[str, type[Searcher]], words: str = "") -> Any:
@@ -40,9 +50,7 @@ class LaunchOptions:
     space: str = "specaug_mixup"
     """search space: NAME of a file in search_spaces/, or the path FILE.py; fields that the data cannot use, such as
     sampling.noisy_prob without noisy clips, are fixed"""
-    data: Path | None = None
-    """folder of labelled recordings: FSDKaggle2019 layout, ESC-50 layout, or a CSV fname,labels[,fold][,group]
-    beside an audio folder; without it the built-in demo data are used"""
+    data: Annotated[Path | None, tyro.conf.arg(help=_DATA)] = None
     run: str | None = None
     """name of the run, a folder under --runs-dir; by default SPACE-DATA"""
     runs_dir: str = "runs"
@@ -75,8 +83,7 @@ class LaunchOptions:
     """CPU cores a trial takes, fractions allowed; torch uses as many threads"""
     address: str | None = None
     """a running Ray cluster (auto, HOST:PORT or ray://…); by default Ray starts on this machine"""
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = field(default=())
-    """set any field of every experiment, e.g. --set model.base_size=16; may be repeated"""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(help=_SET)] = field(default=())
     seed: int = 0
     """of the search, the folds and the training"""
     checkpoint_seconds: float = 60.0

@@ -16,7 +16,12 @@ from raytag.datasets.table import DatasetError
 #: Asked in this order; the first that recognises a folder reads it.
 READERS: tuple[Reader, ...] = (COMPETITION, PUBLISHED, Esc50(), SingleCsv())
 
-__all__ = ["READERS", "Entry", "Listing", "Problems", "Reader", "read"]
+__all__ = ["READERS", "Entry", "Listing", "Problems", "Reader", "layouts", "read"]
+
+
+def layouts() -> str:
+    """What a dataset folder may look like: a line a layout."""
+    return "\n".join(f"  - {reader.name}: {reader.expects}" for reader in READERS)
 
 
 def read(directory: Path) -> Listing:
@@ -35,7 +40,6 @@ def read(directory: Path) -> Listing:
             return reader.read(directory)
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in directory.iterdir())
     found = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "nothing"
-    layouts = "\n".join(f"  - {reader.name}: {reader.expects}" for reader in READERS)
     raise DatasetError(
-        f"{directory} is no dataset that raytag knows. It holds: {found}. Expected is one of\n{layouts}"
+        f"{directory} is no dataset that raytag knows. It holds: {found}. Expected is one of\n{layouts()}"
     )

@@ -107,7 +107,8 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     """
     store = RunStore.open_for(runs_dir, name, start.table, str(start.directory))
     log = EventLog(store.storage)
-    log.append("launch", command=shlex.join(sys.argv), options=options.plain())
+    command = shlex.join(sys.argv)
+    log.append("launch", command=command, options=options.plain(), layout=start.table.layout)
     nodes = check_nodes(runs_dir, options.cache, str(start.table.clips["path"].iloc[0]))
     start.watch.lap("run store")
     manifest = build(

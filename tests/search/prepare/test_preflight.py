@@ -156,7 +156,7 @@ class Faulty(nn.Module):
 
 @pytest.mark.parametrize(("base_size", "shape"), [(1, "(1, 3)"), (2, "(1, 2)")])
 def test_logits_must_have_the_right_shape_and_be_finite(monkeypatch, base_size, shape):
-    monkeypatch.setitem(models.MODELS, "Faulty", Faulty)
+    monkeypatch.setitem(models.MODELS, "Faulty", f"{__name__}:Faulty")
     chosen = make_space(base=BASE.replace({"model.name": "Faulty", "model.base_size": base_size}))
     with pytest.raises(PreflightError) as error:
         preflight.check(chosen, make_table(), [0])
