@@ -11,7 +11,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 
 def resolve(target: str) -> Any:
@@ -72,6 +72,24 @@ def build(
             raise ValueError(f"no {what} has a field {field!r}; {_hint(near, known)}")
     taken = inspect.signature(chosen).parameters
     return chosen(**{field: value for field, value in fields.items() if field in taken})
+
+
+def choice_of(table: Mapping[str, Any], words: str = "", *also: str) -> Any:
+    """The type of a command line's option that names a member of a table.
+
+    Parameters
+    ----------
+    table
+        Name -> whatever has a sentence ``about`` itself, which stands in the help.
+    words
+        What the help begins with.
+    also
+        Further names, which ``words`` explain.
+    """
+    import tyro
+
+    about = words + "; ".join(f"{name}: {member.about}" for name, member in table.items())
+    return Annotated[Literal[*also, *table], tyro.conf.arg(help=about)]
 
 
 def _plain(name: str) -> str:

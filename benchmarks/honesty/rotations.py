@@ -30,12 +30,12 @@ from _sources import Sources, interval, read_truth, samples
 from rich.console import Console
 from rich.table import Table
 
-from raytag.blends.means import blend, blend_scores
+from raytag.blends.means.base import blend, blend_scores
 from raytag.blends.subsets import Found
 from raytag.cluster.session import ray_session
 from raytag.cluster.tasks import keep_workers
 from raytag.console import make_console, say
-from raytag.ensemble.assess.assessment import STACKED, TITLES
+from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.pipeline import Ensemble, Settings, predict_test, search_ensemble
 from raytag.ensemble.predictions.oof import OofMatrix, load_oof
 from raytag.metrics import label_precisions
@@ -105,16 +105,14 @@ def rotation(
         pool.add(way, "in_sample", scored.values)
         pool.add(way, "nested", scored.nested_values)
         pool.add(way, "test", label_precisions(targets, test)[2])
-        if scored.way not in STACKED:
-            pool.add(
-                way, "test_one_fold", one_fold(choices.without[()].ways[scored.way], folds, targets, args.blend)
-            )
+        if not WAYS[scored.way].stackers:
+            pool.add(way, "test_one_fold", one_fold(choices.on_all.ways[scored.way], folds, targets, args.blend))
     if 7 in sizes:
         seven(oof, ensemble, targets, folds, args.blend, pool)
     final, kept = assessment.final, ensemble.weights
     say(
         console,
-        f"{store.name}: kept {TITLES[final.way]} ({len(kept)} models), in-sample {final.in_sample:.4f}, nested "
+        f"{store.name}: kept {WAYS[final.way].title} ({len(kept)} models), in-sample {final.in_sample:.4f}, nested "
         f"{final.nested:.4f}, test {pool.values[FINAL, 'test'][-1].mean():.4f}; best single test "
         f"{pool.values['single', 'test'][-1].mean():.4f}",
     )
@@ -157,7 +155,7 @@ def seven(
     """The best subset of exactly seven."""
     choices = ensemble.choices
     scores = blend_scores(oof.probabilities, kind)
-    best = choices.without[()].by_size[7]
+    best = choices.on_all.by_size[7]
     nested = np.zeros(oof.targets.shape)
     for (k,) in choices.outer:
         rows = oof.fold == k
@@ -175,7 +173,7 @@ def report(pool: Pool, args: argparse.Namespace, console: Console) -> None:
     weights = {
         part: drawn.weights(pool.sources[part])[:, np.concatenate(pool.clip[part])] for part in ("cv", "test")
     }
-    ways = [*(way for way in TITLES if (way, "test") in pool.values), SEVEN, FINAL]
+    ways = [*(way for way in WAYS if (way, "test") in pool.values), SEVEN, FINAL]
     ways = [way for way in ways if (way, "test") in pool.values]
     found: dict[str, dict[str, dict[str, float]]] = {}
     drawn_of = {}
@@ -224,7 +222,7 @@ def show(console: Console, title: str, found: dict, columns: object, signed: boo
             cells.append(
                 f"{e['value']:{sign}.4f} [{e['low']:{sign}.4f}, {e['high']:{sign}.4f}]" if e is not None else "-"
             )
-        table.add_row(TITLES.get(way, way), *cells)
+        table.add_row(WAYS[way].title if way in WAYS else way, *cells)
     console.print(table)
 
 

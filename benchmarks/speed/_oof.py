@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import gmean, rankdata
 from sklearn.metrics import label_ranking_average_precision_score
 
-from raytag.blends.means import blend_scores
+from raytag.blends.means.base import blend_scores
 from raytag.seeding import generator
 
 CLIPS, CLASSES, LABELS = 4970, 80, 5929  # FSDKaggle2019's curated set

@@ -33,7 +33,7 @@ from _timing import add_json_argument, machine, write_json
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
-from raytag.blends.means import blend
+from raytag.blends.means.base import blend
 from raytag.ensemble.stackers.case import (
     Case,
     CaseResult,

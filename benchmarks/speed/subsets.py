@@ -29,7 +29,8 @@ from _timing import Row, add_json_argument, compare, print_table, write_json
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.means import BLENDS
+from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import Pairs, log_probabilities, reduce_pairs
 from raytag.blends.trees import check_sizes, count_subsets
 from raytag.ensemble import search_subsets
@@ -47,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=list(MODELS), default="seven", help="what to search (default seven)")
     parser.add_argument("--ray", action="store_true", help=f"best 7 of {RAY_MODELS} through Ray, as --task thirty")
-    parser.add_argument("--blend", choices=BLENDS, default=BLENDS[0], help=f"default {BLENDS[0]}")
+    parser.add_argument("--blend", choices=BLENDS, default="geometric", help="default geometric")
     parser.add_argument("--run", type=Path, metavar="RUNS_DIR/RUN", help="a real run's out-of-fold predictions")
     parser.add_argument("--models", type=int, help="models to choose from (default by task; all of a run's)")
     parser.add_argument("--size", type=int, help="members (default 7; with --task all any number)")

@@ -182,12 +182,13 @@ def check_scores(scores: ArrayLike) -> NDArray[np.float64]:
         found = values.reshape(-1)[off_grid]
         what = "NaN" if np.isnan(found) else f"{found:.6g}, which is no multiple of 2^-36,"
         raise ValueError(
-            f"scores hold {what} in model {model}, clip {clip}: make them with raytag.blends.means.blend_scores"
+            f"scores hold {what} in model {model}, clip {clip}: "
+            "make them with raytag.blends.means.base.blend_scores"
         )
     if max(-low, high, high - low) > SCORE_RANGE:
         raise ValueError(
             f"scores reach from {low:.6g} to {high:.6g}, further than {SCORE_RANGE:g}: sums would be rounded; "
-            "make them with raytag.blends.means.blend_scores"
+            "make them with raytag.blends.means.base.blend_scores"
         )
     return values
 
@@ -198,7 +199,7 @@ def reduce_pairs(scores: ArrayLike, targets: ArrayLike, parts: ArrayLike | None 
     Parameters
     ----------
     scores : np.ndarray [shape=(n_models, n_clips, n_classes)]
-        What a blend adds up: `raytag.blends.means.blend_scores`, or `log_probabilities`.
+        What a blend adds up: `raytag.blends.means.base.blend_scores`, or `log_probabilities`.
     targets : np.ndarray [shape=(n_clips, n_classes)], 0/1
     parts : np.ndarray [shape=(n_clips,)], int, optional
         Fold of each clip, 0..n_parts-1; all clips are one part when left out.

@@ -16,7 +16,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from raytag.blends.kernel import upper_bounds
-from raytag.blends.means import blend_scores, check_blend
+from raytag.blends.means import check_blend
+from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import Pairs, check_log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.trees import Tree, check_sizes, plan

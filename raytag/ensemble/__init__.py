@@ -5,6 +5,19 @@ A line of rooms, of which each may import those before it: `predictions`, `choos
 `raytag.cluster`.
 """
 
-from raytag.blends.subsets import search_subsets
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raytag.blends.subsets import search_subsets
 
 __all__ = ["search_subsets"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "search_subsets":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from raytag.blends.subsets import search_subsets  # numba takes time, which --help has not
+
+    return search_subsets

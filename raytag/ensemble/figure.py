@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from raytag.ensemble.assess.assessment import TITLES, Assessment
+from raytag.ensemble.assess.assessment import Assessment
+from raytag.ensemble.choose.ways import WAYS
 
 
 def sizes_figure(sizes: pd.DataFrame, assessment: Assessment, title: str) -> bytes:
@@ -36,8 +37,8 @@ def sizes_figure(sizes: pd.DataFrame, assessment: Assessment, title: str) -> byt
         axes.plot(x, nested, "o-", color="tab:blue", label="best subset, nested")
         axes.fill_between(x, nested, sizes["in_sample"], color="tab:orange", alpha=0.12, label="subset optimism")
         single, final = assessment.ways["single"], assessment.final
-        axes.axhline(single.nested, color="gray", ls=":", label=f"{TITLES['single']}, nested")
-        axes.axhline(final.nested, color="black", ls="--", lw=1, label=f"kept ({TITLES[final.way]}), nested")
+        axes.axhline(single.nested, color="gray", ls=":", label=f"{WAYS['single'].title}, nested")
+        axes.axhline(final.nested, color="black", ls="--", lw=1, label=f"kept ({WAYS[final.way].title}), nested")
         axes.axhspan(final.interval.low, final.interval.high, color="black", alpha=0.05, label="its 95 % interval")
     other = sizes[~sizes["exact"]]
     if len(other):

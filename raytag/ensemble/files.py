@@ -12,10 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raytag import __version__
-from raytag.ensemble.assess.assessment import STACKED, TITLES, Assessment, Scored, verdict
+from raytag.ensemble.assess.assessment import Assessment, Scored, verdict
 from raytag.ensemble.assess.bootstrap import Interval
 from raytag.ensemble.choose.choices import Choices, names_of
 from raytag.ensemble.choose.left_out import NOT_COVERED, epoch_optimism, frequency, frequency_by_name
+from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.pipeline import Ensemble
 from raytag.ensemble.predictions.oof import OofMatrix
 from raytag.ensemble.stackers.case import HISTORY_COLUMNS
@@ -72,7 +73,7 @@ def subsets_frame(oof: OofMatrix, choices: Choices) -> pd.DataFrame:
 def sizes_frame(oof: OofMatrix, choices: Choices) -> pd.DataFrame:
     """The best subset of each size: in-sample and nested score, whether the search was exact, members."""
     scorer, rows = choices.scorer, []
-    for size, best in sorted(choices.without[()].by_size.items()):
+    for size, best in sorted(choices.on_all.by_size.items()):
         outer = {left_out[0]: choices.without[left_out].by_size[size] for left_out in choices.outer}
         sums = [outer[k].sums[k] if k in outer else 0 for k in range(len(scorer.labels))]
         rows.append(
@@ -122,7 +123,7 @@ def build_report(
     by_member = {names[m]: member_epoch_optimism(oof, m, choices.scorer.labels) for m in ensemble.weights}
     known = [value for value in by_member.values() if value is not None]
     scorer = choices.scorer
-    single = names[choices.without[()].ways["single"].members[0]]
+    single = names[choices.on_all.ways["single"].members[0]]
     workers = [*choices.workers, *(second.workers if second else [])]
     return _plain(
         {
@@ -188,16 +189,17 @@ def not_covered(assessment: Assessment, second: SecondLevel | None) -> list[str]
 def _kept_stackers(ensemble: Ensemble) -> dict[str, list[str]]:
     """Names of the stackers in the final ensemble, by fold."""
     way, second = ensemble.assessment.final.way, ensemble.second
-    if second is None or way not in STACKED:
+    family = WAYS[way].stackers
+    if second is None or not family:
         return {}
-    return {str(k): [t.name for t in second.final(k, STACKED[way][1])] for k in range(second.n_folds)}
+    return {str(k): [t.name for t in second.final(k, family)] for k in range(second.n_folds)}
 
 
 def _way(way: str, scored: Scored, choices: Choices, names: Sequence[str]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"title": TITLES[way], **_scores(scored)}
-    if way not in STACKED:
+    entry: dict[str, Any] = {"title": WAYS[way].title, **_scores(scored)}
+    if not WAYS[way].stackers:
         chosen = [choices.without[left_out].ways[way] for left_out in choices.outer]
-        entry["members"] = names_of(choices.without[()].ways[way], names)
+        entry["members"] = names_of(choices.on_all.ways[way], names)
         entry["member_frequency"] = frequency_by_name(frequency(chosen), names) if chosen else {}
         entry["chosen_without_fold"] = [names_of(found, names) for found in chosen]
     return entry

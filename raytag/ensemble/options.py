@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from raytag.blends.means import BLENDS
 from raytag.console import parse_duration
+from raytag.ensemble.choose.ways import WAYS
+from raytag.registry import choice_of
 
 DEFAULT_SIZES = "1-7"
+
+if TYPE_CHECKING:
+    Blend = str
+    WayName = str
+else:
+    Blend = choice_of(BLENDS, "how members are blended. ")
+    _AUTO = "which way of choosing to keep; all are scored either way. auto: the highest nested score; "
+    WayName = choice_of(WAYS, _AUTO, "auto")
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,8 @@ class EnsembleOptions:
     class, test clips in the same file if there are any. Repeat it for more models"""
     runs_dir: str = "runs"
     """folder or URI (s3://bucket/runs) of runs"""
-    blend: Literal["geometric", "arithmetic", "rank"] = "geometric"
-    """how members are blended: geometric or arithmetic mean of probabilities, or mean of ranks within the clip"""
-    way: Literal[
-        "auto", "single", "subset", "greedy", "weighted", "linear", "mlp", "subset+linear", "subset+mlp"
-    ] = "auto"
-    """which way of choosing to keep: auto takes the highest nested score; all are scored either way"""
+    blend: Blend = "geometric"
+    way: WayName = "auto"
     size: Annotated[str, tyro.conf.arg(metavar="K|A-B")] = DEFAULT_SIZES
     """numbers of members to try: 5, or 1-7"""
     budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = "10m"

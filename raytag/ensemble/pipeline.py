@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from raytag.blends.means import blend
+from raytag.blends.means.base import blend
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assess.assessment import STACKED, Assessment, Scores, assess
+from raytag.ensemble.assess.assessment import Assessment, Scores, assess
 from raytag.ensemble.choose.choices import Choices, choose
+from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 from raytag.ensemble.stackers.second_level import SecondLevel, train_second_level
 
@@ -40,7 +41,7 @@ class Settings:
         Size of the grid of MLPs; 0 for no second level.
     seed : int
     way : str, optional
-        The way of choosing to keep, one of `raytag.ensemble.assess.assessment.TITLES`; by default the one with
+        The way of choosing to keep, one of `raytag.ensemble.choose.ways.WAYS`; by default the one with
         the highest nested score.
     """
 
@@ -96,7 +97,7 @@ def search_ensemble(oof: OofMatrix, settings: Settings, console: Console) -> Ens
         The way that is to be kept needs stackers, and there are none.
     """
     labelled = np.unique(oof.fold[oof.targets.any(axis=1)])
-    if settings.way in STACKED and not (settings.stackers and len(labelled) > 1):
+    if settings.way and WAYS[settings.way].stackers and not (settings.stackers and len(labelled) > 1):
         raise EnsembleError(f"--way {settings.way} needs stackers: --stackers above 0, and two folds with labels")
     second = None
     with keep_workers():
@@ -132,9 +133,9 @@ def predict_oof(
     for fold in range(oof.n_folds):
         rows = oof.fold == fold
         inputs, more = [*oof.probabilities[members][:, rows]], []
-        if way in STACKED:
+        if family := WAYS[way].stackers:
             assert second is not None
-            more = [stacker.oof for stacker in second.final(fold, STACKED[way][1])]
+            more = [stacker.oof for stacker in second.final(fold, family)]
         predicted[rows] = blend(np.stack([*inputs, *more]), kind, [*weights, *[1.0] * len(more)])
     return predicted
 
@@ -147,10 +148,10 @@ def predict_test(
         return None
     members, weights = _members(choices, way)
     inputs = [*oof.test[members]]
-    if way in STACKED:
+    if family := WAYS[way].stackers:
         assert second is not None
         for fold in range(oof.n_folds):
-            stackers = second.final(fold, STACKED[way][1])
+            stackers = second.final(fold, family)
             inputs += [stacker.test for stacker in stackers]
             weights = [*weights, *[1.0 / oof.n_folds] * len(stackers)]
     return blend(np.stack(inputs), kind, weights)
@@ -158,8 +159,9 @@ def predict_test(
 
 def _members(choices: Choices, way: str) -> tuple[list[int], Sequence[float]]:
     """First-level members of a way and their weights; none for stackers alone."""
-    if way in STACKED and not STACKED[way][0]:
+    name = WAYS[way].members_of
+    if name is None:
         return [], []
-    found = choices.without[()].ways["subset" if way in STACKED else way].members
+    found = choices.on_all.ways[name].members
     members = sorted(set(found))
     return members, [float(found.count(m)) for m in members]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,8 +12,9 @@ from raytag.console import parse_duration
 from raytag.datasets.readers import layouts
 from raytag.losses import LOSSES
 from raytag.models import MODELS
-from raytag.search.race.rules import RULES, Rule
-from raytag.search.searchers import SEARCHERS, Searcher
+from raytag.registry import choice_of
+from raytag.search.race.rules import RULES
+from raytag.search.searchers import SEARCHERS
 from raytag.store.files import Storage
 
 _DATA = f"""folder of labelled recordings; without it the built-in demo data are used. It is recognised when it
@@ -24,19 +24,12 @@ _SET = f"""set any field of every experiment, e.g. --set model.base_size=16; may
   - networks, as in --set model.name={next(iter(MODELS))}: {", ".join(MODELS)}
   - losses, as in --set loss.name={next(iter(LOSSES))}: {", ".join(LOSSES)}"""
 
-
-def _named(table: Mapping[str, Rule] | Mapping[str, type[Searcher]], words: str = "") -> Any:
-    """The type of an option that names a member of a table; its help is what they say of themselves."""
-    about = words + "; ".join(f"{name}: {member.about}" for name, member in table.items())
-    return Annotated[Literal[tuple(table)], tyro.conf.arg(help=about)]
-
-
 if TYPE_CHECKING:
     Search = str
     Stopping = str
 else:
-    Search = _named(SEARCHERS, "how experiments are drawn; the space's base experiment is always the first. ")
-    Stopping = _named(RULES)
+    Search = choice_of(SEARCHERS, "how experiments are drawn; the space's base experiment is always the first. ")
+    Stopping = choice_of(RULES)
 
 
 @dataclass(frozen=True)

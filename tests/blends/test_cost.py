@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from raytag.blends import cost
 from raytag.blends.cost import Speed, make_shards, measure_speed, score_bound, split_sizes
-from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.means import BLENDS
+from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import TREE_LIMIT
@@ -100,7 +101,7 @@ def test_budgets_that_make_no_sense(budget, slots):
 
 
 @settings(deadline=None, max_examples=40)
-@given(problems(), st.sampled_from(BLENDS), st.data())
+@given(problems(), st.sampled_from(list(BLENDS)), st.data())
 def test_no_weights_exceed_the_bound(problem, blend, data):
     probabilities, targets = problem
     n = len(probabilities)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from raytag.blends.exchange import best_exchange, swap_search
 from raytag.blends.greedy import greedy_subset
-from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.means import BLENDS
+from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Found
@@ -29,7 +30,7 @@ def totals(scorer, subsets, parts):
 
 
 @settings(deadline=None, max_examples=50)
-@given(problems(), st.sampled_from(BLENDS), st.data())
+@given(problems(), st.sampled_from(list(BLENDS)), st.data())
 def test_the_best_exchange_is_that_of_brute_force(problem, blend, data):
     probabilities, targets = problem
     n = len(probabilities)

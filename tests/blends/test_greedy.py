@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytag.blends.greedy import best_single, greedy_selection, greedy_subset
-from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.means import BLENDS
+from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import reduce_pairs
 from raytag.blends.scorer import FIXED, Scorer
 from tests.blends.problems import problems
@@ -21,7 +22,7 @@ def scorer_of(problem, blend="geometric", n_parts=3):
 
 
 @settings(deadline=None, max_examples=40)
-@given(problems(), st.sampled_from(BLENDS), st.data())
+@given(problems(), st.sampled_from(list(BLENDS)), st.data())
 def test_fixed_point_scores_are_within_a_unit_a_label(problem, blend, data):
     scorer = scorer_of(problem, blend)
     n = scorer.pairs.n_models
@@ -38,7 +39,7 @@ def test_fixed_point_scores_are_within_a_unit_a_label(problem, blend, data):
 
 
 @settings(deadline=None, max_examples=30)
-@given(problems(), st.sampled_from(BLENDS), st.integers(1, 6))
+@given(problems(), st.sampled_from(list(BLENDS)), st.integers(1, 6))
 def test_greedy_selection_is_that_of_the_plain_way(problem, blend, bag):
     scorer = scorer_of(problem, blend)
     parts, models = list(range(scorer.pairs.n_parts)), range(scorer.pairs.n_models)

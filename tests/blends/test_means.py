@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import gmean, rankdata
 
-from raytag.blends.means import BLENDS, blend, blend_scores, geometric_mean
+from raytag.blends.means import BLENDS
+from raytag.blends.means.base import blend, blend_scores, geometric_mean
 from raytag.blends.pairs import GRID, SCORE_RANGE, reduce_pairs
 
 

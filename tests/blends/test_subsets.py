@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
 from raytag.blends.kernel import upper_bounds
-from raytag.blends.means import BLENDS, blend_scores
+from raytag.blends.means import BLENDS
+from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Board, Found, Objective, merge, search_trees
@@ -57,7 +58,7 @@ def test_scores_are_those_of_scikit_learn():
 
 
 @settings(deadline=None, max_examples=150)
-@given(problems(), st.integers(1, 40), st.sampled_from(BLENDS))
+@given(problems(), st.integers(1, 40), st.sampled_from(list(BLENDS)))
 def test_equals_brute_force_whatever_the_predictions(problem, top, blend):
     probabilities, targets = problem
     check(probabilities, targets, range(1, len(probabilities) + 1), min(top, 2 ** len(probabilities) - 1), blend)
@@ -74,7 +75,7 @@ def test_ranks_of_more_classes_than_scores_reach():
 
 
 @settings(deadline=None, max_examples=60)
-@given(problems(), st.sampled_from(BLENDS), st.data())
+@given(problems(), st.sampled_from(list(BLENDS)), st.data())
 def test_bounds_hold_for_every_subset_of_every_tree(problem, blend, data):
     probabilities, targets = problem
     n = len(probabilities)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytag.blends.greedy import greedy_selection
-from raytag.blends.means import BLENDS, blend, blend_scores
+from raytag.blends.means import BLENDS
+from raytag.blends.means.base import blend, blend_scores
 from raytag.blends.pairs import MOST_MEMBERS, reduce_pairs
 from raytag.blends.scorer import FIXED, Scorer
 from raytag.blends.weights import START_TOTAL, line_scores, weight_search
@@ -22,7 +23,7 @@ from tests.ensemble.fakes import simulate
 
 
 @settings(deadline=None, max_examples=60)
-@given(problems(4), st.sampled_from(BLENDS), st.data())
+@given(problems(4), st.sampled_from(list(BLENDS)), st.data())
 def test_a_line_search_is_trying_every_weight(problem, kind, data):
     probabilities, targets = problem
     n, most = len(probabilities), data.draw(st.sampled_from([1, 12, 60]))
@@ -41,7 +42,7 @@ def test_a_line_search_is_trying_every_weight(problem, kind, data):
 
 
 @settings(deadline=None, max_examples=25)
-@given(problems(4), st.sampled_from(BLENDS), st.data())
+@given(problems(4), st.sampled_from(list(BLENDS)), st.data())
 def test_no_weight_can_be_improved_and_no_start_was_better(problem, kind, data):
     probabilities, targets = problem
     n = len(probabilities)

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from raytag.blends.means import blend
+from raytag.blends.means.base import blend
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assess.assessment import STACKED
 from raytag.ensemble.choose.left_out import epoch_optimism
+from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.command import ensemble_search
 from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.predictions.oof import load_oof
@@ -69,7 +69,7 @@ def test_everything_is_written_and_its_path_printed(work):
 def test_the_report_tells_what_was_chosen_and_what_it_is_worth(work):
     found = report(work)
     ways = found["ways"]
-    assert list(ways) == ["single", "subset", "greedy", "weighted", *STACKED]
+    assert list(ways) == list(WAYS)
     for entry in (found, *ways.values()):
         assert entry["optimism"] == pytest.approx(entry["in_sample"] - entry["nested"])
         low, high = entry["nested_interval"]

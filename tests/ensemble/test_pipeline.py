@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raytag.blends.means import blend, blend_scores
+from raytag.blends.means.base import blend, blend_scores
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assess.assessment import STACKED, TITLES, Scores, assess, verdict
+from raytag.ensemble.assess.assessment import Scores, assess, verdict
 from raytag.ensemble.assess.bootstrap import Interval
-from raytag.ensemble.choose.choices import WAYS
+from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.pipeline import Settings, predict_oof, predict_test, search_ensemble
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 from raytag.metrics import chance_lwlrap, lwlrap
@@ -80,7 +80,9 @@ def test_labels_of_a_fold_change_no_bit_of_what_is_scored_on_it(oof, found, ray_
                     assert a.tobytes() == b.tobytes(), (way, left_out, fold)
                 elif a.tobytes() != b.tobytes():
                     differs.add(way)
-    assert set(STACKED) <= differs  # the test can fail: without fold 0's labels stackers become others
+    assert {
+        name for name, way in WAYS.items() if way.stackers
+    } <= differs  # the test can fail: without fold 0's labels stackers become others
     # so is the choice between the ways
     assert found.assessment.decided[0] == changed.assessment.decided[0]
 
@@ -135,7 +137,7 @@ def test_which_way_is_kept_is_decided_without_the_fold_that_scores_it(oof, found
 
 
 @pytest.mark.parametrize("kind", ["geometric", "arithmetic", "rank"])
-@pytest.mark.parametrize("way", [*WAYS, *STACKED])
+@pytest.mark.parametrize("way", WAYS)
 def test_predictions_rank_as_the_scores_do(oof, found, way, kind):
     """Probabilities of every way have the score that was reported, and test clips get the same blend."""
     ours = scores_of(oof, found, kind)
@@ -147,14 +149,15 @@ def test_predictions_rank_as_the_scores_do(oof, found, way, kind):
     test = predict_test(oof, kind, found.choices, found.second, way)
     assert test.shape == (6, 5)
     assert ((test >= 0) & (test <= 1)).all()
-    if way in WAYS:
-        members = list(found.choices.without[()].ways[way].members)
+    family = WAYS[way].stackers
+    if not family:
+        members = list(found.choices.on_all.ways[way].members)
         np.testing.assert_allclose(test, blend(oof.test[members], kind), rtol=1e-12)
     else:
-        members = list(found.choices.without[()].ways["subset"].members) if STACKED[way][0] else []
+        members = list(found.choices.on_all.ways["subset"].members) if WAYS[way].joined else []
         total = blend_scores(oof.test[members], kind).sum(axis=0) if members else 0.0
         for k in range(3):
-            stackers = [t.test for t in found.second.final(k, STACKED[way][1])]
+            stackers = [t.test for t in found.second.final(k, family)]
             total = total + blend_scores(np.stack(stackers), kind).sum(axis=0) / 3
         order = np.argsort(total, axis=1)
         np.testing.assert_array_equal(np.argsort(test, axis=1), order)
@@ -261,7 +264,7 @@ def test_a_way_may_be_given(oof, found):
         asked.oof, predict_oof(oof, "geometric", asked.choices, asked.second, "subset+mlp")
     )
     single = search(oof, way="single", stackers=0)
-    assert single.weights == dict.fromkeys(found.choices.without[()].ways["single"].members, 1)
+    assert single.weights == dict.fromkeys(found.choices.on_all.ways["single"].members, 1)
     assert "as asked" in verdict(single.assessment, "x")
     with pytest.raises(EnsembleError, match=r"--way mlp needs stackers"):
         search(oof, way="mlp", stackers=0)
@@ -274,6 +277,6 @@ def test_of_equal_ways_the_simplest_is_kept(ray_session):
     assert ensemble.assessment.final.way == "single"
     assert ensemble.weights == {0: 1}
     assert ensemble.assessment.runner_up is None
-    assert next(iter(TITLES)) == "single"
+    assert next(iter(WAYS)) == "single"
     again = assess(scores_of(oof, ensemble), 0)
     assert again.final.interval == ensemble.assessment.final.interval

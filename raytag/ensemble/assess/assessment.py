@@ -5,7 +5,7 @@ scored on it (nested); and, to choose between the ways without looking, chosen w
 that is kept is the way with the highest nested score; its own nested score repeats that choice inside: for fold k
 it is decided by what happens on the other folds.
 
-Scores are sums of per-model scores (`raytag.blends.means.blend_scores`) and therefore exact: no exponential
+Scores are sums of per-model scores (`raytag.blends.means.base.blend_scores`) and therefore exact: no exponential
 rounds two classes into a tie.
 """
 
@@ -19,33 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.blends.means import blend_scores
+from raytag.blends.means.base import blend_scores
 from raytag.blends.subsets import Found
 from raytag.ensemble.assess.bootstrap import Bootstrap, Interval
-from raytag.ensemble.choose.choices import WAYS, Choices
+from raytag.ensemble.choose.choices import Choices
 from raytag.ensemble.choose.left_out import LeftOut
+from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.predictions.oof import OofMatrix
 from raytag.ensemble.stackers.second_level import SecondLevel
 from raytag.metrics import label_precisions
-
-#: Ways that read second-level models: do the members of the best subset join them, and which family they are of.
-STACKED = {
-    "linear": (False, "linear"),
-    "mlp": (False, "mlp"),
-    "subset+linear": (True, "linear"),
-    "subset+mlp": (True, "mlp"),
-}
-#: How the ways are called on screen, simplest first: of equal nested scores the first is kept.
-TITLES = {
-    "single": "best single model",
-    "subset": "best subset",
-    "greedy": "greedy, with replacement",
-    "weighted": "weighted",
-    "linear": "linear stacker",
-    "mlp": "MLP stackers",
-    "subset+linear": "subset + linear stacker",
-    "subset+mlp": "subset + MLP stackers",
-}
 
 
 @dataclass(frozen=True)
@@ -132,14 +114,13 @@ class Scores:
 
     def __init__(self, oof: OofMatrix, blend: str, choices: Choices, second: SecondLevel | None) -> None:
         self.oof, self.blend, self.choices, self.second = oof, blend, choices, second
-        self.ways = [*WAYS, *(STACKED if second is not None else ())]
+        self.ways = [name for name, way in WAYS.items() if second is not None or not way.stackers]
         self._model: dict[int, NDArray[np.float64]] = {}
 
     def members(self, way: str, left_out: LeftOut) -> Found | None:
         """The first-level members of an ensemble; None for stackers alone."""
-        if way in STACKED and not STACKED[way][0]:
-            return None
-        return self.choices.without[left_out].ways["subset" if way in STACKED else way]
+        name = WAYS[way].members_of
+        return self.choices.without[left_out].ways[name] if name else None
 
     def of(self, way: str, left_out: LeftOut, fold: int) -> NDArray[np.float64]:
         """Scores for the clips of a fold by what a way chooses without ``left_out``.
@@ -155,10 +136,10 @@ class Scores:
         found = self.members(way, left_out)
         for member, weight in Counter(found.members if found is not None else ()).items():
             total += weight * self._of_model(member)[rows]
-        if way in STACKED:
+        if family := WAYS[way].stackers:
             assert self.second is not None
             readers = self.choices.without[left_out].ways["subset"].members
-            stackers = self.second.predictions(readers, left_out or (fold,), STACKED[way][1], fold)
+            stackers = self.second.predictions(readers, left_out or (fold,), family, fold)
             total += blend_scores(stackers, self.blend).sum(axis=0)
         return total
 
@@ -221,7 +202,7 @@ def assess(scores: Scores, seed: int, way: str | None = None) -> Assessment:
 
 def _best(values: dict[str, float]) -> str:
     """The way with the highest score; of equals the simplest."""
-    return max(values, key=lambda way: (values[way], -list(TITLES).index(way)))
+    return max(values, key=lambda way: (values[way], -list(WAYS).index(way)))
 
 
 def _scored(way: str, values: NDArray[np.float64], nested: NDArray[np.float64], bootstrap: Bootstrap) -> Scored:
@@ -275,7 +256,7 @@ def verdict(assessment: Assessment, single: str) -> str:
         sentence = f"Keep the best single model, {single}: {reason}"
     else:
         size = f"{to_single.value:+.4f} nested lwlrap [{to_single.low:+.4f}, {to_single.high:+.4f}] (95 %, by {by})"
-        name = "the ensemble" if final.way == "single" else f"the ensemble ({TITLES[final.way]})"
+        name = "the ensemble" if final.way == "single" else f"the ensemble ({WAYS[final.way].title})"
         if to_single.low > 0:
             sentence = f"Keep {name}: {size} against the best single model, {single}"
         elif to_single.high < 0:
@@ -283,7 +264,7 @@ def verdict(assessment: Assessment, single: str) -> str:
         else:
             sentence = f"Not distinguishable from the best single model, {single}: {name} has {size}"
     if assessment.runner_up is not None and assessment.to_runner_up is not None:
-        other, gap = TITLES[assessment.runner_up], assessment.to_runner_up
+        other, gap = WAYS[assessment.runner_up].title, assessment.to_runner_up
         size = f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
         word = f"ahead of the runner-up ({other})" if gap.low > 0 else f"not distinguishable from {other}"
         sentence += f"; {word}, {size}"

@@ -1,13 +1,4 @@
-"""The ways of choosing a blend of first-level models, each with any folds left out.
-
-All of them give a multiset of models, whose repeats are integer weights:
-
-- ``single``: the model with the highest lwlrap;
-- ``greedy``: forward selection with replacement (`raytag.blends.greedy`);
-- ``subset``: the best of all subsets, exactly (`raytag.blends.subsets`), where that fits the time that the user
-  grants, by exchanging members (`raytag.blends.exchange`) for the sizes where it does not;
-- ``weighted``: non-negative weights by coordinate search (`raytag.blends.weights`).
-"""
+"""What each way of choosing a blend of first-level models chooses, with each set of folds left out."""
 
 from __future__ import annotations
 
@@ -19,14 +10,12 @@ from rich.console import Console
 
 from raytag.blends.cost import make_shards, measure_speed, score_bound, split_sizes
 from raytag.blends.exchange import swap_search
-from raytag.blends.greedy import best_single, greedy_selection
-from raytag.blends.means import blend_scores
+from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import Pairs, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Board, Found, Objective
 from raytag.blends.trees import count_subsets
 from raytag.blends.warmup import warm_up
-from raytag.blends.weights import weight_search
 from raytag.cluster.resources import count_cpus
 from raytag.cluster.tasks import Worker, run_tasks
 from raytag.ensemble.choose.left_out import (
@@ -38,10 +27,8 @@ from raytag.ensemble.choose.left_out import (
     left_out_sets,
 )
 from raytag.ensemble.choose.subset_tasks import search
+from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
-
-#: Ways of choosing, simplest first.
-WAYS = ("single", "subset", "greedy", "weighted")
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,7 @@ class Choice:
     Attributes
     ----------
     ways : dict of str to Found
-        By the names of `WAYS`.
+        By the names of those of `raytag.ensemble.choose.ways.WAYS` that need no stackers.
     by_size : dict of int to Found
         The best subset of each size; empty with two folds left out, where it is not asked for.
     """
@@ -91,6 +78,11 @@ class Choices:
     workers: list[Worker]
     seconds: float
     predicted_seconds: float
+
+    @property
+    def on_all(self) -> Choice:
+        """What is chosen with nothing left out."""
+        return self.without[()]
 
     @property
     def outer(self) -> list[LeftOut]:
@@ -189,12 +181,7 @@ def _choose_one(shared: tuple[Pairs, tuple[int, ...], int], job: _Job) -> Choice
         options[size] = swap_search(scorer, job.parts, size, seed=seed)
     subset = best_found(options.values(), job.parts)
     return Choice(
-        ways={
-            "single": best_single(scorer, job.parts),
-            "subset": subset,
-            "greedy": greedy_selection(scorer, job.parts),
-            "weighted": weight_search(scorer, job.parts, subset.members),
-        },
+        ways={way.name: way.choose(scorer, job.parts, subset) for way in WAYS.values() if not way.stackers},
         by_size={size: f for size, f in options.items() if size is not None} if len(job.left_out) < 2 else {},
     )
 

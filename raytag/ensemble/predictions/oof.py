@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raytag.blends.means import geometric_mean
+from raytag.blends.means.base import geometric_mean
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.predictions.external import OutsideError, Predictions, read_predictions
 from raytag.store.events import read_events

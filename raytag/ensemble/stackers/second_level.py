@@ -91,7 +91,7 @@ def train_second_level(oof: OofMatrix, choices: Choices, n_mlps: int, seed: int,
     console : rich.console.Console
         For progress.
     """
-    final = choices.without[()].ways["subset"].members
+    final = choices.on_all.ways["subset"].members
     has_test = oof.test is not None
     cases: dict[tuple[tuple[int, ...], LeftOut], Case] = {
         (final, (k,)): Case(final, (k,), with_test=has_test, keep_weights=True) for k in range(oof.n_folds)

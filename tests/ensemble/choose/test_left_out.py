@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytag.blends.greedy import best_single, greedy_selection
-from raytag.blends.means import geometric_mean
+from raytag.blends.means.base import geometric_mean
 from raytag.blends.pairs import TINY, log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Found, search_trees

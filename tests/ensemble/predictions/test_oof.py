@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raytag.blends.means import geometric_mean
+from raytag.blends.means.base import geometric_mean
 from raytag.ensemble.predictions.oof import EnsembleError, load_oof
 from tests.ensemble.fakes import CLASSES, experiment, make_store, simulate
 
