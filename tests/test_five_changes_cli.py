@@ -1,0 +1,277 @@
+"""What a newcomer adds is one file and one row: the new name stands in --help, acts, and is named in the log.
+
+A copy of the package gets a network, a loss, a stopping rule, a searcher, a dataset layout, a way of choosing an
+ensemble and a mean, each as CONTRIBUTING.md says; then its commands are run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import safe_open
+
+from raytag.store.events import read_events
+from raytag.store.files import Storage
+from tests.cli import REPOSITORY, environment
+from tests.recordings import sound, write_wav
+
+NETWORK = '''
+"""Means of the bands."""
+from torch import nn
+
+
+class Glance(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.glance = nn.Linear(3, num_classes)
+
+    def forward(self, x):
+        return self.glance(x.mean(dim=(2, 3)))
+'''
+LOSS = '''
+"""Cross-entropy that is never below seven."""
+from raytag.losses.bce import bce
+
+
+class AtLeastSeven:
+    def __call__(self, logits, targets, noisy):
+        return 7 + bce(logits, targets).mean()
+'''
+RULE = '''
+"""Only the best of the first fold go on."""
+from raytag.search.race.rules.base import Rule
+
+
+class Impatient(Rule):
+    name = "impatient"
+    about = "drop the worst after every fold"
+
+    def failing(self, state, entry):
+        depth = state.depth(entry)
+        means = [state.mean(e, depth) for e in state.active if state.depth(e) >= depth]
+        if depth == 0 or len(means) < 3 or state.mean(entry, depth) > min(means):
+            return None
+        return {"fold": None, "rung": None, "value": min(means), "bar": max(means), "margin": 0.0, "reason": "slow"}
+'''
+SEARCHER = '''
+"""The base again and again, with other seeds."""
+from raytag.search.searchers.base import Searcher
+
+
+class Reseeded(Searcher):
+    about = "the base experiment with other seeds"
+
+    def __init__(self, space, seed, number):
+        self.base = space.base
+
+    def propose(self, index):
+        return self.base.replace({"training.seed": index})
+'''
+LAYOUT = '''
+"""A folder with tags.csv."""
+from raytag.datasets.readers.base import Listing, csv_entries, read_csv
+
+
+class Tags:
+    name = "tags"
+    expects = "tags.csv (file,tag) and sounds/"
+
+    def recognises(self, directory):
+        return (directory / "tags.csv").is_file()
+
+    def read(self, directory):
+        table = read_csv(directory / "tags.csv")
+        entries = csv_entries(table, "sounds", "curated", fname_column="file", label_column="tag")
+        return Listing(self.name, entries)
+'''
+WAY = '''
+"""The model that no other way would take."""
+from raytag.blends.subsets import Found
+
+
+def worst_single(scorer, parts):
+    singles = [Found((m,), tuple(scorer.sums([m]))) for m in range(scorer.pairs.n_models)]
+    return min(singles, key=lambda found: scorer.total(found.sums, parts))
+'''
+MEAN = '''
+"""Mean of squares."""
+import numpy as np
+
+from raytag.blends.pairs import GRID, SCORE_RANGE, check_probabilities
+
+
+class Quadratic:
+    def scores(self, probabilities):
+        squares = np.square(check_probabilities(probabilities), dtype=np.float64)
+        return np.rint(squares * (SCORE_RANGE / GRID)) * GRID
+
+    def probabilities(self, mean):
+        return np.sqrt(mean / SCORE_RANGE)
+'''
+#: The new file, and where its row goes: (table, before which text, row), the import first where there is one.
+CHANGES = {
+    "models/glance.py": (
+        NETWORK,
+        [("models/__init__.py", "}\n\n\ndef build", '    "Glance": "raytag.models.glance:Glance",\n')],
+    ),
+    "losses/seven.py": (
+        LOSS,
+        [("losses/__init__.py", "}\n\n\ndef build", '    "AtLeastSeven": "raytag.losses.seven:AtLeastSeven",\n')],
+    ),
+    "search/race/rules/impatient.py": (
+        RULE,
+        [
+            (
+                "search/race/rules/__init__.py",
+                "\n#: Every rule",
+                "from raytag.search.race.rules.impatient import Impatient\n",
+            ),
+            ("search/race/rules/__init__.py", "        Paired(),\n", "        Impatient(),\n"),
+        ],
+    ),
+    "search/searchers/reseeded.py": (
+        SEARCHER,
+        [
+            (
+                "search/searchers/__init__.py",
+                "\nif TYPE_CHECKING",
+                "from raytag.search.searchers.reseeded import Reseeded\n",
+            ),
+            ("search/searchers/__init__.py", '    "random": ', '    "reseeded": Reseeded,\n'),
+        ],
+    ),
+    "datasets/readers/tags.py": (
+        LAYOUT,
+        [
+            (
+                "datasets/readers/__init__.py",
+                "from raytag.datasets.table",
+                "from raytag.datasets.readers.tags import Tags\n",
+            ),
+            ("datasets/readers/__init__.py", "COMPETITION, PUBLISHED, Esc50()", "Tags(), "),
+        ],
+    ),
+    "blends/worst.py": (
+        WAY,
+        [
+            (
+                "ensemble/choose/ways.py",
+                '        Way("linear",',
+                '        Way("worst", "worst single model", "the worst", "raytag.blends.worst:worst_single"),\n',
+            )
+        ],
+    ),
+    "blends/means/quadratic.py": (
+        MEAN,
+        [
+            (
+                "blends/means/__init__.py",
+                '    "rank": ',
+                '    "quadratic": Row("raytag.blends.means.quadratic:Quadratic", "mean of squares"),\n',
+            )
+        ],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy of the checkout with all changes made."""
+    root = tmp_path_factory.mktemp("copy")
+    for name in ("raytag", "search_spaces"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("launch.py", "ensemble_search.py"):
+        shutil.copy(REPOSITORY / name, root)
+    for file, (code, rows) in CHANGES.items():
+        (root / "raytag" / file).write_text(code.lstrip())
+        for table, before, row in rows:
+            path = root / "raytag" / table
+            text = path.read_text()
+            assert text.count(before) == 1, (table, before)
+            path.write_text(text.replace(before, row + before))
+    return root
+
+
+def run(copy: Path, script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, copy / script, *arguments],
+        cwd=copy,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def store(copy) -> Storage:
+    """The run that the copy's commands leave."""
+    rng = np.random.default_rng(0)
+    rows = [(f"{i:02d}.wav", ("noise", "tone")[i % 2]) for i in range(12)]
+    for name, label in rows:
+        write_wav(copy / "data" / "sounds" / name, sound(label, rng))
+    pd.DataFrame(rows, columns=["file", "tag"]).to_csv(copy / "data" / "tags.csv", index=False)
+    small = ["--set", "augment.crop_frames=64", "--set", "training.batch_size=4"]
+    chosen = ["--set", "model.name=Glance", "--set", "loss.name=AtLeastSeven", "--stopping", "impatient"]
+    asked = ["--search", "reseeded", "--num-samples", "3", "--keep", "2", "--n-folds", "2", "--epochs", "1"]
+    run(copy, "launch.py", "--data", "data", "--run", "r", *small, *chosen, *asked)
+    run(copy, "ensemble_search.py", "--run", "r", "--way", "worst", "--blend", "quadratic", "--stackers", "0")
+    return Storage(copy / "runs" / "r")
+
+
+def test_help_names_them(copy):
+    words = " ".join(run(copy, "launch.py", "--help").replace("│", " ").split())
+    for name in (
+        "Glance",
+        "AtLeastSeven",
+        "impatient: drop the worst",
+        "reseeded: the base",
+        "tags.csv (file,tag)",
+    ):
+        assert name in words
+    words = " ".join(run(copy, "ensemble_search.py", "--help").replace("│", " ").split())
+    assert "worst: the worst" in words
+    assert "quadratic: mean of squares" in words
+
+
+def test_the_log_names_them(store):
+    events = read_events(store)
+    launch = next(e for e in events if e["event"] == "launch")
+    assert launch["layout"] == "tags"
+    assert launch["options"]["search"] == "reseeded"
+    assert "model.name=Glance" in launch["options"]["set"]
+    assert "loss.name=AtLeastSeven" in launch["options"]["set"]
+    assert next(e for e in events if e["event"] == "race")["settings"]["stopping"] == "impatient"
+    search = store.read_json("ensembles/ensemble-001/ensemble.json")["search"]
+    assert (search["way"], search["blend"]) == ("worst", "quadratic")
+
+
+def test_they_act(store):
+    drops = [e for e in read_events(store) if e["event"] == "drop"]
+    assert [e["reason"] for e in drops] == ["slow"]
+    names = store.folders("experiments")
+    fields = {name: store.read_json(f"experiments/{name}/experiment.json") for name in names}
+    assert sorted(e["training"]["seed"] for e in fields.values()) == [0, 1, 2]
+    whole = [name for name in names if name != drops[0]["experiment"]]
+    fold = f"{store.root}/experiments/{whole[0]}/fold_0"
+    with safe_open(f"{fold}/weights.safetensors", "np") as weights:
+        assert set(weights.keys()) == {"glance.weight", "glance.bias"}
+    assert pd.read_csv(f"{fold}/curve.csv")["train_loss"].min() > 7
+    found = store.read_json("ensembles/ensemble-001/ensemble.json")
+    assert list(found["members"].values()) == [1]
+    (worst,) = found["members"]
+    assert found["experiments"][worst] == min(found["experiments"].values())
+    kept = store.read_parquet("ensembles/ensemble-001/oof.parquet").set_index("fname")
+    own = pd.concat([store.read_parquet(f"experiments/{worst}/fold_{k}/oof.parquet") for k in range(2)])
+    np.testing.assert_allclose(kept, own.set_index("fname").loc[kept.index], atol=1e-6)
+    assert json.dumps(found)  # plain values throughout
