@@ -91,8 +91,8 @@ def search_subsets(
 ) -> pd.DataFrame:
     """The best subsets of models, blended with equal weights and scored by lwlrap.
 
-    Exact: the list is what trying out every subset gives. One process; `raytag.cluster.tasks` spreads the
-    same search over a cluster.
+    Exact: the list is what trying out every subset gives. One process; `raytag.ensemble.choose.subset_tasks`
+    spreads the same search over a cluster.
 
     Parameters
     ----------

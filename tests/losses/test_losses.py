@@ -107,19 +107,6 @@ def test_kinds_do_not_leak(name: str) -> None:
     assert (name == "BCE") == bool((before[3] == after[3]).all())
 
 
-@pytest.mark.parametrize("noisy", [True, False])
-@pytest.mark.parametrize("name", losses.LOSSES)
-def test_saturated_logits_stay_finite(name: str, noisy: bool) -> None:
-    logits = torch.tensor([[-1e4, -100.0, -17.0, 0.0, 17.0, 100.0, 1e4]]).repeat(4, 1)
-    flags = torch.full((4,), noisy)
-    for targets in (torch.zeros_like(logits), torch.ones_like(logits)):
-        value, grad = value_and_grad(losses.build(name), logits, targets, flags)
-        assert np.isfinite(value)
-        assert np.isfinite(grad).all()
-    logits[1, 2] = torch.nan  # divergence shows in the loss instead of being masked or raising
-    assert np.isnan(value_and_grad(losses.build(name), logits, targets, flags)[0])
-
-
 def test_max_outlier_keeps_curated_clips_however_bad() -> None:
     logits = torch.tensor([[-9.0], [-9.0], [-1.0], [0.0]])
     targets = torch.ones(4, 1)
