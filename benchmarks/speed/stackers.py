@@ -3,8 +3,8 @@
     python benchmarks/speed/stackers.py                    # 64 configurations x 5 folds on 20 models' 4,970 x 80
     python benchmarks/speed/stackers.py --peer-epochs 2    # the DataLoader for two epochs a configuration only
 
-The out-of-fold predictions are simulated (`_oof.py`). Three ways train networks of the same grid, on the
-same inner split, with the same limits of epochs, schedule, early stopping and distribution of first weights:
+The out-of-fold predictions are simulated (`_oof.py`). Three ways train networks of the same grid, on the same inner
+split, with the same limits of epochs, schedule, early stopping and distribution of first weights:
 
 - DataLoader: a Dataset hands out one clip at a time, its members' log-odds side by side; torch's autograd and plain
   Adam, one configuration after another, two threads. ``--peers`` configurations are measured, on fold 0; with
@@ -34,14 +34,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
 from raytag.blends.means.base import blend
-from raytag.ensemble.stackers.case import (
-    Case,
-    CaseResult,
-    StackerData,
-    View,
-    one_thread,
-    run_case,
-)
+from raytag.ensemble.stackers.case import Case, CaseResult, StackerData, Trained, View, one_thread, run_case
 from raytag.ensemble.stackers.grid import StackerConfig, draw_configs
 from raytag.ensemble.stackers.halving import FINALISTS, max_epochs, plan, tolerance
 from raytag.ensemble.stackers.inputs import log_odds
@@ -52,16 +45,20 @@ from raytag.seeding import torch_seed
 
 SEED = 0
 CORES = 2
+OPTIONS = {
+    "configs": (64, "networks in the grid"),
+    "folds": (5, "folds"),
+    "clips": (CLIPS, "clips"),
+    "classes": (CLASSES, "classes"),
+    "models": (20, "models whose predictions are read"),
+    "peers": (8, "configurations that the others train"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--configs", type=int, default=64, help="networks in the grid (default 64)")
-    parser.add_argument("--folds", type=int, default=5, help="folds (default 5)")
-    parser.add_argument("--clips", type=int, default=CLIPS, help=f"clips (default {CLIPS})")
-    parser.add_argument("--classes", type=int, default=CLASSES, help=f"classes (default {CLASSES})")
-    parser.add_argument("--models", type=int, default=20, help="models whose predictions are read (default 20)")
-    parser.add_argument("--peers", type=int, default=8, help="configurations that the others train (default 8)")
+    for name, (default, what) in OPTIONS.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (default {default})")
     parser.add_argument("--peer-epochs", type=int, help="measure the DataLoader for so many epochs a configuration")
     add_json_argument(parser)
     args = parser.parse_args()
@@ -69,43 +66,48 @@ def main() -> None:
     probabilities, targets = simulate(args.models, args.clips, args.classes)
     fold = np.arange(args.clips) % args.folds
     data = StackerData(probabilities, targets, fold, np.full(args.clips, "", dtype=object), None)
-    members = tuple(range(args.models))
+    cases = [Case(tuple(range(args.models)), (k,)) for k in range(args.folds)]
     configs = draw_configs(args.configs, SEED)
-    peers = configs[: args.peers]
     with one_thread():
-        view = View(data, Case(members, (0,)), SEED)
+        view = View(data, cases[0], SEED)
         epochs = max_epochs(len(view.fit))
         task = view.task(epochs)
-    size = {c: parameters(task.shape(c))[1] / 1e6 for c in configs}
+    size = [parameters(task.shape(c))[1] / 1e6 for c in configs]
     shape = f"{args.models} models' {args.clips:,} x {args.classes}, {len(view.fit):,} clips to train on"
     print(f"{args.configs} configurations x {args.folds} folds on {shape}, at most {epochs} epochs")
     print(
-        f"{mean(size[c] for c in configs):.2f} million parameters on average, "
-        f"{mean(size[c] for c in peers):.2f} in the {len(peers)} that the others train"
+        f"{np.mean(size):.2f} million parameters on average, {np.mean(size[: args.peers]):.2f} in the "
+        f"{len(size[: args.peers])} that the others train"
     )
     print("rungs: " + ", ".join(f"epoch {r.epochs}, {r.keep} go on" for r in plan(args.configs, epochs)))
 
-    ours, seconds = whole_grid(data, members, args.folds, args.configs)
+    grid, seconds = whole_grid(data, cases, args.configs)
+    tensors, loaded = [], []
     with one_thread():
-        tensors, same = [], timed(lambda: run_case(data, Case(members, (0,)), len(peers), SEED))
-        say(f"raytag's halving of the {len(peers)} peers: {same[1]:.1f} s")
-        for i, config in enumerate(peers):
+        same = run_case(data, cases[0], len(configs[: args.peers]), SEED)
+        for i, config in enumerate(configs[: args.peers]):
             tensors.append(one_by_one(view, task, config, i, epochs))
             say(f"tensors, {tensors[-1]}")
     torch.set_num_threads(CORES)
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports torch's compiler: not the peer's fault
-    loaded = []
-    for i, config in enumerate(peers):
-        loaded.append(by_loader(view, task, config, i, tensors[i].epochs, epochs, args.peer_epochs))
+    for i, twin in enumerate(tensors):
+        loaded.append(by_loader(view, task, i, twin, epochs, args.peer_epochs))
         say(f"DataLoader, {loaded[-1]}")
 
-    times = time_rows(loaded, tensors, seconds, args)
-    scores = score_rows(data, ours[0], same[0], tensors, loaded if args.peer_epochs is None else [])
     title = f"{args.configs} configurations x {args.folds} folds"
-    show(title, times)
-    show("fold 0, left out", scores)
+    scores = score_rows(data, grid, same, tensors, loaded if args.peer_epochs is None else [])
+    tables = {title: time_rows(loaded, tensors, seconds, args), "fold 0, left out": scores}
+    for name, rows in tables.items():
+        print(f"\n{name}\n\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+        for row in rows:
+            print("| " + " | ".join(f"{v:,}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
+        print()
     print(machine())
-    write_json(args.json, {title: times, "fold 0, left out": scores})
+    write_json(args.json, tables)
+
+
+def say(line: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -115,44 +117,35 @@ class Peer:
     config: StackerConfig
     seconds: float  # of all its epochs; of the measured ones for a limited peer, in proportion
     epochs: int
-    best: float
+    inner_lwlrap: float
     oof: np.ndarray | None
 
     def __str__(self) -> str:
         c = self.config
         return (
             f"{c.name} (base {c.base_size}, reduction {c.reduction_scale}, batch {c.batch_size}): "
-            f"{self.seconds:.1f} s, {self.epochs} epochs, inner {self.best:.4f}"
+            f"{self.seconds:.1f} s, {self.epochs} epochs, inner {self.inner_lwlrap:.4f}"
         )
 
 
-def whole_grid(
-    data: StackerData, members: tuple[int, ...], folds: int, n_configs: int
-) -> tuple[list[CaseResult], float]:
-    """raytag's way, and its seconds from the first task to the last result, starting of workers included."""
+def whole_grid(data: StackerData, cases: Sequence[Case], n_configs: int) -> tuple[CaseResult, float]:
+    """raytag's result of fold 0; its seconds from the first task to the last result, start of workers included."""
     import ray
 
     from raytag.cluster.tasks import run_tasks
 
+    label, weights = f"raytag ({n_configs} x {len(cases)})", [1.0] * len(cases)
     ray.init("local", num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     try:
-        outcome = run_tasks(
-            _run_case,
-            (data, n_configs),
-            [Case(members, (k,)) for k in range(folds)],
-            label=f"raytag ({n_configs} x {folds})",
-            weights=[1.0] * folds,
-            console=Console(),
-        )
+        outcome = run_tasks(_run_case, (data, n_configs), cases, label=label, weights=weights, console=Console())
     finally:
         ray.shutdown()
     say(f"raytag: {outcome.seconds:.1f} s in {len(outcome.workers)} processes")
-    return outcome.results, outcome.seconds
+    return outcome.results[0], outcome.seconds
 
 
 def _run_case(shared: tuple[StackerData, int], case: Case) -> CaseResult:
-    data, n_configs = shared
-    return run_case(data, case, n_configs, SEED)
+    return run_case(shared[0], case, shared[1], SEED)
 
 
 def one_by_one(view: View, task: Task, config: StackerConfig, number: int, epochs: int) -> Peer:
@@ -165,10 +158,11 @@ def one_by_one(view: View, task: Task, config: StackerConfig, number: int, epoch
 
 
 class Clips(Dataset):
-    """One clip at a time: its members' log-odds side by side, and its targets."""
+    """One clip at a time: its members' scaled log-odds side by side, and its targets."""
 
-    def __init__(self, odds: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> None:
-        self.odds, self.targets, self.rows = odds, targets, rows
+    def __init__(self, view: View, odds: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> None:
+        self.odds = ((odds - view.scaling.mean) / view.scaling.deviation).astype(np.float32)
+        self.targets, self.rows = targets, rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -179,21 +173,16 @@ class Clips(Dataset):
         return torch.from_numpy(x), torch.from_numpy(self.targets[row])
 
 
-def by_loader(
-    view: View, task: Task, config: StackerConfig, number: int, twin_epochs: int, epochs: int, limit: int | None
-) -> Peer:
+def by_loader(view: View, task: Task, number: int, twin: Peer, epochs: int, limit: int | None) -> Peer:
     """The usual way; stopped after ``limit`` epochs, its time is that of as many epochs as its twin trained."""
-    case_odds = ((view.odds - view.scaling.mean) / view.scaling.deviation).astype(np.float32)
-    left = np.flatnonzero(np.isin(view.data.fold, view.case.left_out))
+    config, data = twin.config, view.data
+    fit, inner = (Clips(view, view.odds, view.targets, rows) for rows in (view.fit, view.inner))
     torch.manual_seed(torch_seed(SEED, number))
     started = time.perf_counter()
     net = task.shape(config).build(config.dropout)
     with torch.no_grad():
         net.layers[-1].bias.copy_(torch.logit((task.y.sum(dim=0) + 0.5) / (len(task.y) + 1)))
-    train_loader = DataLoader(
-        Clips(case_odds, view.targets, view.fit), batch_size=config.batch_size, shuffle=True, num_workers=0
-    )
-    inner_loader = DataLoader(Clips(case_odds, view.targets, view.inner), batch_size=256)
+    loader = DataLoader(fit, batch_size=config.batch_size, shuffle=True, num_workers=0)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.lr)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, mode="max", factor=config.factor, patience=config.patience, threshold=1e-4, min_lr=1e-8
@@ -202,11 +191,11 @@ def by_loader(
     best, best_epoch, kept, epoch = -1.0, 0, {}, 0
     for epoch in range(1, (limit or epochs) + 1):
         net.train()
-        for x, y in train_loader:
+        for x, y in loader:
             optimizer.zero_grad()
             loss_function(net(x), y).backward()
             optimizer.step()
-        value = lwlrap(view.targets[view.inner], predictions(net, inner_loader))
+        value = lwlrap(view.targets[view.inner], predictions(net, inner))
         schedule.step(value)
         if value > best:
             best, best_epoch = value, epoch
@@ -215,18 +204,17 @@ def by_loader(
             break
     seconds = time.perf_counter() - started
     if limit is not None:
-        return Peer(config, seconds / epoch * twin_epochs, twin_epochs, best, None)
+        return Peer(config, seconds / epoch * twin.epochs, twin.epochs, best, None)
     net.load_state_dict(kept)
-    data = view.data
-    odds = (log_odds(data.probabilities[:, left]) - view.scaling.mean) / view.scaling.deviation
-    loader = DataLoader(Clips(odds.astype(np.float32), data.targets[left], np.arange(len(left))), batch_size=256)
-    return Peer(config, seconds, epoch, best, predictions(net, loader))
+    left = np.flatnonzero(np.isin(data.fold, view.case.left_out))
+    clips = Clips(view, log_odds(data.probabilities[:, left]), data.targets[left], np.arange(len(left)))
+    return Peer(config, seconds, epoch, best, predictions(net, clips))
 
 
 @torch.no_grad()
-def predictions(net: torch.nn.Module, loader: DataLoader) -> np.ndarray:
+def predictions(net: torch.nn.Module, clips: Clips) -> np.ndarray:
     net.eval()
-    return torch.cat([torch.sigmoid(net(x)) for x, _ in loader]).numpy()
+    return torch.cat([torch.sigmoid(net(x)) for x, _ in DataLoader(clips, batch_size=256)]).numpy()
 
 
 def time_rows(
@@ -234,26 +222,16 @@ def time_rows(
 ) -> list[dict[str, object]]:
     """Seconds for the whole grid."""
     runs = args.configs * args.folds
-    by_loading, by_tensors = (mean(p.seconds for p in peers) for peers in (loaded, tensors))
-    measured = f"extrapolated from {len(loaded)} configurations on one fold"
-    epochs = (
-        ""
-        if args.peer_epochs is None
-        else f", {args.peer_epochs} epochs of each times those that the same trained as tensors"
-    )
+    slow, fast = (float(np.mean([p.seconds for p in peers])) * runs for peers in (loaded, tensors))
+    how = f"extrapolated from {len(loaded)} configurations on one fold"
+    limited = f", {args.peer_epochs} epochs of each times those that the same trained as tensors"
     rows = [
-        ("DataLoader, one after another, 2 threads", by_loading * runs, measured + epochs),
-        ("tensors, one after another, 1 thread", by_tensors * runs, measured),
-        (
-            f"the same in {CORES} processes",
-            by_tensors * runs / CORES,
-            measured + ", if they do not disturb each other",
-        ),
+        ("DataLoader, one after another, 2 threads", slow, how + limited * (args.peer_epochs is not None)),
+        ("tensors, one after another, 1 thread", fast, how),
+        (f"the same in {CORES} processes", fast / CORES, f"{how}, if they do not disturb each other"),
         (f"raytag, {CORES} processes", seconds, "measured"),
     ]
-    return [
-        {"way": way, "seconds": round(s, 1), "ratio": round(rows[0][1] / s, 2), "how": how} for way, s, how in rows
-    ]
+    return [{"way": way, "seconds": round(s, 1), "ratio": round(slow / s, 2), "how": how} for way, s, how in rows]
 
 
 def score_rows(
@@ -261,62 +239,33 @@ def score_rows(
 ) -> list[dict[str, object]]:
     """Inner lwlrap of the best network, and lwlrap of the best three on the fold left out."""
     left = data.fold == 0
-    n = len(tensors)
-
-    def best(peers: Sequence[Peer]) -> tuple[float, np.ndarray]:
-        chosen = sorted(peers, key=lambda peer: -peer.best)[:FINALISTS]
-        return chosen[0].best, blend(np.stack([p.oof for p in chosen]))
-
-    def networks(result: CaseResult) -> tuple[float, np.ndarray]:
-        chosen = [t for t in result.finalists if t.family == "mlp"]
-        return chosen[0].inner_lwlrap, blend(np.stack([t.oof for t in chosen]))
-
-    ways: dict[str, tuple[float | None, np.ndarray]] = {}
-    if loaded:
-        ways[f"DataLoader, best {min(FINALISTS, n)} of {n}"] = best(loaded)
-    ways[f"tensors, best {min(FINALISTS, n)} of {n}"] = best(tensors)
-    ways[f"raytag, best {min(FINALISTS, n)} of {n}"] = networks(same)
-    ways[f"raytag, best 3 of {sum(row['family'] == 'mlp' for row in grid.history)}"] = networks(grid)
     linear = grid.finalists[-1]
-    ways[f"raytag, {linear.name}"] = linear.inner_lwlrap, linear.oof
-    ways["the members' blend"] = None, blend(data.probabilities[:, left])
+    some = f"best {min(FINALISTS, len(tensors))} of {len(tensors)}"
+
+    def best(networks: Sequence[Peer | Trained]) -> tuple[float, np.ndarray]:
+        chosen = sorted(networks, key=lambda network: -network.inner_lwlrap)[:FINALISTS]
+        return chosen[0].inner_lwlrap, blend(np.stack([network.oof for network in chosen]))
+
+    ways: dict[str, tuple[float | None, np.ndarray]] = {f"DataLoader, {some}": best(loaded)} if loaded else {}
+    ways |= {
+        f"tensors, {some}": best(tensors),
+        f"raytag, {some}": best(same.finalists[:-1]),  # the last one is linear
+        f"raytag, best 3 of {sum(row['family'] == 'mlp' for row in grid.history)}": best(grid.finalists[:-1]),
+        f"raytag, {linear.name}": (linear.inner_lwlrap, linear.oof),
+        "the members' blend": (None, blend(data.probabilities[:, left])),
+    }
     precisions = {way: label_precisions(data.targets[left], oof)[2] for way, (_, oof) in ways.items()}
-    reference = next(iter(precisions.values()))
-    rows = []
-    for way, (inner, oof) in ways.items():
-        difference = precisions[way] - reference
-        rows.append(
-            {
-                "way": way,
-                "inner lwlrap": "" if inner is None else round(inner, 4),
-                "lwlrap": round(lwlrap(data.targets[left], oof), 4),
-                "difference": round(float(difference.mean()), 4),
-                "standard error": round(float(difference.std(ddof=1) / len(difference) ** 0.5), 4),
-            }
-        )
-    return rows
-
-
-def timed(function):  # type: ignore[no-untyped-def]
-    started = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - started
-
-
-def mean(values) -> float:  # type: ignore[no-untyped-def]
-    return float(np.mean(list(values)))
-
-
-def say(line: str) -> None:
-    print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)
-
-
-def show(title: str, rows: Sequence[dict[str, object]]) -> None:
-    """A Markdown table."""
-    print(f"\n{title}\n\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(f"{v:,}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
-    print()
+    differences = {way: values - next(iter(precisions.values())) for way, values in precisions.items()}
+    return [
+        {
+            "way": way,
+            "inner lwlrap": "" if inner is None else round(inner, 4),
+            "lwlrap": round(lwlrap(data.targets[left], oof), 4),
+            "difference": round(float(differences[way].mean()), 4),
+            "standard error": round(float(differences[way].std(ddof=1) / len(differences[way]) ** 0.5), 4),
+        }
+        for way, (inner, oof) in ways.items()
+    ]
 
 
 if __name__ == "__main__":
