@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import get_args, get_type_hints
+
 import pytest
 
 from raytag.search.options import LaunchOptions
+from raytag.search.race.rules import RULES
+from raytag.search.searchers import SEARCHERS
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,17 @@ def test_how_many_experiments():
 def test_a_time_budget_that_is_none():
     with pytest.raises(ValueError, match="--time-budget soon"):
         LaunchOptions(time_budget="soon").check()
+
+
+@pytest.mark.parametrize(("option", "table"), [("stopping", RULES), ("search", SEARCHERS)])
+def test_whatever_stands_in_a_table_can_be_named_and_is_explained(option, table):
+    names, told = get_args(get_type_hints(LaunchOptions, include_extras=True)[option])
+    assert get_args(names) == tuple(table)
+    assert all(f"{name}: {member.about}" in told.help for name, member in table.items())
+
+
+def test_help_does_not_wait_for_what_a_rule_or_a_searcher_needs():
+    heavy = {"numpy", "pandas", "scipy", "hyperopt", "torch", "ray", "pydantic"}
+    code = f"import raytag.search.race.rules, raytag.search.searchers, sys; print({heavy} & set(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed == "set()\n"
