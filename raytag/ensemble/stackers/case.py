@@ -37,6 +37,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from raytag.datasets.table import group_names
 from raytag.ensemble.predictions.oof import EnsembleError
 from raytag.ensemble.stackers import linear
 from raytag.ensemble.stackers.grid import StackerConfig, draw_configs
@@ -235,7 +236,7 @@ def inner_split(
     EnsembleError
         Fewer than two groups with labels.
     """
-    names = np.array([str(g) or f"\0{i}" for i, g in enumerate(group)], dtype=object)
+    names = group_names(group)
     with_labels = sorted(set(names[targets.any(axis=1)]))
     if len(with_labels) < 2:
         others = f"the folds other than {' and '.join(map(str, left_out))}" if left_out else "all folds together"

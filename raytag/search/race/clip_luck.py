@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from raytag.datasets.table import multi_hot
+from raytag.datasets.table import group_names, multi_hot
 from raytag.metrics import label_precisions
 from raytag.store.predictions import predicted
 
@@ -45,8 +45,7 @@ def clip_variance(first: pd.DataFrame, second: pd.DataFrame, clips: pd.DataFrame
         return None
     rows, _, a = label_precisions(targets, scores)
     _, _, b = label_precisions(targets, others)
-    names = known["group"].where(known["group"].astype(bool), pd.Series(fnames, index=known.index))
-    group = pd.factorize(names)[0][rows]
+    group = pd.factorize(group_names(known["group"]))[0][rows]
     labels = np.bincount(group).astype(np.float64)
     sums = np.bincount(group, weights=a - b)
     sums, labels = sums[labels > 0], labels[labels > 0]
