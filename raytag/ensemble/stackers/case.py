@@ -137,7 +137,7 @@ class View:
         self.key = (seed, _set_number(case.left_out))
 
     def task(self, epochs: int) -> Task:
-        """Tensors for the networks; `clone` aligns them."""
+        """Tensors for the networks, copies in memory that torch aligns."""
         x, targets = torch.from_numpy(scaled(self.odds, self.scaling)), torch.from_numpy(self.targets.copy())
         return Task(
             x=x[torch.from_numpy(self.fit)],
