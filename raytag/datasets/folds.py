@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
-from raytag.datasets.table import DatasetError
+from raytag.datasets.table import DatasetError, group_names
 from raytag.seeding import generator
 
 METHODS = ("auto", "given", "group", "stratified", "kfold")
@@ -127,16 +128,14 @@ def grouped(targets: np.ndarray, groups: Sequence[str], n_folds: int, seed: int 
     the sum over labels of squared label shares. The number of clips counts as one more label, so an empty
     fold always wins and folds end of similar size. ``seed`` decides ties.
     """
-    keys = [group if group else (i,) for i, group in enumerate(groups)]
-    numbers: dict[str | tuple[int], int] = {}
-    member = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
-    if len(numbers) < n_folds:
+    member, names = pd.factorize(group_names(groups))
+    if len(names) < n_folds:
         raise DatasetError(
-            f"{len(numbers)} groups are too few for {n_folds} folds, for a group stays in one fold; "
+            f"{len(names)} groups are too few for {n_folds} folds, for a group stays in one fold; "
             "set a smaller n_folds"
         )
     counts = np.hstack([np.asarray(targets, dtype=np.float64), np.ones((len(member), 1))])  # (n, classes + 1)
-    by_group = np.zeros((len(numbers), counts.shape[1]))
+    by_group = np.zeros((len(names), counts.shape[1]))
     np.add.at(by_group, member, counts)
     by_group /= np.maximum(by_group.sum(axis=0), 1.0)  # share of each label that a group holds
     rng = generator(seed)

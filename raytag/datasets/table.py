@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 SUBSETS = ("curated", "noisy", "test")
 
@@ -136,6 +137,11 @@ class ClipTable:
             )
         dropped = pd.concat([self.dropped, self.clips[gone]], ignore_index=True)
         return ClipTable(kept, self.classes, self.directory, self.layout, self.submission, dropped)
+
+
+def group_names(groups: Iterable[str]) -> NDArray[np.object_]:
+    """The group of each clip, object (n,); one without, "", is a group of its own, whose name sorts first."""
+    return np.array([group or f"\1{i}" for i, group in enumerate(groups)], dtype=object)
 
 
 def multi_hot(labels: Collection[str], classes: tuple[str, ...]) -> np.ndarray:

@@ -23,14 +23,8 @@ from raytag.ensemble.stackers.case import HISTORY_COLUMNS
 from raytag.ensemble.stackers.second_level import SecondLevel
 from raytag.metrics import chance_lwlrap, tied_pairs
 from raytag.store.files import Storage
+from raytag.store.predictions import predictions_frame
 from raytag.store.run import REPORT, FoldStore, RunStore
-
-
-def predictions_frame(fnames: Sequence[str], values: NDArray[np.floating], classes: Sequence[str]) -> pd.DataFrame:
-    """Column fname, then one float32 column a class."""
-    frame = pd.DataFrame(values.astype(np.float32), columns=list(classes))
-    frame.insert(0, "fname", list(fnames))
-    return frame
 
 
 def submission_frame(

@@ -14,8 +14,9 @@ from raytag.datasets.readers.base import csv_entries, read_csv
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.assess.bootstrap import Bootstrap
 from raytag.ensemble.predictions.external import class_values, closest, read_table
-from raytag.ensemble.predictions.oof import aligned, load_oof
+from raytag.ensemble.predictions.oof import load_oof
 from raytag.metrics import best_rank_lwlrap, label_precisions, lwlrap, per_class_lwlrap, tied_pairs
+from raytag.store.predictions import predicted
 from raytag.store.run import REPORT, RunStore
 
 USAGES = ("public", "private")
@@ -232,7 +233,7 @@ def of_run(store: RunStore, truth: Path | None, advance: Callable[[float], None]
             scores.note(f"not scored: ensemble {name}, which has no {lacks[0]}")
             continue
         if truth is None:
-            values = aligned(storage.read_parquet(file), oof.fnames, classes, where)
+            values = predicted(storage.read_parquet(file), oof.fnames, classes, where)
         else:
             frame = read_table(Path(file), classes, storage.read(file))
             values = scores.place(where, frame["fname"], class_values(Path(file), frame, classes), unusable)

@@ -53,7 +53,7 @@ class FoldStore:
         return self.storage.exists("result.json")
 
     def result(self) -> dict[str, Any]:
-        """``result.json``: lwlrap, tied_pairs, epochs, best_epoch, seconds, samples and more."""
+        """``result.json``: lwlrap, tied_pairs, epochs, kept_epoch, steps, seconds and more."""
         result: dict[str, Any] = self.storage.read_json("result.json")
         return result
 

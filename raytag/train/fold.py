@@ -26,6 +26,7 @@ from raytag.inputs.logmel_images import Augmenter
 from raytag.metrics import lwlrap, tied_pairs, top1_accuracy
 from raytag.predict import predict, predict_center
 from raytag.seeding import generator, torch_seed
+from raytag.store.predictions import predictions_frame
 from raytag.store.run import CURVE_COLUMNS, FoldStore
 from raytag.train.memory import tune_malloc
 from raytag.train.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
@@ -299,8 +300,9 @@ class Training:
                 device=self.device,
             )
 
+        fnames, classes = self.table.clips["fname"].to_numpy(), self.table.classes
         oof, test_rows = probabilities(self.split.oof), self.table.rows("test")
-        test = self._frame(test_rows, probabilities(test_rows)) if len(test_rows) else None
+        test = predictions_frame(fnames[test_rows], probabilities(test_rows), classes) if len(test_rows) else None
         targets = self.table.targets(self.split.oof)  # the original labels, whatever corrections say
         kept = self.best_epoch if settings.keep_epoch == "best" else self.epoch
         result = {
@@ -323,12 +325,6 @@ class Training:
             "torch": torch.__version__,
         }
         weights = {k: v.detach().cpu() for k, v in self.model.state_dict().items()}
-        frame = self._frame(self.split.oof, oof)
+        frame = predictions_frame(fnames[self.split.oof], oof, classes)
         store.finish(weights=weights, oof=frame, test=test, curve=self.curve(), result=result)
         return result
-
-    def _frame(self, rows: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-        """fname, then one float32 column a class."""
-        frame = pd.DataFrame(scores.astype(np.float32), columns=list(self.table.classes))
-        frame.insert(0, "fname", self.table.clips["fname"].to_numpy()[rows])
-        return frame

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from raytag.datasets.table import group_names
 from raytag.seeding import generator
 
 DRAWS = 4000
@@ -45,11 +46,9 @@ class Bootstrap:
     """
 
     def __init__(self, group: Sequence[str], clip: ArrayLike, seed: int = 0) -> None:
-        names = [str(name) or f"\0{i}" for i, name in enumerate(group)]
-        numbers = np.unique(np.array(names, dtype=object)[np.asarray(clip)].astype(str), return_inverse=True)[1]
-        self._number = numbers
+        self._number = numbers = np.unique(group_names(group)[np.asarray(clip)], return_inverse=True)[1]
         self.n_groups = int(numbers.max()) + 1 if len(numbers) else 0
-        self.grouped = any(str(name) for name in group)
+        self.grouped = any(group)
         self._labels = np.bincount(numbers).astype(np.float64)
         self._seed = seed
 

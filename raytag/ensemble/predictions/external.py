@@ -18,16 +18,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from raytag.store.predictions import PredictionsError, predicted
+
 #: File name extensions and what reads them.
 SUFFIXES = (".csv", ".parquet")
 
 
-class OutsideError(ValueError):
-    """A file of predictions that does not fit the run; the message names the file, the place and the fix."""
-
-
 @dataclass(frozen=True)
-class Predictions:
+class ExternalModel:
     """What a file holds, in the run's order of clips and classes.
 
     Attributes
@@ -44,13 +42,13 @@ class Predictions:
     test: NDArray[np.float32] | None
 
 
-def read_predictions(
+def read_external(
     path: Path,
     classes: Sequence[str],
     fnames: Sequence[str],
     test_fnames: Sequence[str],
     ignored: Sequence[str] = (),
-) -> Predictions:
+) -> ExternalModel:
     """Read and check one file.
 
     Parameters
@@ -64,40 +62,38 @@ def read_predictions(
 
     Raises
     ------
-    OutsideError
+    PredictionsError
         The file cannot be read, a class, a clip or a probability is missing or wrong, or a column or clip is
         unknown to the run.
     """
     frame = read_table(path, classes)
     both = sorted(set(fnames) & set(test_fnames))
     if both:
-        raise OutsideError(
+        raise PredictionsError(
             f"{path}: the run has a curated and a test clip named {both[0]}; a row could mean either"
         )
     known = {*fnames, *test_fnames}
-    frame = frame[~frame["fname"].isin(set(ignored) - known)].reset_index(drop=True)
+    frame = frame.loc[~frame["fname"].isin(set(ignored) - known), ["fname", *classes]]
     unknown = [fname for fname in frame["fname"] if fname not in known]
     if unknown:
-        raise OutsideError(
+        raise PredictionsError(
             f"{path}: {len(unknown)} clips are neither curated nor test clips of the run, first {unknown[0]!r}"
             f"{closest(unknown[0], sorted(known))}"
         )
-    values = class_values(path, frame, classes).astype(np.float32)
-    row = {fname: i for i, fname in enumerate(frame["fname"])}
-    missing = [fname for fname in fnames if fname not in row]
-    if missing:
-        raise OutsideError(
-            f"{path}: {len(missing)} of the run's {len(fnames)} curated clips have no prediction, "
-            f"first {missing[0]}"
-        )
-    missing = [fname for fname in test_fnames if fname not in row]
-    if missing and len(missing) < len(test_fnames):
-        raise OutsideError(
+    curated, test = (frame[frame["fname"].isin(names)] for names in (fnames, test_fnames))
+    there = set(test["fname"])
+    missing = [fname for fname in test_fnames if fname not in there]
+    if there and missing:
+        raise PredictionsError(
             f"{path}: predicts some of the run's {len(test_fnames)} test clips, but {len(missing)} of them are "
             f"missing, first {missing[0]}; give all of them or none"
         )
-    test = values[[row[fname] for fname in test_fnames]] if test_fnames and not missing else None
-    return Predictions(path.stem, values[[row[fname] for fname in fnames]], test)
+    what = f"of the run's {len(fnames)} curated clips"
+    return ExternalModel(
+        path.stem,
+        predicted(curated, fnames, classes, str(path), what),
+        predicted(test, test_fnames, classes, str(path)) if len(test) else None,
+    )
 
 
 def read_table(path: Path, classes: Sequence[str] | None = None, content: bytes | None = None) -> pd.DataFrame:
@@ -114,7 +110,7 @@ def read_table(path: Path, classes: Sequence[str] | None = None, content: bytes 
 
     Raises
     ------
-    OutsideError
+    PredictionsError
         The file cannot be read, or a column or clip is missing, unknown or there twice.
     """
     frame = _read(path, content)
@@ -122,15 +118,15 @@ def read_table(path: Path, classes: Sequence[str] | None = None, content: bytes 
     _check_columns(path, list(frame.columns), wanted)
     if frame["fname"].duplicated().any():
         twice = frame["fname"][frame["fname"].duplicated()].iloc[0]
-        raise OutsideError(f"{path}: clip {twice} stands twice; keep one row for each clip")
+        raise PredictionsError(f"{path}: clip {twice} stands twice; keep one row for each clip")
     return frame
 
 
 def _read(path: Path, content: bytes | None) -> pd.DataFrame:
     if path.suffix not in SUFFIXES:
-        raise OutsideError(f"{path}: predictions are read from {' and '.join(SUFFIXES)} files")
+        raise PredictionsError(f"{path}: predictions are read from {' and '.join(SUFFIXES)} files")
     if content is None and not path.is_file():
-        raise OutsideError(f"{path}: there is no such file")
+        raise PredictionsError(f"{path}: there is no such file")
     source = path if content is None else io.BytesIO(content)
     try:
         if path.suffix == ".csv":
@@ -141,26 +137,26 @@ def _read(path: Path, content: bytes | None) -> pd.DataFrame:
             return frame
         return pd.read_parquet(source)
     except (ValueError, OSError) as error:  # of pandas and pyarrow: both derive from these
-        raise OutsideError(f"{path}: cannot be read ({error})") from None
+        raise PredictionsError(f"{path}: cannot be read ({error})") from None
 
 
 def _check_columns(path: Path, columns: Sequence[object], classes: Sequence[str]) -> None:
     names = [str(name) for name in columns]
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
-        raise OutsideError(f"{path}: column {twice[0]!r} stands twice")
+        raise PredictionsError(f"{path}: column {twice[0]!r} stands twice")
     if "fname" not in names:
-        raise OutsideError(f"{path}: has no column 'fname'{closest('fname', names)}")
+        raise PredictionsError(f"{path}: has no column 'fname'{closest('fname', names)}")
     extra = [name for name in names if name != "fname" and name not in classes]
     missing = [name for name in classes if name not in names]
     if missing:
-        raise OutsideError(
+        raise PredictionsError(
             f"{path}: {len(missing)} of the run's {len(classes)} classes have no column, first {missing[0]!r}"
             f"{closest(missing[0], extra)}; names must be equal to the letter"
         )
     if extra:
         shown = ", ".join(map(repr, extra[:5])) + (", …" if len(extra) > 5 else "")
-        raise OutsideError(f"{path}: columns that are no class of the run: {shown}; remove them")
+        raise PredictionsError(f"{path}: columns that are no class of the run: {shown}; remove them")
 
 
 def closest(name: str, others: Sequence[str]) -> str:
@@ -172,14 +168,14 @@ def closest(name: str, others: Sequence[str]) -> str:
 def class_values(
     path: Path, frame: pd.DataFrame, classes: Sequence[str], probabilities: bool = True
 ) -> NDArray[np.float64]:
-    """Predictions in class order, (n_rows, n_classes); an `OutsideError` names what is no (finite) number or no
+    """Predictions in class order, (n_rows, n_classes); an `PredictionsError` names what is no (finite) number or no
     probability."""
     numbers = frame[list(classes)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     valid = (numbers >= 0) & (numbers <= 1) if probabilities else np.isfinite(numbers)  # NaN is in no range
     wrong = np.argwhere(~valid)
     if len(wrong):
         i, c = wrong[0]
-        raise OutsideError(
+        raise PredictionsError(
             f"{path}: clip {frame['fname'].iloc[i]}, class {classes[c]!r}: {frame[classes[c]].iloc[i]!r} is no "
             + ("probability between 0 and 1" if probabilities else "finite number")
         )

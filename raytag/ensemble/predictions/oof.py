@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from raytag.blends.means.base import geometric_mean
 from raytag.datasets.table import multi_hot
-from raytag.ensemble.predictions.external import OutsideError, Predictions, read_predictions
+from raytag.ensemble.predictions.external import ExternalModel, read_external
 from raytag.store.events import read_events
+from raytag.store.predictions import PredictionsError, predicted
 from raytag.store.run import RunStore, difference
 
 
@@ -87,7 +87,13 @@ def load_oof(
         No experiment of a run is complete, runs differ in their data, two models have one name, or a prediction
         does not fit the run's clips; the message names the runs, or the experiment and the clip, or the file.
     """
-    runs = [stores] if isinstance(stores, RunStore) else list(stores)
+    try:
+        return _load([stores] if isinstance(stores, RunStore) else list(stores), predictions, advance)
+    except PredictionsError as error:
+        raise EnsembleError(str(error)) from None
+
+
+def _load(runs: Sequence[RunStore], predictions: Sequence[Path], advance: Callable[[float], None]) -> OofMatrix:
     for i, run in enumerate(runs):
         if run.name in [other.name for other in runs[:i]]:
             raise EnsembleError(f"run {run.name!r} is given twice")
@@ -113,7 +119,7 @@ def load_oof(
         for k in range(store.n_folds):
             rows = np.flatnonzero(fold == k)
             frame, where = run.fold(experiment, k).oof(), f"{name} fold {k} (oof.parquet)"
-            probabilities[m, rows] = aligned(frame, [fnames[i] for i in rows], store.classes, where)
+            probabilities[m, rows] = predicted(frame, [fnames[i] for i in rows], store.classes, where)
         if test is not None:
             test[m] = _test_predictions(run, experiment, name, test_fnames)
         advance(1)
@@ -191,20 +197,17 @@ def _outside(
     test_fnames: Sequence[str],
     ignored: Sequence[str],
     names: Sequence[str],
-) -> list[Predictions]:
+) -> list[ExternalModel]:
     """The outside models, sorted by name."""
-    models: dict[str, Predictions] = {}
+    models: dict[str, ExternalModel] = {}
     for path in paths:
         if path.stem in models or path.stem in names:
             raise EnsembleError(f"{path}: another model is called {path.stem!r} too; rename the file")
-        try:
-            models[path.stem] = read_predictions(path, classes, fnames, test_fnames, ignored)
-        except OutsideError as error:
-            raise EnsembleError(str(error)) from None
+        models[path.stem] = read_external(path, classes, fnames, test_fnames, ignored)
     return [models[name] for name in sorted(models)]
 
 
-def _outside_notes(models: Sequence[Predictions], has_test: bool) -> list[str]:
+def _outside_notes(models: Sequence[ExternalModel], has_test: bool) -> list[str]:
     if not models:
         return []
     names = ", ".join(model.name for model in models)
@@ -231,32 +234,8 @@ def _test_predictions(store: RunStore, experiment: str, name: str, fnames: Seque
                 f"{where} is missing though the run has {len(fnames)} test clips; delete the fold's folder and "
                 f"train it again with: {continue_command(store)}"
             )
-        folds.append(aligned(frame, fnames, store.classes, where))
+        folds.append(predicted(frame, fnames, store.classes, where))
     return geometric_mean(np.stack(folds))
-
-
-def aligned(frame: pd.DataFrame, fnames: Sequence[str], classes: Sequence[str], where: str) -> NDArray[np.float32]:
-    """The predictions of a file in the order of ``fnames``, checked, (n, n_classes)."""
-    expected = ["fname", *classes]
-    if list(frame.columns) != expected:
-        odd = [c for c in [*frame.columns, *expected] if (c in frame.columns) != (c in expected)]
-        raise EnsembleError(
-            f"{where}: its columns are not fname and the run's classes in order (look at {odd[:3]})"
-        )
-    if frame["fname"].duplicated().any():
-        raise EnsembleError(f"{where}: clip {frame['fname'][frame['fname'].duplicated()].iloc[0]} stands twice")
-    row = {fname: i for i, fname in enumerate(frame["fname"])}
-    missing = [fname for fname in fnames if fname not in row]
-    if missing:
-        raise EnsembleError(f"{where}: {len(missing)} clips have no prediction, first {missing[0]}")
-    if len(row) > len(fnames):
-        extra = sorted(set(row) - set(fnames))
-        raise EnsembleError(f"{where}: {len(extra)} clips do not belong there, first {extra[0]}")
-    values = frame[list(classes)].to_numpy(dtype=np.float32)[[row[fname] for fname in fnames]]
-    wrong = ~((values >= 0) & (values <= 1)).all(axis=1)
-    if wrong.any():
-        raise EnsembleError(f"{where}: clip {fnames[int(wrong.argmax())]} has predictions outside [0, 1] or NaN")
-    return values
 
 
 def _incomplete(store: RunStore) -> str:

@@ -37,6 +37,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from raytag.datasets.table import group_names
 from raytag.ensemble.predictions.oof import EnsembleError
 from raytag.ensemble.stackers import linear
 from raytag.ensemble.stackers.grid import StackerConfig, draw_configs
@@ -136,7 +137,7 @@ class View:
         self.key = (seed, _set_number(case.left_out))
 
     def task(self, epochs: int) -> Task:
-        """Tensors for the networks; `clone` aligns them."""
+        """Tensors for the networks, copies in memory that torch aligns."""
         x, targets = torch.from_numpy(scaled(self.odds, self.scaling)), torch.from_numpy(self.targets.copy())
         return Task(
             x=x[torch.from_numpy(self.fit)],
@@ -235,7 +236,7 @@ def inner_split(
     EnsembleError
         Fewer than two groups with labels.
     """
-    names = np.array([str(g) or f"\0{i}" for i, g in enumerate(group)], dtype=object)
+    names = group_names(group)
     with_labels = sorted(set(names[targets.any(axis=1)]))
     if len(with_labels) < 2:
         others = f"the folds other than {' and '.join(map(str, left_out))}" if left_out else "all folds together"

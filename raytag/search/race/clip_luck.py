@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from raytag.datasets.table import multi_hot
+from raytag.datasets.table import group_names, multi_hot
 from raytag.metrics import label_precisions
+from raytag.store.predictions import predicted
 
 
 def clip_variance(first: pd.DataFrame, second: pd.DataFrame, clips: pd.DataFrame) -> float | None:
@@ -32,21 +33,19 @@ def clip_variance(first: pd.DataFrame, second: pd.DataFrame, clips: pd.DataFrame
 
     Raises
     ------
-    ValueError
+    PredictionsError
         The predictions are not of the same clips.
     """
-    if set(first["fname"]) != set(second["fname"]):
-        raise ValueError("the two predictions are not of the same clips")
-    classes = [c for c in first.columns if c != "fname"]
-    fnames = first["fname"].tolist()
+    classes, fnames = list(first.columns[1:]), first["fname"].tolist()
+    scores = predicted(first, fnames, classes, "the first predictions")
+    others = predicted(second[["fname", *classes]], fnames, classes, "the second predictions")
     known = clips.drop_duplicates("fname").set_index("fname").loc[fnames]
     targets = multi_hot(known["labels"].to_numpy(dtype=object), tuple(classes))
     if not targets.any():
         return None
-    rows, _, a = label_precisions(targets, first[classes].to_numpy(np.float32))
-    _, _, b = label_precisions(targets, second.set_index("fname").loc[fnames, classes].to_numpy(np.float32))
-    names = known["group"].where(known["group"].astype(bool), pd.Series(fnames, index=known.index))
-    group = pd.factorize(names)[0][rows]
+    rows, _, a = label_precisions(targets, scores)
+    _, _, b = label_precisions(targets, others)
+    group = pd.factorize(group_names(known["group"]))[0][rows]
     labels = np.bincount(group).astype(np.float64)
     sums = np.bincount(group, weights=a - b)
     sums, labels = sums[labels > 0], labels[labels > 0]

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raytag.ensemble.predictions.external import OutsideError, read_predictions
+from raytag.ensemble.predictions.external import read_external
+from raytag.store.predictions import PredictionsError
 
 CLASSES = ("bark", "clock", "hum", "NA", "rain")
 CLIPS = tuple(f"{i:03d}" for i in range(6))  # numbers to whoever guesses types
@@ -29,7 +30,7 @@ def write(folder, frame, suffix=".csv"):
 
 
 def read(path, **changes):
-    return read_predictions(path, **{"classes": CLASSES, "fnames": CLIPS, "test_fnames": TEST, **changes})
+    return read_external(path, **{"classes": CLASSES, "fnames": CLIPS, "test_fnames": TEST, **changes})
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -45,7 +46,7 @@ def test_rows_and_columns_may_stand_in_any_order(tmp_path, suffix, order):
 
 def test_test_clips_are_all_there_or_none(tmp_path):
     assert read(write(tmp_path, make_frame(CLIPS))).test is None
-    with pytest.raises(OutsideError, match=r"mine\.csv: .*some of the run's 3 test clips, but 2 .*first 101"):
+    with pytest.raises(PredictionsError, match=r"mine\.csv: .*some of the run's 3 test clips, but 2 .*first 101"):
         read(write(tmp_path, make_frame((*CLIPS, TEST[0]))))
 
 
@@ -53,7 +54,7 @@ def test_clips_that_the_run_could_not_use_are_left_out(tmp_path):
     path = write(tmp_path, make_frame())
     found = read(path, fnames=CLIPS[1:], ignored=["000"])
     np.testing.assert_array_equal(found.oof, VALUES[1:6])
-    with pytest.raises(OutsideError, match="neither curated nor test clips of the run, first '000'"):
+    with pytest.raises(PredictionsError, match="neither curated nor test clips of the run, first '000'"):
         read(path, fnames=CLIPS[1:])
 
 
@@ -98,29 +99,29 @@ def cell(row, column, value):
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, change, words):
-    with pytest.raises(OutsideError) as raised:
+    with pytest.raises(PredictionsError) as raised:
         read(write(tmp_path, change(make_frame())))
     assert str(tmp_path / "mine.csv") in str(raised.value)
     assert words in str(raised.value)
 
 
 def test_parquet_is_checked_as_well(tmp_path):
-    with pytest.raises(OutsideError, match=r"clip 003, class 'rain': .*nan.* is no probability"):
+    with pytest.raises(PredictionsError, match=r"clip 003, class 'rain': .*nan.* is no probability"):
         read(write(tmp_path, make_frame().assign(rain=np.float32([0, 0, 0, np.nan, 0, 0, 0, 0, 0])), ".parquet"))
 
 
 def test_other_files_are_refused(tmp_path):
     for name in ("mine.npy", "mine"):
-        with pytest.raises(OutsideError, match=r"are read from \.csv and \.parquet files"):
+        with pytest.raises(PredictionsError, match=r"are read from \.csv and \.parquet files"):
             read(tmp_path / name)
-    with pytest.raises(OutsideError, match="no such file"):
+    with pytest.raises(PredictionsError, match="no such file"):
         read(tmp_path / "mine.csv")
     for name, content in (("mine.csv", b""), ("mine.csv", b"a,b\n1,2,3\n"), ("mine.parquet", b"PAR1")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(OutsideError, match=f"{name}: cannot be read"):
+        with pytest.raises(PredictionsError, match=f"{name}: cannot be read"):
             read(tmp_path / name)
 
 
 def test_a_name_that_means_two_clips_is_refused(tmp_path):
-    with pytest.raises(OutsideError, match="a curated and a test clip named 000"):
+    with pytest.raises(PredictionsError, match="a curated and a test clip named 000"):
         read(write(tmp_path, make_frame(CLIPS)), test_fnames=("000",))

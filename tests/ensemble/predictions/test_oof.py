@@ -68,8 +68,8 @@ def test_quarantined_clips_have_no_predictions(tmp_path):
     [
         (lambda f: f[f["fname"] != "005.wav"], "1 clips have no prediction, first 005.wav"),
         (lambda f: pd.concat([f, f.iloc[:1]]), "stands twice"),
-        (lambda f: f.assign(hum=np.float32(np.nan)), "outside"),
-        (lambda f: f.assign(hum=np.float32(3.0)), "outside"),
+        (lambda f: f.assign(hum=np.float32(np.nan)), "class 'hum': .*nan.* is no probability"),
+        (lambda f: f.assign(hum=np.float32(3.0)), "is no probability between 0 and 1"),
         (lambda f: f.rename(columns={"hum": "drone"}), "drone"),
         (lambda f: f[["fname", *reversed(CLASSES)]], "columns"),
     ],

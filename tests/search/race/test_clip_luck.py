@@ -23,7 +23,8 @@ def made(seed, n=60, noise=0.5, sizes=None, most=3):
     group = [""] * n if sizes is None else [f"g{i}" for i in np.repeat(np.arange(len(sizes)), sizes)]
     clips = pd.DataFrame({"fname": fnames, "labels": labels, "group": group})
     common = rng.normal(0, 0.7, targets.shape)  # what is hard is hard for both
-    scores = [(targets + common + rng.normal(0, noise, targets.shape)).astype(np.float32) for _ in range(2)]
+    logits = [targets + common + rng.normal(0, noise, targets.shape) for _ in range(2)]
+    scores = [(1 / (1 + np.exp(-z))).astype(np.float32) for z in logits]
     frames = [pd.DataFrame(s, columns=list(CLASSES)).assign(fname=fnames)[["fname", *CLASSES]] for s in scores]
     return *frames, clips, targets
 
@@ -49,7 +50,7 @@ def test_a_bootstrap_over_clips(seed, most):
 def test_a_bootstrap_of_models_that_are_far_apart():
     """What all clips have in common is a difference and no luck."""
     first, second, clips, targets = made(11, n=120, noise=0.05)
-    second = second.assign(**{c: -second[c] for c in CLASSES})
+    second = second.assign(**{c: 1 - second[c] for c in CLASSES})
     expected = bootstrap(first, second, targets, [[i] for i in range(120)])
     assert clip_variance(first, second, clips) == pytest.approx(expected, rel=0.1)
 
@@ -96,7 +97,7 @@ def test_clips_without_a_group_are_groups_of_their_own():
 def test_models_that_rank_alike_do_not_differ_by_luck():
     first, _, clips, _ = made(5)
     assert clip_variance(first, first, clips) == 0.0
-    monotone = first.assign(**{c: np.exp(2 * first[c]) for c in CLASSES})
+    monotone = first.assign(**{c: first[c] ** 2 for c in CLASSES})
     assert clip_variance(first, monotone, clips) == 0.0
 
 
@@ -136,7 +137,9 @@ def test_too_little_to_tell():
 
 def test_predictions_of_different_clips_are_refused():
     first, second, clips, _ = made(10)
-    with pytest.raises(ValueError, match="not of the same clips"):
+    with pytest.raises(ValueError, match=r"the second predictions: 1 clips have no prediction, first 0\.wav"):
         clip_variance(first, second[1:], clips)
-    with pytest.raises(ValueError, match="not of the same clips"):
+    with pytest.raises(ValueError, match=r"the second predictions: 1 clips do not belong there, first 0\.wav"):
+        clip_variance(first[1:], second, clips)
+    with pytest.raises(ValueError, match="60 clips have no prediction"):
         clip_variance(first, second.assign(fname=[f"other{i}" for i in range(60)]), clips)
