@@ -16,12 +16,14 @@ venv = $(if $(and $(wildcard $(1)/bin/pip),$(call first,$(2),$(1)/bin/python)),,
 	$(error raytag needs Python 3.11, 3.12, 3.13 or 3.14 ($(lastword $(3)): $(shell $(lastword $(3)) --version 2>&1 \
 	| head -n 1)). Install one, or name it: make demo PYTHON=/path/to/python3.12)) -m venv --clear $(1))
 
-.PHONY: help setup demo test test-pythons lint format bench clean
+.PHONY: help setup demo test test-long test-all test-pythons lint format bench clean
 
 help:
 	@echo "make demo          set up .venv, then train and blend on the built-in demo data (no download, no GPU)"
-	@echo "make test          set up .venv, then run the tests"
+	@echo "make test          set up .venv, then run the tests of every day: minutes"
+	@echo "make test-long     run the others: nodes and workers that die, launches on several cards"
 	@echo "make test-pythons  run what needs no torch on the other Pythons that are here"
+	@echo "make test-all      all three"
 	@echo "make lint          ruff and mypy"
 	@echo "make format        let ruff format the code"
 	@echo "make bench         the speed claims, side by side with what they are compared to"
@@ -42,7 +44,15 @@ demo: setup
 	$(BIN)/python ensemble_search.py
 
 test: setup
-	$(BIN)/$(PYTEST) $(ARGS)
+	$(BIN)/$(PYTEST) -m 'not long' $(ARGS)
+
+test-long: setup
+	$(BIN)/$(PYTEST) -m long $(ARGS)
+
+test-all:
+	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory test-long
+	$(MAKE) --no-print-directory test-pythons
 
 # The tests that need no torch, on the other Pythons that are here: torch for those may be gigabytes.
 OTHERS := $(filter-out 3.11,$(VERSIONS))
@@ -51,7 +61,7 @@ test-pythons:
 		$(MAKE) --no-print-directory test-python-$(version),echo "Python $(version) is not here: not tested") &&) true
 
 $(OTHERS:%=test-python-%): test-python-%: .venv-%/.installed
-	RAYTAG_LEAST_PASSED=1000 .venv-$*/bin/$(PYTEST) --ignore-glob='*_cli.py' $(ARGS)
+	RAYTAG_LEAST_PASSED=1000 .venv-$*/bin/$(PYTEST) -m 'not long' --ignore-glob='*_cli.py' $(ARGS)
 
 $(OTHERS:%=.venv-%/.installed): .venv-%/.installed: pyproject.toml constraints.txt
 	$(call venv,.venv-$*,$*,$(call named,$*))

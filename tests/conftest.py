@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +71,22 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
+def s3_port() -> Iterator[int]:
+    """Where an S3 server may be started; Ray's workers have to know it before."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(
+            ("127.0.0.1", 0)
+        )  # never listens: nobody else is given the port, and a server that reuses it is
+        yield holder.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def ray_session(s3_port: int) -> Iterator[None]:
     """One Ray of two cores for the whole test session."""
     os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0")
+    os.environ.update(AWS_ENDPOINT_URL=f"http://127.0.0.1:{s3_port}", AWS_DEFAULT_REGION="us-east-1")
+    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
     import ray
 
     ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=500_000_000, log_to_driver=False)
@@ -116,3 +130,18 @@ def set_weights() -> Callable[[nn.Module, str], None]:
         net.eval()
 
     return fill
+
+
+@pytest.fixture
+def bucket(ray_session: None, s3_port: int) -> Iterator[str]:
+    """The URI of an empty bucket on an S3 server of this test's own."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=s3_port, verbose=False)
+    server.start()
+    bucket = boto3.resource("s3").create_bucket(Bucket="bucket")
+    yield "s3://bucket"
+    bucket.objects.delete()
+    bucket.delete()
+    server.stop()

@@ -22,6 +22,8 @@ from raytag.store.files import Storage
 from tests.cli import REPOSITORY, environment
 from tests.recordings import sound, write_wav
 
+pytestmark = pytest.mark.long
+
 NETWORK = '''
 """Means of the bands."""
 from torch import nn

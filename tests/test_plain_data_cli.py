@@ -11,16 +11,16 @@ from rich.console import Console
 
 from raytag.search.options import LaunchOptions
 from raytag.search.start import start
-from tests.cli import SMALL, run
+from tests.cli import SMALL, call
 from tests.recordings import make_plain_folder
 
 FIXED = "The data have no noisy clips: sampling.noisy_prob is fixed at 0 (the space varies it over 0, 0.1, 0.2)\n"
 
 
-def test_eight_experiments_of_the_default_space_all_finish(tmp_path):
+def test_eight_experiments_of_the_default_space_all_finish(tmp_path, ray_session):
     make_plain_folder(tmp_path / "recordings")
     one_fold = ["--n-folds", "2", "--only-folds", "0", "--epochs", "1"]
-    code, output = run("launch.py", "--data", "recordings", *one_fold, *SMALL, cwd=tmp_path)
+    code, output = call("launch.py", "--data", "recordings", *one_fold, *SMALL, cwd=tmp_path)
     assert code == 0, output
     assert output.count(FIXED) == output.count("no noisy clips") == 1
     assert output.count("Most recordings have at most 8000 Hz") == 1

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import boto3
-import pytest
-from moto.server import ThreadedMotoServer
-
 from raytag.cli import main
 from raytag.store.public import noted_scores
 from raytag.store.run import RunStore
-from tests.cli import SMALL, run
+from tests.cli import SMALL, call
 from tests.ensemble.fakes import make_store
 from tests.recordings import make_folder
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    """s3://bucket on a server of this test's own."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="bucket")
-    yield "s3://bucket"
-    server.stop()
 
 
 def test_a_run_in_a_bucket_is_scored_and_notes_what_leaderboards_said(tmp_path, bucket, capsys):
@@ -42,14 +23,14 @@ def test_runs_and_cache_may_be_in_a_bucket(tmp_path, bucket):
     make_folder(tmp_path / "recordings", clips=12)
     arguments = ["--data", "recordings", "--num-samples", "2", "--epochs", "1", *SMALL]
     where = ["--runs-dir", f"{bucket}/runs", "--cache-dir", f"{bucket}/cache"]
-    code, output = run("launch.py", *arguments, *where, cwd=tmp_path)
+    code, output = call("launch.py", *arguments, *where, cwd=tmp_path)
     assert code == 0, output
     store = RunStore(f"{bucket}/runs", "specaug_mixup-recordings")
     assert len(store.complete()) == 2
-    code, output = run("launch.py", *arguments, *where, cwd=tmp_path)
+    code, output = call("launch.py", *arguments, *where, cwd=tmp_path)
     assert code == 0, output
     assert "0 to compute" in output
-    code, output = run(
+    code, output = call(
         "ensemble_search.py", "--runs-dir", f"{bucket}/runs", "--stackers", "0", "--size", "1-2", cwd=tmp_path
     )
     assert code == 0, output

@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raytag.blends import weights as module
 from raytag.blends.greedy import greedy_selection
 from raytag.blends.means import BLENDS
 from raytag.blends.means.base import blend, blend_scores
 from raytag.blends.pairs import MOST_MEMBERS, reduce_pairs
 from raytag.blends.scorer import FIXED, Scorer
-from raytag.blends.weights import START_TOTAL, line_scores, weight_search
+from raytag.blends.weights import line_scores, weight_search
 from raytag.metrics import lwlrap
 from tests.blends.problems import problems
 from tests.ensemble.fakes import simulate
@@ -44,11 +46,13 @@ def test_a_line_search_is_trying_every_weight(problem, kind, data):
 @settings(deadline=None, max_examples=25)
 @given(problems(4), st.sampled_from(list(BLENDS)), st.data())
 def test_no_weight_can_be_improved_and_no_start_was_better(problem, kind, data):
+    """Within a total of a thousand: 0, 0, 300, which is told as 0, 0, 1, may not become 0, 1200, 300."""
     probabilities, targets = problem
     n = len(probabilities)
     scorer = Scorer(reduce_pairs(blend_scores(probabilities, kind), targets))
     start = data.draw(st.none() | st.lists(st.integers(0, n - 1), min_size=1, max_size=5))
-    found = weight_search(scorer, [0], start)
+    with mock.patch.object(module, "_reduced", wraps=module._reduced) as reduced:
+        found = weight_search(scorer, [0], start)
     assert found.sums == tuple(scorer.sums(found.members))
     assert list(found.members) == sorted(found.members)
     weights = np.array([found.members.count(m) for m in range(n)])
@@ -56,12 +60,12 @@ def test_no_weight_can_be_improved_and_no_start_was_better(problem, kind, data):
     assert weights.sum() <= MOST_MEMBERS
     starts = [greedy_selection(scorer, [0]).members, range(n), start or [0]]
     assert all(scorer.sums(members)[0] <= found.sums[0] for members in starts)
-    # the common divisor that was taken out is at most this large; with it, heavier weights were out of reach
-    most = MOST_MEMBERS // min(START_TOTAL // 2, MOST_MEMBERS // int(weights.sum()))
+    ends = [call.args[0] for call in reduced.call_args_list[1::2]]  # the other calls are of starts
+    scale = min(gcd for end in ends if (end == (gcd := math.gcd(*end.tolist())) * weights).all())
     for model in range(n):
         rest = weights @ scorer.pairs.margins - weights[model] * scorer.pairs.margins[model]
-        others = int(weights.sum() - weights[model])
-        for weight in range(0 if others else 1, min(40, most - others + 1)):
+        others = weights.sum() - weights[model]
+        for weight in range(0 if others else 1, min(39, MOST_MEMBERS // scale - others) + 1):
             assert scorer.sums_of(rest + weight * scorer.pairs.margins[model])[0] <= found.sums[0]
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
+import ray
 
+from raytag.features.bank import Bank
 from tests.cli import environment
 from tests.recordings import make_folder
 
@@ -54,39 +61,6 @@ ray.shutdown()
 cluster.shutdown()
 """
 
-SHARED_MEMORY = """
-import glob, json, os, sys
-import numpy as np, ray
-from raytag.features.bank import Bank
-
-def shared_bytes():  # all shared memory that processes of this user map, each page counted once
-    total = 0
-    for path in glob.glob("/proc/[0-9]*/smaps_rollup"):
-        try:
-            with open(path) as file:
-                total += sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss_Shmem"))
-        except OSError:
-            pass
-    return total
-
-@ray.remote
-class Trial:
-    def __init__(self, bank):
-        self.bank = bank
-    def read(self):
-        return os.getpid(), int(self.bank.buffer.sum(dtype=np.int64)), self.bank.buffer.flags.writeable
-
-ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=600_000_000)
-frames = 800_000
-buffer = np.ones((frames, 128), np.int16)
-bank = Bank(buffer=buffer, offsets=np.array([0, frames]), clips=("x",))
-before = shared_bytes()
-reference = ray.put(bank)
-trials = [Trial.remote(reference) for _ in range(2)]
-found = ray.get([t.read.remote() for t in trials])
-print(json.dumps({"ratio": (shared_bytes() - before) / buffer.nbytes, "found": found}))
-"""
-
 
 def run_code(code, cwd):
     done = subprocess.run(
@@ -96,6 +70,7 @@ def run_code(code, cwd):
     return done.stdout
 
 
+@pytest.mark.long
 def test_trials_start_together_as_many_as_fit_on_each_card(tmp_path):
     pytest.importorskip("torch")
     make_folder(tmp_path / "recordings", clips=12)
@@ -113,16 +88,38 @@ def test_trials_start_together_as_many_as_fit_on_each_card(tmp_path):
     assert next(e for e in map(json.loads, log) if e["event"] == "ready")["seconds"]["features"] > 0
 
 
-def test_the_bank_lies_in_shared_memory_once(tmp_path):
-    found = json.loads(run_code(SHARED_MEMORY, tmp_path).splitlines()[-1])
-    (pid_a, sum_a, writeable_a), (pid_b, sum_b, writeable_b) = found["found"]
+def shared_bytes() -> int:
+    """All shared memory that this process and those of its Ray map, each page counted once."""
+    total = 0
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with suppress(OSError):
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Shmem"))
+    return total
+
+
+def test_the_bank_lies_in_shared_memory_once(ray_session):
+    class Trial:
+        def __init__(self, bank):
+            self.bank = bank
+
+        def read(self):
+            return os.getpid(), int(self.bank.buffer.sum(dtype=np.int64)), self.bank.buffer.flags.writeable
+
+    frames = 800_000
+    buffer = np.ones((frames, 128), np.int16)
+    before = shared_bytes()
+    reference = ray.put(Bank(buffer=buffer, offsets=np.array([0, frames]), clips=("x",)))
+    trials = [ray.remote(Trial).remote(reference) for _ in range(2)]
+    (pid_a, sum_a, writeable_a), (pid_b, sum_b, writeable_b) = ray.get([t.read.remote() for t in trials])
     assert pid_a != pid_b
     assert sum_a == sum_b == 800_000 * 128
     assert not writeable_a
     assert not writeable_b
-    assert found["ratio"] == pytest.approx(1.0, abs=0.1)
+    assert (shared_bytes() - before) / buffer.nbytes == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.long
 def test_nodes_that_do_not_share_their_files_are_refused(tmp_path):
     runs, cache, data = [x for x in run_code(NODES, tmp_path).splitlines() if x.startswith("node ")]
     assert "does not see the runs folder" in runs

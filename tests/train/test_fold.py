@@ -226,3 +226,16 @@ def test_batches_made_ahead_are_the_same_batches(data):
     for a, b in zip(direct, ahead, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+def test_every_step_of_every_epoch_has_draws_of_its_own(data, monkeypatch):
+    """The batch's from a generator, dropout's from torch's own, which is seeded anew."""
+    table, bank, _ = data
+    training, seeds, images = Training(small(), 0, table, bank, torch.device("cpu")), [], set()
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    for training.epoch in (0, 1):
+        training.step = 0
+        images |= {training.make_batch(step)[0].tobytes() for step in range(training.steps)}
+        list(training.run_epoch())
+    assert training.steps > 1
+    assert len(images) == len(set(seeds)) == len(seeds) == 2 * training.steps

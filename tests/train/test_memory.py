@@ -25,10 +25,10 @@ def faults(rounds):
 
 def work():
     faults(2)
-    before = faults(5)
+    before = [faults(5) for _ in range(3)]
     assert tune_malloc() and tune_malloc()
     faults(10)
-    print(before, faults(5))
+    print(min(before), min(faults(5) for _ in range(3)))
 
 if sys.argv[1] == "main":
     work()
@@ -45,6 +45,7 @@ def test_page_faults_disappear(where: str) -> None:
     pytest.importorskip("torch")
     done = subprocess.run([sys.executable, "-c", SCRIPT, where], capture_output=True, text=True, check=True)
     before, after = (int(number) for number in done.stdout.split())
+    # The least of three times: where small blocks came to lie among large ones, the heap grows by one tensor, once.
     pages = 5 * 2 * 64_000_000 // 4096  # what five rounds of two 64 MB tensors touch
     assert before > 0.5 * pages
     assert after < 0.02 * pages

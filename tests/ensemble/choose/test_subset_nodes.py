@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.cli import REPOSITORY, environment
 
 
+@pytest.mark.long
 def test_a_node_that_joins_gets_work_and_its_death_changes_no_bit(tmp_path):
     script = REPOSITORY / "benchmarks/speed/nodes.py"
     command = [script, "--models", "22", "--size", "6", "--clips", "300", "--late"]

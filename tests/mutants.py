@@ -1,0 +1,234 @@
+"""Twenty one-line faults that the tests must catch: ``python tests/mutants.py [NAME ...]``.
+
+Each is put into a copy of the tree in a temporary folder, where its tests are run until the first that fails. The
+checkout is only read. docs/testing.md keeps the table of the last time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: ``old``, which ``file`` holds exactly once, becomes ``new``, and one of ``tests`` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "the fold's own clips are trained on",
+        "raytag/train/sources.py",
+        "train = curated[(folds != fold) & (folds >= 0)]",
+        "train = curated[folds >= 0]",
+        "tests/train/test_fold.py -k sources",
+    ),
+    Mutant(
+        "the worst epoch is kept",
+        "raytag/train/fold.py",
+        "if value > self.best:",
+        "if self.epoch == 1 or value < self.best:",
+        "tests/train/test_fold.py -k best_epoch",
+    ),
+    Mutant(
+        "a seed without the step",
+        "raytag/train/fold.py",
+        "keys = (self.experiment.training.seed, self.fold, self.epoch, step)",
+        "keys = (self.experiment.training.seed, self.fold, self.epoch)",
+        "tests/train/test_fold.py -k step",
+    ),
+    Mutant(
+        "the partner's label gets the sample's weight",
+        "raytag/inputs/logmel_images/augmenter.py",
+        "own[added] = (1 - alpha) * own[added] + alpha * other[added]",
+        "own[added] = alpha * own[added] + (1 - alpha) * other[added]",
+        "tests/inputs/logmel_images/test_augmenter.py",
+    ),
+    Mutant(
+        "tiles begin a frame too early",
+        "raytag/inputs/logmel_images/tiles.py",
+        "first = number * step - (missing // 2)[owner]",
+        "first = number * step - (missing // 2 + 1)[owner]",
+        "tests/inputs/logmel_images/test_tiles.py",
+    ),
+    Mutant(
+        "a group is split over folds",
+        "raytag/datasets/folds.py",
+        "keys = [group if group else (i,) for i, group in enumerate(groups)]",
+        "keys = [(i,) for i, group in enumerate(groups)]",
+        "tests/datasets/test_folds.py",
+    ),
+    Mutant(
+        "features of other parameters are taken from the cache",
+        "raytag/features/manifest.py",
+        'fields = {"format": FORMAT, **features.model_dump(mode="json")}',
+        'fields = {"format": FORMAT}',
+        "tests/features/test_cache.py -k other_parameters",
+    ),
+    Mutant(
+        "fsync is left out",
+        "raytag/store/files.py",
+        "os.fsync(file.fileno())",
+        "pass",
+        "tests/store",
+    ),
+    Mutant(
+        "result.json comes first",
+        "raytag/store/run.py",
+        'self.storage.write("weights.safetensors", _save_tensors(weights))',
+        'self.storage.write_json("result.json", dict(result)), '
+        'self.storage.write("weights.safetensors", _save_tensors(weights))',
+        "tests/store",
+    ),
+    Mutant(
+        "a living owner's lease is taken",
+        "raytag/store/lease.py",
+        "if other is not None and _alive(other):",
+        "if other is not None and not other:",
+        "tests/store",
+    ),
+    Mutant(
+        "a tie counts for the label",
+        "raytag/blends/weights.py",
+        "above = rest[j] <= 0.0",
+        "above = rest[j] < 0.0",
+        "tests/blends/test_weights.py",
+    ),
+    Mutant(
+        "weights are not normalised",
+        "raytag/blends/means.py",
+        "total /= w.sum()",
+        "total /= len(w)",
+        "tests/blends/test_means.py",
+    ),
+    Mutant(
+        "unusable clips are scored",
+        "raytag/ensemble/predictions/oof.py",
+        'clips["fname"][lost].tolist(), clips[~lost]',
+        'clips["fname"][lost].tolist(), clips',
+        "tests/ensemble/predictions",
+    ),
+    Mutant(
+        "test clips stay in a file's own order",
+        "raytag/ensemble/predictions/oof.py",
+        "to_numpy(dtype=np.float32)[[row[fname] for fname in fnames]]",
+        "to_numpy(dtype=np.float32)[list(range(len(row)))]",
+        "tests/ensemble/predictions",
+    ),
+    Mutant(
+        "a submitted clip without prediction gets zeros",
+        "raytag/ensemble/files.py",
+        "test[row[f]] if f in row else test.mean(axis=0)",
+        "test[row[f]] if f in row else 0 * test.mean(axis=0)",
+        "tests/ensemble/test_files.py",
+    ),
+    Mutant(
+        "a stacker is trained on the fold left out",
+        "raytag/ensemble/stackers/case.py",
+        "outside = np.flatnonzero(~np.isin(data.fold, case.left_out))",
+        "outside = np.flatnonzero(data.fold >= 0)",
+        "tests/ensemble/stackers/test_case.py",
+    ),
+    Mutant(
+        "nested scores are of what was chosen on all folds",
+        "raytag/ensemble/assess/assessment.py",
+        "nested = collect(outer, lambda _, name=name: name, lambda k: (k,))",
+        "nested = collect(outer, lambda _, name=name: name, lambda k: ())",
+        "tests/ensemble/test_pipeline.py -k nested_scores",
+    ),
+    Mutant(
+        "an outlier is the first fold",
+        "raytag/search/race/fold_order.py",
+        'np.argsort(distance, kind="stable")',
+        'np.argsort(-distance, kind="stable")',
+        "tests/search/race/test_fold_order.py -k typical_first",
+    ),
+    Mutant(
+        "dropped experiments no longer hold the bar",
+        "raytag/search/race/race.py",
+        "if not e.failed and self.depth(e) >= depth]",
+        "if e.open and self.depth(e) >= depth]",
+        "tests/search/race/test_race.py",
+    ),
+    Mutant(
+        "the portfolio is one too large",
+        "raytag/search/race/rules.py",
+        "return sorted(means, reverse=True)[keep - 1] if len(means) >= keep + 2 else None",
+        "return sorted(means, reverse=True)[keep] if len(means) >= keep + 2 else None",
+        "tests/search/race/test_rules.py",
+    ),
+)
+
+
+def copy_tree(tree: Path, copy: Path) -> None:
+    """The sources and tests without what was built from them; recordings beside the tree are found again."""
+    leave = shutil.ignore_patterns(".*", "__pycache__", "runs", "cache", "data", "*.egg-info")
+    shutil.copytree(tree, copy, ignore=leave)
+    if (tree.parent / "shared").exists():
+        (copy.parent / "shared").symlink_to((tree.parent / "shared").resolve())
+
+
+def run_tests(copy: Path, tests: str) -> tuple[int, str]:
+    """Exit code of pytest, and the first test that failed or "". A long time is a failure."""
+    words = tests.split(" -k ")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not long", words[0]]
+    command += ["-k", words[1]] if len(words) > 1 else []
+    compiled = {"NUMBA_CACHE_DIR": str(copy.parent / "numba")}  # no code of a fault is left where others load it
+    found = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(copy)}
+    env = os.environ | compiled | found
+    try:
+        done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return 1, "(no test ended within 300 s)"
+    failed = re.search(r"^(?:FAILED|ERROR) \S*?([^/\s]+)(?: |$)", done.stdout, re.M)
+    return done.returncode, failed[1] if failed else done.stdout[-300:]
+
+
+def try_out(mutant: Mutant, tree: Path) -> bool:
+    """Print what became of a fault; whether it was caught."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="raytag-mutant-") as folder:
+        copy = Path(folder) / "raytag"
+        copy_tree(tree, copy)
+        file = copy / mutant.file
+        text = file.read_text()
+        if text.count(mutant.old) != 1:
+            raise SystemExit(f"{mutant.name}: {mutant.file} holds {text.count(mutant.old)} times: {mutant.old}")
+        file.write_text(text.replace(mutant.old, mutant.new))
+        code, failed = run_tests(copy, mutant.tests)
+    if code not in (0, 1):
+        raise SystemExit(f"{mutant.name}: its tests could not be run: {failed}")
+    outcome = f"caught by {failed}" if code else "SURVIVED"
+    print(f"| {mutant.name} | {outcome} | {time.monotonic() - started:.0f} s |", flush=True)
+    return bool(code)
+
+
+def main(names: list[str], mutants: tuple[Mutant, ...] = MUTANTS, tree: Path = REPOSITORY) -> int:
+    """0 when all were caught."""
+    known = [mutant.name for mutant in mutants]
+    wrong = [name for name in names if not any(name in other for other in known)]
+    if wrong:
+        raise SystemExit(f"no fault is called {wrong[0]!r}; there are:\n" + "\n".join(known))
+    chosen = [m for m in mutants if not names or any(name in m.name for name in names)]
+    caught = [try_out(mutant, tree) for mutant in chosen]
+    print(f"{sum(caught)} of {len(caught)} caught")
+    return 0 if all(caught) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
