@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from raytag.store.run import RunStore
 from tests.cli import SMALL, call
 from tests.recordings import make_folder
 
 
+@pytest.mark.long
 def test_runs_and_cache_may_be_in_a_bucket(tmp_path, bucket):
     make_folder(tmp_path / "recordings", clips=12)
     arguments = ["--data", "recordings", "--num-samples", "2", "--epochs", "1", *SMALL]
