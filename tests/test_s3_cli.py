@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from raytag.cli import main
 from raytag.store.public import noted_scores
 from raytag.store.run import RunStore
@@ -19,6 +21,7 @@ def test_a_run_in_a_bucket_is_scored_and_notes_what_leaderboards_said(tmp_path, 
     assert main(["explain", f"{bucket}/runs/fake/"]) == 0
 
 
+@pytest.mark.long
 def test_runs_and_cache_may_be_in_a_bucket(tmp_path, bucket):
     make_folder(tmp_path / "recordings", clips=12)
     arguments = ["--data", "recordings", "--num-samples", "2", "--epochs", "1", *SMALL]

@@ -170,6 +170,7 @@ def wait_for_shards(tmp_path: Path, count: int) -> list[Path]:
     pytest.fail(f"no {count} shards within 60 s")
 
 
+@pytest.mark.long
 def test_a_killed_build_resumes_where_it_stopped(many, run, tmp_path):
     many.clips.to_parquet(tmp_path / "many.parquet")
     builder = subprocess.Popen(
