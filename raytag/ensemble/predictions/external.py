@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raytag.store.predictions import PredictionsError, predicted
+from raytag.store.predictions import PredictionsError, aligned, row_by_clip
 
 #: File name extensions and what reads them.
 SUFFIXES = (".csv", ".parquet")
@@ -65,8 +65,7 @@ def read_external(
         The file cannot be read, a class, a clip or a probability is missing or wrong, or a column or clip is
         unknown to the run.
     """
-    frame = _read(path)
-    _check_columns(path, list(frame.columns), classes)
+    frame = read_table(path, classes)
     both = sorted(set(fnames) & set(test_fnames))
     if both:
         raise PredictionsError(
@@ -91,9 +90,21 @@ def read_external(
     what = f"of the run's {len(fnames)} curated clips"
     return ExternalModel(
         path.stem,
-        predicted(curated, fnames, classes, str(path), what),
-        predicted(test, test_fnames, classes, str(path)) if len(test) else None,
+        aligned(curated, fnames, classes, str(path), what),
+        aligned(test, test_fnames, classes, str(path)) if len(test) else None,
     )
+
+
+def read_table(path: Path, classes: Sequence[str]) -> pd.DataFrame:
+    """The rows of a file of predictions: fname, each clip once, and one column a class.
+
+    The cells of a CSV stay as they are written. A `PredictionsError` says that the file cannot be read, or that a
+    column or clip is missing, unknown or there twice.
+    """
+    frame = _read(path)
+    _check_columns(path, list(frame.columns), classes)
+    row_by_clip(frame, str(path))
+    return frame
 
 
 def _read(path: Path) -> pd.DataFrame:
