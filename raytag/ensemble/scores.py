@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from raytag.datasets.readers.base import csv_entries, read_csv
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.assess.bootstrap import Bootstrap
-from raytag.ensemble.predictions.external import class_values, closest, read_table
+from raytag.ensemble.predictions.external import closest, read_table
 from raytag.ensemble.predictions.oof import load_oof
 from raytag.metrics import best_rank_lwlrap, label_precisions, lwlrap, per_class_lwlrap, tied_pairs
-from raytag.store.predictions import predicted
+from raytag.store.predictions import aligned, class_values
 from raytag.store.run import REPORT, RunStore
 
 USAGES = ("public", "private")
@@ -180,7 +180,7 @@ def submission(path: Path) -> tuple[Candidate, list[str], list[str]]:
     """The predictions of a file (fname and one column a class, any finite numbers), its clips and its classes."""
     frame = read_table(path)
     classes = [str(c) for c in frame.columns if c != "fname"]
-    values = class_values(path, frame, classes, probabilities=False)
+    values = class_values(frame, classes, str(path), probabilities=False)
     return Candidate(path.name, "submission", values), frame["fname"].astype(str).tolist(), classes
 
 
@@ -233,10 +233,10 @@ def of_run(store: RunStore, truth: Path | None, advance: Callable[[float], None]
             scores.note(f"not scored: ensemble {name}, which has no {lacks[0]}")
             continue
         if truth is None:
-            values = predicted(storage.read_parquet(file), oof.fnames, classes, where)
+            values = aligned(storage.read_parquet(file), oof.fnames, classes, where)
         else:
             frame = read_table(Path(file), classes, storage.read(file))
-            values = scores.place(where, frame["fname"], class_values(Path(file), frame, classes), unusable)
+            values = scores.place(where, frame["fname"], class_values(frame, classes, where), unusable)
         report = storage.read_json(REPORT)
         scores.candidates.append(Candidate(name, "ensemble", values, report["in_sample"], report["nested"]))
     return scores

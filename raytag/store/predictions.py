@@ -24,7 +24,7 @@ def predictions_frame(fnames: Sequence[str], values: ArrayLike, classes: Sequenc
     return frame
 
 
-def predicted(
+def aligned(
     frame: pd.DataFrame, fnames: Sequence[str], classes: Sequence[str], where: str, clips: str = "clips"
 ) -> NDArray[np.float32]:
     """The probabilities of a table in the order of ``fnames``, checked.
@@ -54,22 +54,38 @@ def predicted(
         raise PredictionsError(
             f"{where}: its columns are not fname and the run's classes in order (look at {odd[:3]})"
         )
-    row = {fname: i for i, fname in enumerate(frame["fname"])}
-    if len(row) < len(frame):
-        twice = frame["fname"][frame["fname"].duplicated()].iloc[0]
-        raise PredictionsError(f"{where}: clip {twice} stands twice; keep one row for each clip")
+    row = row_by_clip(frame, where)
     missing = [fname for fname in fnames if fname not in row]
     if missing:
         raise PredictionsError(f"{where}: {len(missing)} {clips} have no prediction, first {missing[0]}")
     if len(row) > len(fnames):
         extra = sorted(set(row) - set(fnames))
         raise PredictionsError(f"{where}: {len(extra)} clips do not belong there, first {extra[0]}")
-    cells = frame[list(classes)].iloc[[row[fname] for fname in fnames]]
+    return class_values(frame, classes, where)[[row[fname] for fname in fnames]].astype(np.float32)
+
+
+def row_by_clip(frame: pd.DataFrame, where: str) -> dict[str, int]:
+    """The row of each clip; a clip that stands twice is a `PredictionsError`."""
+    row = {fname: i for i, fname in enumerate(frame["fname"])}
+    if len(row) < len(frame):
+        twice = frame["fname"][frame["fname"].duplicated()].iloc[0]
+        raise PredictionsError(f"{where}: clip {twice} stands twice; keep one row for each clip")
+    return row
+
+
+def class_values(
+    frame: pd.DataFrame, classes: Sequence[str], where: str, probabilities: bool = True
+) -> NDArray[np.float64]:
+    """The values of a table in class order, (n_rows, n_classes); a `PredictionsError` names what is no probability,
+    or no finite number."""
+    cells = frame[list(classes)]
     numbers = cells if (cells.dtypes == np.float32).all() else cells.apply(pd.to_numeric, errors="coerce")
-    values = numbers.to_numpy(dtype=np.float64)
-    wrong = np.argwhere(~((values >= 0) & (values <= 1)))  # NaN is in no range
+    values: NDArray[np.float64] = numbers.to_numpy(dtype=np.float64)
+    valid = (values >= 0) & (values <= 1) if probabilities else np.isfinite(values)  # NaN is in no range
+    wrong = np.argwhere(~valid)
     if len(wrong):
         i, c = wrong[0]
-        found = f"clip {fnames[i]}, class {classes[c]!r}: {cells.iloc[i, c]!r}"
-        raise PredictionsError(f"{where}: {found} is no probability between 0 and 1")
-    return values.astype(np.float32)
+        found = f"clip {frame['fname'].iloc[i]}, class {classes[c]!r}: {cells.iloc[i, c]!r}"
+        kind = "probability between 0 and 1" if probabilities else "finite number"
+        raise PredictionsError(f"{where}: {found} is no {kind}")
+    return values

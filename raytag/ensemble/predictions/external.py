@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raytag.store.predictions import PredictionsError, predicted
+from raytag.store.predictions import PredictionsError, aligned, row_by_clip
 
 #: File name extensions and what reads them.
 SUFFIXES = (".csv", ".parquet")
@@ -91,8 +91,8 @@ def read_external(
     what = f"of the run's {len(fnames)} curated clips"
     return ExternalModel(
         path.stem,
-        predicted(curated, fnames, classes, str(path), what),
-        predicted(test, test_fnames, classes, str(path)) if len(test) else None,
+        aligned(curated, fnames, classes, str(path), what),
+        aligned(test, test_fnames, classes, str(path)) if len(test) else None,
     )
 
 
@@ -116,9 +116,7 @@ def read_table(path: Path, classes: Sequence[str] | None = None, content: bytes 
     frame = _read(path, content)
     wanted = [str(c) for c in frame.columns if c != "fname"] if classes is None else classes
     _check_columns(path, list(frame.columns), wanted)
-    if frame["fname"].duplicated().any():
-        twice = frame["fname"][frame["fname"].duplicated()].iloc[0]
-        raise PredictionsError(f"{path}: clip {twice} stands twice; keep one row for each clip")
+    row_by_clip(frame, str(path))
     return frame
 
 
@@ -163,20 +161,3 @@ def closest(name: str, others: Sequence[str]) -> str:
     """A hint at what may be meant, for the end of a sentence; "" where nothing is near."""
     found = difflib.get_close_matches(name, others, n=1)
     return f" (the closest that is there: {found[0]!r})" if found else ""
-
-
-def class_values(
-    path: Path, frame: pd.DataFrame, classes: Sequence[str], probabilities: bool = True
-) -> NDArray[np.float64]:
-    """Predictions in class order, (n_rows, n_classes); an `PredictionsError` names what is no (finite) number or no
-    probability."""
-    numbers = frame[list(classes)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    valid = (numbers >= 0) & (numbers <= 1) if probabilities else np.isfinite(numbers)  # NaN is in no range
-    wrong = np.argwhere(~valid)
-    if len(wrong):
-        i, c = wrong[0]
-        raise PredictionsError(
-            f"{path}: clip {frame['fname'].iloc[i]}, class {classes[c]!r}: {frame[classes[c]].iloc[i]!r} is no "
-            + ("probability between 0 and 1" if probabilities else "finite number")
-        )
-    return numbers

@@ -13,7 +13,7 @@ from raytag.blends.means.base import geometric_mean
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.predictions.external import ExternalModel, read_external
 from raytag.store.events import read_events
-from raytag.store.predictions import PredictionsError, predicted
+from raytag.store.predictions import PredictionsError, aligned
 from raytag.store.run import RunStore, difference
 
 
@@ -119,7 +119,7 @@ def _load(runs: Sequence[RunStore], predictions: Sequence[Path], advance: Callab
         for k in range(store.n_folds):
             rows = np.flatnonzero(fold == k)
             frame, where = run.fold(experiment, k).oof(), f"{name} fold {k} (oof.parquet)"
-            probabilities[m, rows] = predicted(frame, [fnames[i] for i in rows], store.classes, where)
+            probabilities[m, rows] = aligned(frame, [fnames[i] for i in rows], store.classes, where)
         if test is not None:
             test[m] = _test_predictions(run, experiment, name, test_fnames)
         advance(1)
@@ -234,7 +234,7 @@ def _test_predictions(store: RunStore, experiment: str, name: str, fnames: Seque
                 f"{where} is missing though the run has {len(fnames)} test clips; delete the fold's folder and "
                 f"train it again with: {continue_command(store)}"
             )
-        folds.append(predicted(frame, fnames, store.classes, where))
+        folds.append(aligned(frame, fnames, store.classes, where))
     return geometric_mean(np.stack(folds))
 
 

@@ -12,8 +12,8 @@ Both have a handful of penalties; the best on the inner split is fitted again on
 nothing in it is stopped early.
 
 The logistic regressions of all classes are solved together by Newton's method, batched: the same optimum as
-scikit-learn's, which takes each class by itself, in a thirtieth of the time for a few hundred clips (half for a few
-thousand), and no import of a second for every worker.
+scikit-learn's, which takes each class by itself, in a twentieth to thirtieth of the time for a few hundred clips
+(a third or less for a few thousand), and no import of a second for every worker.
 """
 
 from __future__ import annotations

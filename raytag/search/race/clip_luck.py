@@ -7,7 +7,7 @@ import pandas as pd
 
 from raytag.datasets.table import group_names, multi_hot
 from raytag.metrics import label_precisions
-from raytag.store.predictions import predicted
+from raytag.store.predictions import aligned
 
 
 def clip_variance(first: pd.DataFrame, second: pd.DataFrame, clips: pd.DataFrame) -> float | None:
@@ -37,8 +37,8 @@ def clip_variance(first: pd.DataFrame, second: pd.DataFrame, clips: pd.DataFrame
         The predictions are not of the same clips.
     """
     classes, fnames = list(first.columns[1:]), first["fname"].tolist()
-    scores = predicted(first, fnames, classes, "the first predictions")
-    others = predicted(second[["fname", *classes]], fnames, classes, "the second predictions")
+    scores = aligned(first, fnames, classes, "the first predictions")
+    others = aligned(second[["fname", *classes]], fnames, classes, "the second predictions")
     known = clips.drop_duplicates("fname").set_index("fname").loc[fnames]
     targets = multi_hot(known["labels"].to_numpy(dtype=object), tuple(classes))
     if not targets.any():
