@@ -135,12 +135,12 @@ def choose(
     speed = measure_speed(pairs, sizes)
     slots = count_cpus()
     exact, other = split_sizes(pairs.n_models, sizes, speed, slots, budget)
-    predicted = speed.seconds(tree for shard in make_shards(pairs.n_models, exact, speed, slots) for tree in shard)
+    shards = make_shards(pairs.n_models, exact, speed, slots)
+    predicted = speed.seconds(tree for shard in shards for tree in shard)
     boards, workers, seconds = [Board(Objective(kept_parts(pairs.n_parts, ()), top))], [], 0.0
     if exact:
-        boards, outcome = search(
-            pairs, exact, goals(pairs.n_parts, left_outs, top, exact), console=console, speed=speed
-        )
+        wanted = goals(pairs.n_parts, left_outs, top, exact)
+        boards, outcome = search(pairs, exact, wanted, console=console, speed=speed, shards=shards)
         workers, seconds = outcome.workers, outcome.seconds
     found = best_by_goal(boards, pairs.n_parts, left_outs)
     jobs = [

@@ -24,17 +24,18 @@ def search(
     console: Console,
     workers: int | None = None,
     speed: Speed | None = None,
+    shards: list[list[Tree]] | None = None,
 ) -> tuple[list[Board], Outcome[list[Board]]]:
     """`raytag.blends.subsets.search_trees` over all subsets of some sizes, spread over the cluster.
 
     The boards are those of a single process, to the last bit; without sizes they are empty. ``speed`` is measured
-    where it is not given.
+    and ``shards`` are cut where they are not given.
     """
     if not sizes:
         return [Board(objective) for objective in objectives], Outcome([], [], 0.0)
     slots = workers or count_cpus()
     speed = speed or measure_speed(pairs, sizes)
-    shards = make_shards(pairs.n_models, sizes, speed, slots)
+    shards = shards or make_shards(pairs.n_models, sizes, speed, slots)
     costs = [speed.seconds(shard) for shard in shards]
     if sum(costs) > 10:
         say(console, f"About {duration(sum(costs) / slots)} on {slots} cores, in {len(shards)} shards")
