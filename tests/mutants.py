@@ -186,7 +186,7 @@ def copy_tree(tree: Path, copy: Path) -> None:
 def run_tests(copy: Path, tests: str) -> tuple[int, str]:
     """Exit code of pytest, and the first test that failed or "". A long time is a failure."""
     words = tests.split(" -k ")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not long", words[0]]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", words[0]]
     command += ["-k", words[1]] if len(words) > 1 else []
     compiled = {"NUMBA_CACHE_DIR": str(copy.parent / "numba")}  # no code of a fault is left where others load it
     found = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(copy)}
@@ -196,7 +196,7 @@ def run_tests(copy: Path, tests: str) -> tuple[int, str]:
     except subprocess.TimeoutExpired:
         return 1, "(no test ended within 300 s)"
     failed = re.search(r"^(?:FAILED|ERROR) \S*?([^/\s]+)(?: |$)", done.stdout, re.M)
-    return done.returncode, failed[1] if failed else done.stdout[-300:]
+    return done.returncode, failed[1] if failed else (done.stdout + done.stderr)[-300:]
 
 
 def try_out(mutant: Mutant, tree: Path) -> bool:

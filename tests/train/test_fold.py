@@ -14,6 +14,7 @@ from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.metrics import lwlrap
 from raytag.predict import predict
+from raytag.predict import predict_center as predict_middles
 from raytag.store.files import Storage
 from raytag.store.run import FoldStore
 from raytag.train.fold import Training, train_fold
@@ -135,13 +136,23 @@ def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
     np.testing.assert_array_equal(again, oof[list(CLASSES)].to_numpy())
 
 
-def test_early_stopping_and_best_epoch(data, tmp_path):
+def test_early_stopping_and_best_epoch(data, tmp_path, monkeypatch):
+    """The second epoch is the best; the fourth only equals it."""
+    values, weights = iter([0.3, 0.6, 0.5, 0.6, 0.0]), []  # the last one is the fold's result
+
+    def predict_center(model, *arguments, **options):
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        return predict_middles(model, *arguments, **options)
+
+    monkeypatch.setattr("raytag.train.fold.lwlrap", lambda targets, scores: next(values))
+    monkeypatch.setattr("raytag.train.fold.predict_center", predict_center)
     experiment = small(training__epochs=30, training__early_stopping=2, training__keep_epoch="best")
     store, outcome = train(experiment, data, tmp_path)
-    curve = store.curve()
-    best = int(curve["lwlrap"].idxmax()) + 1
-    assert outcome.result["kept_epoch"] == best
-    assert outcome.result["epochs"] == len(curve) == min(30, best + 2)
+    assert outcome.result["kept_epoch"] == 2
+    assert outcome.result["epochs"] == len(store.curve()) == len(weights) == 4
+    kept = store.weights()
+    assert all(torch.equal(kept[name], value) for name, value in weights[1].items())
+    assert not all(torch.equal(kept[name], value) for name, value in weights[3].items())
 
 
 def test_sources_follow_their_probabilities_and_never_touch_the_fold(data):
