@@ -106,7 +106,7 @@ def _age() -> float:
     return time.time() - began
 
 
-class Progress:
+class ProgressBar:
     """Show how much of a job is done and the time left, in a ``with`` block.
 
     A bar on a terminal, a plain line every few seconds elsewhere.

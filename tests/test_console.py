@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from raytag import console as console_module
-from raytag.console import Progress, duration, make_console, parse_duration, say
+from raytag.console import ProgressBar, duration, make_console, parse_duration, say
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_lines_stay_as_they_are():
 def test_plain_progress_counts_units_and_time_left(monkeypatch):
     monkeypatch.setattr(console_module, "PLAIN_SECONDS", 0.0)
     console = Console(file=io.StringIO(), width=200)
-    with Progress(console, "features", 4, "clips") as progress:
+    with ProgressBar(console, "features", 4, "clips") as progress:
         assert progress.seconds_left is None
         progress.advance(1)
         progress.advance(3)
@@ -65,7 +65,7 @@ def test_plain_progress_counts_units_and_time_left(monkeypatch):
 def test_progress_without_a_unit_shows_shares(monkeypatch):
     monkeypatch.setattr(console_module, "PLAIN_SECONDS", 0.0)
     console = Console(file=io.StringIO(), width=200)
-    with Progress(console, "search", 4.0) as progress:
+    with ProgressBar(console, "search", 4.0) as progress:
         progress.advance(1.0)
         progress.advance(3.0)
     lines = console.file.getvalue().splitlines()
@@ -75,14 +75,14 @@ def test_progress_without_a_unit_shows_shares(monkeypatch):
 
 def test_a_fast_job_prints_no_plain_lines():
     console = Console(file=io.StringIO(), width=200)
-    with Progress(console, "search", 4.0) as progress:
+    with ProgressBar(console, "search", 4.0) as progress:
         progress.advance(4.0)
     assert console.file.getvalue() == ""
 
 
 def test_progress_on_a_terminal_is_a_bar():
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    with Progress(console, "search", 2.0) as progress:
+    with ProgressBar(console, "search", 2.0) as progress:
         progress.advance(2.0)
     assert "100% done" in console.file.getvalue()
 

@@ -36,7 +36,7 @@ from raytag.cluster.session import ray_session
 from raytag.cluster.tasks import keep_workers
 from raytag.console import make_console, say
 from raytag.ensemble.choose.ways import WAYS
-from raytag.ensemble.pipeline import Ensemble, Settings, predict_test, search_ensemble
+from raytag.ensemble.pipeline import Ensemble, EnsembleSettings, predict_test, search_ensemble
 from raytag.ensemble.predictions.oof import OofMatrix, load_oof
 from raytag.metrics import label_precisions
 from raytag.store.run import RunStore
@@ -87,7 +87,7 @@ def rotation(
     """Search one run and score everything on its test clips."""
     oof = of_experiments(load_oof(store), common)
     sizes = tuple(range(1, min(7, len(oof.experiments)) + 1))
-    settings = Settings(sizes, args.blend, 600.0, 10, args.stackers, args.seed)
+    settings = EnsembleSettings(sizes, args.blend, 600.0, 10, args.stackers, args.seed)
     ensemble = search_ensemble(oof, settings, console)
     targets, sources = read_truth(folder / "truth/test.csv", oof.test_fnames, oof.classes)
     _, cv_sources = read_truth(folder / "truth/train_curated.csv", oof.fnames, oof.classes)

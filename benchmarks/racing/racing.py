@@ -32,7 +32,7 @@ from _replays import PUBLISHED, Rule, all_rules, arrivals, compare, race
 from rich import box
 from rich.table import Table
 
-from raytag.console import Progress, make_console, say
+from raytag.console import ProgressBar, make_console, say
 from raytag.errors import explain_errors
 from raytag.search.race import fold_effects
 from raytag.search.race.settings import Settings
@@ -156,7 +156,7 @@ def rules(title: str, table: _tables.Recorded, args: argparse.Namespace) -> dict
     n, n_folds, _ = table.curves.best.shape
     orders = arrivals(n, n_folds, args.shuffles, args.seed, shuffle_folds=args.shuffle_folds)
     candidates = all_rules(args.keep, args.slots, args.z)
-    with Progress(console, "replays", len(candidates) * len(orders), "replays") as progress:
+    with ProgressBar(console, "replays", len(candidates) * len(orders), "replays") as progress:
         found = compare(table.curves, candidates, orders, args.keep, progress.advance)
     slots = f", {args.slots} trials at a time in raytag's" if args.slots > 1 else ""
     folds = "shuffled" if args.shuffle_folds else "in the table's order"
@@ -193,7 +193,7 @@ def incumbent(title: str, table: _tables.Recorded, args: argparse.Namespace) -> 
     }
     tables: dict[str, Rows] = {}
     places: dict[str, list[int]] = {}
-    with Progress(console, "replays", 2 * len(candidates) * args.shuffles, "replays") as progress:
+    with ProgressBar(console, "replays", 2 * len(candidates) * args.shuffles, "replays") as progress:
         for words, better_half in sources.items():
             noise = _incumbent.noise(table.curves, better_half=better_half)
             key = f"{title}; the incumbent's twin, noise {noise.spread:.4f} of {words}"
@@ -221,7 +221,9 @@ def figure(tables: Mapping[str, _tables.Recorded], args: argparse.Namespace) -> 
     """One panel a table; means over the orders of arrival."""
     _figure.pyplot()  # before minutes of replays, not after
     panels = []
-    with Progress(console, "replays", len(tables) * args.grid_shuffles * _figure.n_rules(), "replays") as progress:
+    with ProgressBar(
+        console, "replays", len(tables) * args.grid_shuffles * _figure.n_rules(), "replays"
+    ) as progress:
         for name, table in tables.items():
             n, n_folds, _ = table.curves.best.shape
             orders = arrivals(n, n_folds, args.grid_shuffles, args.seed, shuffle_folds=args.shuffle_folds)

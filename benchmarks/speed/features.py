@@ -150,7 +150,7 @@ def workers(files: list[Path], clips: int, builds: int, sessions: int) -> list[d
     """Build a fresh cache on one and on two CPUs."""
     import ray
 
-    from raytag.features.cache import build
+    from raytag.features.cache import build_cache
 
     table = clip_table(files, clips)
     seconds: dict[int, list[float]] = {1: [], 2: []}
@@ -161,7 +161,7 @@ def workers(files: list[Path], clips: int, builds: int, sessions: int) -> list[d
             for cpus in (1, 2):
                 ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
                 for i in range(1 + builds):
-                    manifest = build(table, FEATURES, f"{folder}/cache", console=quiet, max_bad_share=1)
+                    manifest = build_cache(table, FEATURES, f"{folder}/cache", console=quiet, max_bad_share=1)
                     if i:  # the first starts the workers and loads their code
                         seconds[cpus].append(manifest.seconds)
                         pids[cpus] |= manifest.workers

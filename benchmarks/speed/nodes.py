@@ -33,7 +33,7 @@ from ray.cluster_utils import Cluster
 
 from raytag.blends.pairs import log_probabilities, reduce_pairs
 from raytag.blends.subsets import TREE_LIMIT, Objective, search_trees
-from raytag.blends.trees import Tree, plan
+from raytag.blends.trees import Tree, plan_trees
 from raytag.console import make_console
 from raytag.ensemble.choose import subset_tasks
 
@@ -86,7 +86,7 @@ def main() -> None:
     assert outcome.repeated, "the node was removed, but no shard was lost: take a longer search"
 
     started = time.perf_counter()
-    expected = search_trees(pairs, plan(args.models, [args.size], TREE_LIMIT), goals)
+    expected = search_trees(pairs, plan_trees(args.models, [args.size], TREE_LIMIT), goals)
     print(f"a single process: {time.perf_counter() - started:.1f} s")
     assert [list(board) for board in boards] == [list(board) for board in expected], "the boards differ"
     print(f"the same {len(boards)} boards to the bit, best {next(iter(boards[0])).members}")
@@ -97,7 +97,7 @@ def add_node(cluster: Cluster) -> Node:
 
 
 def one_tree_a_shard(n_models: int, sizes: Sequence[int], *_: object) -> list[list[Tree]]:
-    return [[tree] for tree in plan(n_models, sizes, 1 << 14)]
+    return [[tree] for tree in plan_trees(n_models, sizes, 1 << 14)]
 
 
 def noted(diary: str, stays: str, late: bool):  # type: ignore[no-untyped-def]

@@ -36,7 +36,7 @@ from torch.utils.data import DataLoader, Dataset
 from raytag.blends.means.base import blend
 from raytag.ensemble.stackers.case import Case, CaseResult, StackerData, Trained, View, one_thread, run_case
 from raytag.ensemble.stackers.grid import StackerConfig, draw_configs
-from raytag.ensemble.stackers.halving import FINALISTS, max_epochs, plan, tolerance
+from raytag.ensemble.stackers.halving import FINALISTS, max_epochs, plan_rungs, tolerance
 from raytag.ensemble.stackers.inputs import log_odds
 from raytag.ensemble.stackers.stack import parameters
 from raytag.ensemble.stackers.training import Network, Task, train
@@ -79,7 +79,7 @@ def main() -> None:
         f"{np.mean(size):.2f} million parameters on average, {np.mean(size[: args.peers]):.2f} in the "
         f"{len(size[: args.peers])} that the others train"
     )
-    print("rungs: " + ", ".join(f"epoch {r.epochs}, {r.keep} go on" for r in plan(args.configs, epochs)))
+    print("rungs: " + ", ".join(f"epoch {r.epochs}, {r.keep} go on" for r in plan_rungs(args.configs, epochs)))
 
     grid, seconds = whole_grid(data, cases, args.configs)
     tensors, loaded = [], []

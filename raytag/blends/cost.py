@@ -14,7 +14,7 @@ from raytag.blends.kernel_layout import arrange, settled_pairs
 from raytag.blends.pairs import ALWAYS, NEVER, Pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import TREE_LIMIT
-from raytag.blends.trees import Tree, check_sizes, count_subsets, plan, tree_at
+from raytag.blends.trees import Tree, check_sizes, count_subsets, plan_trees, tree_at
 
 SHARD_SECONDS = 3.0  # predicted; a lost worker costs no more, and Ray's own cost per shard is a millisecond
 SHARDS_PER_SLOT = 4  # so that no slot waits long for another's last shard
@@ -136,7 +136,7 @@ def make_shards(n_models: int, sizes: Sequence[int], speed: Speed, slots: int) -
     trees = [
         tree
         for size in sorted(sizes)
-        for tree in plan(n_models, [size], max(1, min(TREE_LIMIT, int(target / speed.of_size(size)[1]))))
+        for tree in plan_trees(n_models, [size], max(1, min(TREE_LIMIT, int(target / speed.of_size(size)[1]))))
     ]
     target = max(target, speed.seconds(trees) / (slots * per_slot)) if per_slot == 1 else target
     shards: list[list[Tree]] = [[]]
@@ -196,7 +196,7 @@ def _size_seconds(n_models: int, size: int, speed: Speed, enough: float) -> floa
     """Seconds of one core for all subsets of a size; trees are only counted when they could take no more than
     ``enough``."""
     subsets = count_subsets(n_models, [size]) * speed.of_size(size)[1]
-    return subsets if subsets > enough else speed.seconds(plan(n_models, [size], TREE_LIMIT))
+    return subsets if subsets > enough else speed.seconds(plan_trees(n_models, [size], TREE_LIMIT))
 
 
 def score_bound(scorer: Scorer, parts: Iterable[int], size: int | None = None) -> float:

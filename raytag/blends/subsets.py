@@ -20,7 +20,7 @@ from raytag.blends.means import check_blend
 from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import Pairs, check_log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
-from raytag.blends.trees import Tree, check_sizes, plan
+from raytag.blends.trees import Tree, check_sizes, plan_trees
 
 #: Subsets of a tree: memory is 8 bytes a subset and part, and each tree is arranged anew.
 TREE_LIMIT = 1 << 20
@@ -139,7 +139,7 @@ def search_subsets(
         scores = blend_scores(np.exp(scores, out=scores).astype(np.float32), blend)
     pairs = reduce_pairs(scores, targets)
     chosen = check_sizes(sizes, pairs.n_models)
-    (board,) = search_trees(pairs, plan(pairs.n_models, chosen, TREE_LIMIT), [Objective((0,), top)])
+    (board,) = search_trees(pairs, plan_trees(pairs.n_models, chosen, TREE_LIMIT), [Objective((0,), top)])
     scorer = Scorer(pairs)
     return pd.DataFrame({"members": [f.members for f in board], "score": [scorer.lwlrap(f.sums) for f in board]})
 

@@ -69,7 +69,7 @@ def count_subsets(n_models: int, sizes: Iterable[int]) -> int:
 
 
 def tree_at(n_models: int, size: int, index: int, limit: int) -> Tree:
-    """The tree of `plan` that holds subset number ``index`` of a size; the others are not listed."""
+    """The tree of `plan_trees` that holds subset number ``index`` of a size; the others are not listed."""
     tree = Tree((), 0, size, n_models)
     while tree.size > limit:
         with_first, without = tree.split()
@@ -81,7 +81,7 @@ def tree_at(n_models: int, size: int, index: int, limit: int) -> Tree:
     return tree
 
 
-def plan(n_models: int, sizes: Iterable[int], limit: int) -> list[Tree]:
+def plan_trees(n_models: int, sizes: Iterable[int], limit: int) -> list[Tree]:
     """Trees of at most ``limit`` subsets that together hold every subset of the given sizes once.
 
     Small subsets come first, then those with low members.

@@ -8,7 +8,7 @@ from raytag.blends.exchange import swap_search
 from raytag.blends.pairs import log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import TREE_LIMIT, Objective, search_trees
-from raytag.blends.trees import plan
+from raytag.blends.trees import plan_trees
 from raytag.blends.weights import weight_search
 from raytag.compiled.once import once
 
@@ -25,6 +25,6 @@ def _search_small_problem() -> None:
     targets = np.eye(n_classes)[np.arange(n_clips) % n_classes]
     log_probs = log_probabilities(values.reshape(n_models, n_clips, n_classes))
     pairs = reduce_pairs(log_probs, targets, np.arange(n_clips) % 2)
-    search_trees(pairs, plan(n_models, [1, 2, 4], TREE_LIMIT), [Objective((0, 1), 1)])
+    search_trees(pairs, plan_trees(n_models, [1, 2, 4], TREE_LIMIT), [Objective((0, 1), 1)])
     swap_search(Scorer(pairs), (0, 1), 2, starts=2)
     weight_search(Scorer(pairs), (0, 1), sweeps=1)

@@ -87,13 +87,13 @@ def _run(arguments: argparse.Namespace) -> tuple[Scores, Candidate, RunStore]:
     """The scores of a run, and what is shown and noted: ``--of``, else the newest ensemble (noted) or the best."""
     from rich.console import Console
 
-    from raytag.console import Progress
+    from raytag.console import ProgressBar
     from raytag.ensemble.predictions.external import closest
     from raytag.ensemble.scores import of_run
     from raytag.store.run import REPORT, RunStore
 
     store = RunStore.find(arguments.what, arguments.runs_dir)
-    with Progress(Console(stderr=True), "predictions", len(store.experiments()), "experiments") as progress:
+    with ProgressBar(Console(stderr=True), "predictions", len(store.experiments()), "experiments") as progress:
         scores = of_run(store, arguments.truth, progress.advance)
     by_name, name = {one.name: one for one in scores.candidates}, arguments.of
     if name is None and arguments.public is not None:

@@ -21,7 +21,7 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from raytag.cluster.resources import count_cpus
-from raytag.console import Progress, say
+from raytag.console import ProgressBar, say
 
 R = TypeVar("R")
 
@@ -41,7 +41,7 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[R]):
+class TaskResults(Generic[R]):
     """What a function returned for items, in the order in which they were given, and where it ran.
 
     ``repeated`` holds the numbers of the items that ran again, once for each time that they lost their worker.
@@ -111,7 +111,7 @@ def run_tasks(
     console: Console,
     workers: int | None = None,
     prepare: Callable[[], None] | None = None,
-) -> Outcome[R]:
+) -> TaskResults[R]:
     """Run ``function(shared, item)`` for each item in worker processes of one CPU each.
 
     Parameters
@@ -141,7 +141,7 @@ def run_tasks(
     done: dict[int, tuple[R, str, int, float]] = {}
     finished = False
     try:
-        with Progress(console, label, sum(weights)) as progress:
+        with ProgressBar(console, label, sum(weights)) as progress:
             while len(done) < len(items):
                 while waiting and pool.idle:
                     index = waiting.pop()
@@ -163,7 +163,7 @@ def run_tasks(
         raise error.cause from None
     finally:
         pool.close(keep=finished)
-    return Outcome(
+    return TaskResults(
         results=[done[i][0] for i in range(len(items))],
         workers=_workers(list(done.values())),
         seconds=time.perf_counter() - started,

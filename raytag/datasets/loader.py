@@ -12,7 +12,7 @@ import pandas as pd
 import soundfile
 
 from raytag.datasets import folds, readers
-from raytag.datasets.readers import Entry, Listing, Problems
+from raytag.datasets.readers import ListedClip, Listing, Problems
 from raytag.datasets.table import COLUMNS, ClipTable, DatasetError, multi_hot
 
 HEADER_THREADS = 16  # headers are waited for, not computed
@@ -72,7 +72,7 @@ def _joined(labels: Sequence[str], classes: Sequence[str]) -> str:
     return ",".join(labels) if len(labels) < 2 else ",".join(sorted(labels, key=classes.index))
 
 
-def _check_labels(entries: Sequence[Entry], classes: Sequence[str]) -> None:
+def _check_labels(entries: Sequence[ListedClip], classes: Sequence[str]) -> None:
     known, problems = set(classes), Problems()
     for entry in entries:
         for label in entry.labels:
@@ -82,7 +82,7 @@ def _check_labels(entries: Sequence[Entry], classes: Sequence[str]) -> None:
 
 
 def _folds(
-    curated: Sequence[Entry], targets: np.ndarray, *, n_folds: int | None, method: str, seed: int
+    curated: Sequence[ListedClip], targets: np.ndarray, *, n_folds: int | None, method: str, seed: int
 ) -> np.ndarray:
     """Folds of the curated entries, with faults of given ones put down to their lines."""
     given = groups = None
@@ -95,7 +95,7 @@ def _folds(
     return folds.assign(targets, given=given, groups=groups, n_folds=n_folds, method=method, seed=seed)
 
 
-def _given_folds(curated: Sequence[Entry]) -> np.ndarray:
+def _given_folds(curated: Sequence[ListedClip]) -> np.ndarray:
     given, problems = np.zeros(len(curated), dtype=np.int64), Problems()
     for i, entry in enumerate(curated):
         text = entry.fold or ""
@@ -111,9 +111,9 @@ def _given_folds(curated: Sequence[Entry]) -> np.ndarray:
     return given
 
 
-def _check_whole(curated: Sequence[Entry]) -> None:
+def _check_whole(curated: Sequence[ListedClip]) -> None:
     """A group in two given folds is a leak: the model is scored on what it was trained on."""
-    first: dict[str, Entry] = {}
+    first: dict[str, ListedClip] = {}
     problems = Problems()
     for entry in curated:
         if not entry.group:

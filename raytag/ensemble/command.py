@@ -17,7 +17,7 @@ from raytag.console import parse_duration, say
 from raytag.ensemble import files as reports
 from raytag.ensemble.figure import sizes_figure
 from raytag.ensemble.options import EnsembleOptions
-from raytag.ensemble.pipeline import Settings, search_ensemble
+from raytag.ensemble.pipeline import EnsembleSettings, search_ensemble
 from raytag.ensemble.predictions.oof import OofMatrix, load_oof
 from raytag.ensemble.screen import show
 from raytag.store.run import RunStore
@@ -36,7 +36,7 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
     options.check()
     stores = [RunStore(options.runs_dir, name) for name in options.run] or [RunStore.newest(options.runs_dir)]
     oof = load_oof(stores, [Path(file) for file in options.predictions])
-    settings = Settings(
+    settings = EnsembleSettings(
         sizes=options.sizes(len(oof.experiments)),
         blend=options.blend,
         budget=parse_duration("--budget", options.budget),
@@ -84,7 +84,7 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
 
 
 def _identity(
-    stores: list[RunStore], oof: OofMatrix, options: EnsembleOptions, settings: Settings
+    stores: list[RunStore], oof: OofMatrix, options: EnsembleOptions, settings: EnsembleSettings
 ) -> dict[str, Any]:
     """Whatever determines the result: the same search is not done twice."""
     return {

@@ -24,7 +24,7 @@ from raytag.ensemble.stackers.second_level import SecondLevel, train_second_leve
 
 
 @dataclass(frozen=True)
-class Settings:
+class EnsembleSettings:
     """What determines an ensemble, beside the predictions.
 
     Attributes
@@ -81,7 +81,7 @@ class Ensemble:
         return dict(zip(members, map(int, weights), strict=True))
 
 
-def search_ensemble(oof: OofMatrix, settings: Settings, console: Console) -> Ensemble:
+def search_ensemble(oof: OofMatrix, settings: EnsembleSettings, console: Console) -> Ensemble:
     """Choose, train the second level, assess, and blend.
 
     Parameters

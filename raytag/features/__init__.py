@@ -55,10 +55,10 @@ def extract_from_bytes(data: bytes, path: str, features: Features) -> np.ndarray
         min_seconds=features.min_seconds,
         short_clip=features.short_clip,
     )
-    return transform(features)(waveform)
+    return make_logmel(features)(waveform)
 
 
-def transform(features: Features) -> LogMel:
+def make_logmel(features: Features) -> LogMel:
     """Waveform to log-mel with these parameters.
 
     Raises

@@ -27,7 +27,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from raytag.cluster.resources import count_cpus
-from raytag.console import Progress, say
+from raytag.console import ProgressBar, say
 from raytag.experiment import Features
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
 from raytag.features.shards import ITEMS, compute_batch
@@ -36,7 +36,7 @@ from raytag.store.files import Storage
 if TYPE_CHECKING:
     from raytag.datasets.table import ClipTable
 
-__all__ = ["CacheError", "Manifest", "build"]
+__all__ = ["CacheError", "Manifest", "build_cache"]
 
 #: A batch ends with so many clips or so much audio (s): a kill loses no more than this for each worker.
 _BATCH_CLIPS, _BATCH_SECONDS = 256, 1800.0
@@ -46,7 +46,7 @@ _BATCHES_PER_CPU = 8
 _NAMED = 10
 
 
-def build(
+def build_cache(
     table: ClipTable,
     features: Features,
     cache_dir: str,
@@ -106,7 +106,7 @@ def build(
     workers: set[str] = set()
     computed = 0
     if len(pending):
-        with Progress(console, "features", len(pending), "clips") as progress:
+        with ProgressBar(console, "features", len(pending), "clips") as progress:
             for results in _results(pending, known, storage, features):
                 known.add(results)
                 nameless = results[results["content"] == ""]

@@ -49,7 +49,7 @@ def feature_folder(features: Features, cache_dir: str) -> Storage:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The cached features of one table of clips; what `raytag.features.cache.build` returns.
+    """The cached features of one table of clips; what `raytag.features.cache.build_cache` returns.
 
     Attributes
     ----------

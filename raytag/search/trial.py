@@ -23,7 +23,7 @@ from raytag.features.bank import Bank
 from raytag.features.cache import Manifest
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
-from raytag.train.fold import Progress, train_fold
+from raytag.train.fold import EpochReport, train_fold
 from raytag.train.warmup import warm_up
 
 STOP_POLL_SECONDS = 0.5
@@ -73,7 +73,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     name = f"{experiment.id} fold {fold}"
     print(f"{name} on {'a GPU' if gpu else 'the CPU'}", flush=True)
 
-    def report(progress: Progress) -> None:
+    def report(progress: EpochReport) -> None:
         # into the worker's own log, which Ray's dashboard shows
         print(f"{name}: epoch {progress.epoch}/{progress.epochs}  lwlrap {progress.lwlrap:.4f}", flush=True)
         tune.report({"state": "running", **asdict(progress)})

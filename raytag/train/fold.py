@@ -32,11 +32,11 @@ from raytag.train.memory import tune_malloc
 from raytag.train.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from raytag.train.precision import resolve_precision
 from raytag.train.schedules import build_schedule
-from raytag.train.sources import Split, draw, split, steps_per_epoch
+from raytag.train.sources import Split, draw_rows, split, steps_per_epoch
 
 
 @dataclass(frozen=True)
-class Progress:
+class EpochReport:
     """What a training reports after each epoch."""
 
     epoch: int  # epochs done, from 1
@@ -66,7 +66,7 @@ def train_fold(
     device: str = "cpu",
     threads: int = 1,
     checkpoint_seconds: float = 60.0,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[EpochReport], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Train, predict the fold's own clips and the test clips, and finish the fold in its store.
@@ -97,7 +97,7 @@ def train_fold(
         return Outcome("finished", store.result())
     tune_malloc()
     torch.set_num_threads(threads)
-    training = Training(experiment, fold, table, bank, torch.device(device))
+    training = FoldTraining(experiment, fold, table, bank, torch.device(device))
     resumed = training.restore(store)
     started = saved = time.monotonic()
     before = training.seconds
@@ -116,7 +116,7 @@ def train_fold(
             saved, first_checkpoint = time.monotonic(), False
         store.storage.write_csv("curve.csv", training.curve())
         report(
-            Progress(
+            EpochReport(
                 epoch=training.epoch,
                 epochs=experiment.training.epochs,
                 lwlrap=training.rows[-1][3],
@@ -129,7 +129,7 @@ def train_fold(
     return Outcome("finished", result, training.first_step)
 
 
-class Training:
+class FoldTraining:
     """The state of a training between two steps."""
 
     def __init__(
@@ -195,7 +195,7 @@ class Training:
     def make_batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Images (B, 3, n_mels, crop_frames), targets (B, C) and noisy flags (B,) of a step."""
         keys = (self.experiment.training.seed, self.fold, self.epoch, step)
-        batch = draw(self.split.sources, self.experiment.training.batch_size, *keys)
+        batch = draw_rows(self.split.sources, self.experiment.training.batch_size, *keys)
         frames = self.bank.frames
         draws = self.augmenter.draw(frames[batch.rows], frames[batch.partners], generator(*keys, 1))
         images = self.augmenter.images(self.bank, batch.rows, batch.partners, draws)

@@ -11,7 +11,7 @@ from raytag import experiment
 _LEAST_REDUCTION = 1e-8
 
 
-class Schedule(Protocol):
+class RateSchedule(Protocol):
     """The learning rate as a state machine: a pure function of the step and of the metrics seen so far."""
 
     def lr_at(self, step: int) -> float:
@@ -125,7 +125,7 @@ class OneCycle:
             )
 
 
-def build_schedule(settings: experiment.Schedule, lr: float, total_steps: int) -> Schedule:
+def build_schedule(settings: experiment.Schedule, lr: float, total_steps: int) -> RateSchedule:
     """The schedule of an experiment; ``lr`` is where a plateau starts and where a cycle peaks."""
     if settings.name == "plateau":
         return Plateau(lr, settings)

@@ -43,7 +43,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Batch:
+class DrawnRows:
     """Rows and targets of one batch before augmentation; arrays of length batch_size."""
 
     rows: np.ndarray  # int64 (B,)
@@ -116,7 +116,7 @@ def steps_per_epoch(sampling: Sampling, batch_size: int, n_curated: int) -> int:
     return max(1, (sampling.samples_per_epoch or n_curated) // batch_size)
 
 
-def draw(sources: Sequence[Source], batch_size: int, *keys: int) -> Batch:
+def draw_rows(sources: Sequence[Source], batch_size: int, *keys: int) -> DrawnRows:
     """Draw a batch; a pure function of the integers ``keys`` (seed, fold, epoch, step)."""
     rng = generator(*keys, 0)
     edges = np.cumsum([source.prob for source in sources])
@@ -125,7 +125,7 @@ def draw(sources: Sequence[Source], batch_size: int, *keys: int) -> Batch:
     first = (rng.random(batch_size) * sizes).astype(np.int64)
     second = (rng.random(batch_size) * sizes).astype(np.int64)
     picked = [(sources[s], a, b) for s, a, b in zip(which, first, second, strict=True)]
-    return Batch(
+    return DrawnRows(
         rows=np.array([s.rows[a] for s, a, _ in picked]),
         partners=np.array([s.rows[b] for s, _, b in picked]),
         targets=np.stack([s.targets[a] for s, a, _ in picked]),

@@ -14,7 +14,7 @@ from raytag.compiled.once import once
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import SCALE, Bank
-from raytag.train.fold import Training
+from raytag.train.fold import FoldTraining
 
 FRAMES = 48  # of a clip
 
@@ -41,7 +41,7 @@ def _train_on_noise() -> None:
     try:
         for precision in ("fp32", "bf16"):
             experiment = Experiment().replace(small | {"training.precision": precision})
-            training = Training(experiment, 0, table, bank, torch.device("cpu"))
+            training = FoldTraining(experiment, 0, table, bank, torch.device("cpu"))
             for _ in training.run_epoch():
                 pass
             training.end_epoch()

@@ -17,7 +17,7 @@ from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import TREE_LIMIT
-from raytag.blends.trees import count_subsets, plan
+from raytag.blends.trees import count_subsets, plan_trees
 from tests.blends.problems import problems
 from tests.ensemble.fakes import simulate
 
@@ -56,8 +56,8 @@ def test_sizes_that_were_not_timed_lie_between_those_that_were():
     assert [speed.of_size(size) for size in (1, 2, 4, 6, 9)] == [
         (1.0, 10.0), (1.0, 10.0), (2.0, 20.0), (3.0, 30.0), (3.0, 30.0)
     ]  # fmt: skip
-    assert speed.seconds(plan(8, [2, 4], 10**6)) == 1 + 28 * 10 + 2 + 70 * 20
-    assert Speed(0.5, 2.0).seconds(plan(8, [2], 10**6)) == 0.5 + 28 * 2
+    assert speed.seconds(plan_trees(8, [2, 4], 10**6)) == 1 + 28 * 10 + 2 + 70 * 20
+    assert Speed(0.5, 2.0).seconds(plan_trees(8, [2], 10**6)) == 0.5 + 28 * 2
 
 
 def test_measured_speed_covers_every_size_and_names_its_cost():
@@ -82,7 +82,7 @@ def test_the_cheapest_sizes_that_fit_are_searched_exactly(n_models, budget, slot
     exact, other = split_sizes(n_models, sizes, speed, slots, budget)
     assert sorted((*exact, *other)) == sizes
     assert all(list(part) == sorted(part) for part in (exact, other))
-    cost = {size: speed.seconds(plan(n_models, [size], TREE_LIMIT)) for size in sizes}
+    cost = {size: speed.seconds(plan_trees(n_models, [size], TREE_LIMIT)) for size in sizes}
     assert sum(cost[size] for size in exact) <= budget * slots * (1 + 1e-9)
     if other:
         cheapest = min(cost[size] for size in other)

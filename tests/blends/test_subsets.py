@@ -17,7 +17,7 @@ from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Board, Found, Objective, merge, search_trees
-from raytag.blends.trees import Tree, count_subsets, plan, tree_at
+from raytag.blends.trees import Tree, count_subsets, plan_trees, tree_at
 from raytag.ensemble import search_subsets
 from tests.blends.problems import exact_lwlrap, problems
 from tests.ensemble.fakes import simulate
@@ -83,7 +83,7 @@ def test_bounds_hold_for_every_subset_of_every_tree(problem, blend, data):
     pairs = reduce_pairs(blend_scores(probabilities, blend), targets, parts)
     scorer = Scorer(pairs)
     size = data.draw(st.integers(1, n))
-    for tree in plan(n, [size], data.draw(st.integers(1, 20))):
+    for tree in plan_trees(n, [size], data.draw(st.integers(1, 20))):
         if tree.size == 1:
             continue
         bounds, all_equal = upper_bounds(pairs, tree)
@@ -128,9 +128,9 @@ def test_however_the_tree_is_cut_the_result_is_the_same(limit):
     probabilities, targets = simulate(9, 40, 6, own=1.5, signal=1.0)
     pairs = reduce_pairs(log_probabilities(probabilities), targets, np.arange(40) % 4)
     objectives = [Objective((0, 1, 2, 3), 25), Objective((0, 2), 3)]
-    trees = plan(9, [3, 4, 7], limit)
+    trees = plan_trees(9, [3, 4, 7], limit)
     assert sum(tree.size for tree in trees) == count_subsets(9, [3, 4, 7])
-    whole = search_trees(pairs, plan(9, [3, 4, 7], 10**9), objectives)
+    whole = search_trees(pairs, plan_trees(9, [3, 4, 7], 10**9), objectives)
     third = len(trees) // 3 + 1
     shards = [search_trees(pairs, trees[i : i + third], objectives) for i in range(0, len(trees), third)]
     for merged in (merge(shards), merge(shards[::-1])):
@@ -148,7 +148,7 @@ def test_boards_of_one_size_hold_its_best(problem, limit, data):
     keep = data.draw(st.integers(1, 4))
     sizes = sorted(data.draw(st.sets(st.integers(1, n), min_size=1)))
     objectives = [Objective(parts, keep), *(Objective(parts, keep, size) for size in range(1, n + 2))]
-    for board in search_trees(pairs, plan(n, sizes, limit), objectives):
+    for board in search_trees(pairs, plan_trees(n, sizes, limit), objectives):
         asked = [size for size in sizes if board.objective.size in (None, size)]
         subsets = [members for size in asked for members in itertools.combinations(range(n), size)]
         subsets.sort(key=lambda members: (-scorer.total(scorer.sums(members), parts), len(members), members))
@@ -156,10 +156,10 @@ def test_boards_of_one_size_hold_its_best(problem, limit, data):
 
 
 def test_trees_number_their_subsets_in_lexicographic_order():
-    for tree in plan(8, [1, 4, 8], 9):
+    for tree in plan_trees(8, [1, 4, 8], 9):
         expected = [(*tree.prefix, *rest) for rest in itertools.combinations(range(tree.start, 8), tree.choose)]
         assert [tree.members(i) for i in range(tree.size)] == expected
-    assert sorted(m for t in plan(8, [4], 9) for m in map(t.members, range(t.size))) == sorted(
+    assert sorted(m for t in plan_trees(8, [4], 9) for m in map(t.members, range(t.size))) == sorted(
         itertools.combinations(range(8), 4)
     )
 
@@ -194,7 +194,7 @@ def test_zero_and_one_are_no_infinities():
 
 def test_a_tree_is_found_by_the_number_of_its_subset():
     place = 0
-    for tree in plan(9, [4], 12):
+    for tree in plan_trees(9, [4], 12):
         for index in {place, place + tree.size - 1}:
             assert tree_at(9, 4, index, 12) == tree
         place += tree.size

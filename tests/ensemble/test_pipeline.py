@@ -16,12 +16,12 @@ from raytag.cluster.tasks import keep_workers
 from raytag.ensemble.assess.assessment import Scores, assess, verdict
 from raytag.ensemble.assess.bootstrap import Interval
 from raytag.ensemble.choose.ways import WAYS
-from raytag.ensemble.pipeline import Settings, predict_oof, predict_test, search_ensemble
+from raytag.ensemble.pipeline import EnsembleSettings, predict_oof, predict_test, search_ensemble
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 from raytag.metrics import chance_lwlrap, lwlrap
 from tests.ensemble.fakes import simulate
 
-SETTINGS = Settings(sizes=(1, 2, 3), blend="geometric", budget=60.0, top=10, stackers=2, seed=0)
+SETTINGS = EnsembleSettings(sizes=(1, 2, 3), blend="geometric", budget=60.0, top=10, stackers=2, seed=0)
 
 
 def matrix(probabilities, targets, folds, n_test=0, group=None):

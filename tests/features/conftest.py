@@ -12,7 +12,7 @@ from rich.console import Console
 from raytag import datasets
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
-from raytag.features.cache import Manifest, build
+from raytag.features.cache import Manifest, build_cache
 from tests.recordings import make_folder
 
 CLIPS = 34  # of make_folder
@@ -33,7 +33,7 @@ def run(tmp_path: Path, ray_session: None) -> Callable[..., tuple[Manifest, str]
     ) -> tuple[Manifest, str]:
         output = io.StringIO()
         features = options.pop("features", Features())
-        manifest = build(table, features, str(cache_dir), console=Console(file=output, width=300), **options)
+        manifest = build_cache(table, features, str(cache_dir), console=Console(file=output, width=300), **options)
         return manifest, output.getvalue()
 
     return run

@@ -20,7 +20,7 @@ from rich.console import Console
 from raytag import datasets
 from raytag.experiment import Features
 from raytag.features import cache, extract, shards
-from raytag.features.cache import CacheError, build
+from raytag.features.cache import CacheError, build_cache
 from raytag.features.manifest import feature_hash
 from raytag.features.shards import ITEMS, RESULTS, compute_batch, content_hash
 from raytag.store.files import Storage
@@ -261,7 +261,7 @@ def test_relative_folders_are_the_callers(table, run, tmp_path, monkeypatch):
 def test_a_terminal_gets_a_bar(table, ray_session, tmp_path):
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=120)
-    assert build(table, Features(), str(tmp_path / "cache"), console=console).computed == CLIPS
+    assert build_cache(table, Features(), str(tmp_path / "cache"), console=console).computed == CLIPS
     assert "━" in output.getvalue()
     assert "clips/s" in output.getvalue()
 

@@ -16,7 +16,7 @@ import soundfile
 
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
-from raytag.features.cache import CacheError, build
+from raytag.features.cache import CacheError, build_cache
 from raytag.features.manifest import feature_hash
 from raytag.features.shards import content_hash, shard_name
 from tests.cli import environment
@@ -142,10 +142,10 @@ import pandas as pd, ray
 from pathlib import Path
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
-from raytag.features.cache import build
+from raytag.features.cache import build_cache
 ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 table = ClipTable(pd.read_parquet(sys.argv[1]), ("a",), Path("."), "test")
-build(table, Features(), sys.argv[2])
+build_cache(table, Features(), sys.argv[2])
 """
 
 
@@ -193,7 +193,7 @@ def test_a_killed_build_resumes_where_it_stopped(many, run, tmp_path):
 def test_two_builders_at_once_do_no_harm(many, run, tmp_path):
     import ray
 
-    other = ray.remote(num_cpus=0)(build).remote(many, Features(), str(tmp_path / "cache"))
+    other = ray.remote(num_cpus=0)(build_cache).remote(many, Features(), str(tmp_path / "cache"))
     manifest, _ = run(many)
     other = ray.get(other)
     assert manifest.computed > 0

@@ -17,8 +17,8 @@ from raytag.predict import predict
 from raytag.predict import predict_center as predict_middles
 from raytag.store.files import Storage
 from raytag.store.run import FoldStore
-from raytag.train.fold import Training, train_fold
-from raytag.train.sources import draw, split, steps_per_epoch
+from raytag.train.fold import FoldTraining, train_fold
+from raytag.train.sources import draw_rows, split, steps_per_epoch
 
 CLASSES = ("a", "b", "c")
 
@@ -130,7 +130,7 @@ def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
     assert oof["fname"].tolist() == table.clips["fname"].iloc[rows].tolist()
     assert outcome.result["lwlrap"] == lwlrap(table.targets(rows), oof[list(CLASSES)].to_numpy())
     assert outcome.result["accuracy"] is not None
-    model = Training(experiment, 0, table, bank, torch.device("cpu")).model
+    model = FoldTraining(experiment, 0, table, bank, torch.device("cpu")).model
     model.load_state_dict(store.weights())
     again = predict(model, bank, rows, crop_frames=48, tile_step=experiment.tile_step, device=torch.device("cpu"))
     np.testing.assert_array_equal(again, oof[list(CLASSES)].to_numpy())
@@ -159,7 +159,7 @@ def test_sources_follow_their_probabilities_and_never_touch_the_fold(data):
     table, _, _ = data
     experiment = small(sampling__noisy_prob=0.25)
     parts = split(table, experiment.sampling, 1)
-    batches = [draw(parts.sources, 64, 0, 1, 0, step) for step in range(40)]
+    batches = [draw_rows(parts.sources, 64, 0, 1, 0, step) for step in range(40)]
     noisy = np.concatenate([b.noisy for b in batches])
     rows = np.concatenate([b.rows for b in batches])
     partners = np.concatenate([b.partners for b in batches])
@@ -177,7 +177,7 @@ def test_noisy_clips_alone_can_be_trained_on(data, tmp_path):
     """An epoch is still as long as there are curated clips."""
     table, _, _ = data
     experiment = small(sampling__noisy_prob=1.0, training__epochs=1, training__early_stopping=None)
-    batches = [draw(split(table, experiment.sampling, 0).sources, 64, 0, step) for step in range(20)]
+    batches = [draw_rows(split(table, experiment.sampling, 0).sources, 64, 0, step) for step in range(20)]
     assert all(batch.noisy.all() for batch in batches)
     _, outcome = train(experiment, data, tmp_path)
     assert outcome.result["steps"] == 12 // experiment.training.batch_size
@@ -229,7 +229,7 @@ def test_epochs_are_whole_batches():
 def test_batches_made_ahead_are_the_same_batches(data):
     """What a GPU would be fed from the background thread equals what the CPU path makes."""
     table, bank, _ = data
-    training = Training(small(), 0, table, bank, torch.device("cpu"))
+    training = FoldTraining(small(), 0, table, bank, torch.device("cpu"))
     direct = [training.make_batch(step) for step in range(training.steps)]
     training.device = torch.device("cuda")  # only the way batches are made is looked at
     ahead = list(training.batches())
@@ -242,7 +242,7 @@ def test_batches_made_ahead_are_the_same_batches(data):
 def test_every_step_of_every_epoch_has_draws_of_its_own(data, monkeypatch):
     """The batch's from a generator, dropout's from torch's own, which is seeded anew."""
     table, bank, _ = data
-    training, seeds, images = Training(small(), 0, table, bank, torch.device("cpu")), [], set()
+    training, seeds, images = FoldTraining(small(), 0, table, bank, torch.device("cpu")), [], set()
     monkeypatch.setattr(torch, "manual_seed", seeds.append)
     for training.epoch in (0, 1):
         training.step = 0

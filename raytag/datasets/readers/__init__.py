@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raytag.datasets.readers.base import Entry, Listing, Problems, Reader
+from raytag.datasets.readers.base import ListedClip, Listing, Problems, Reader
 from raytag.datasets.readers.esc50 import Esc50
 from raytag.datasets.readers.fsdkaggle2019 import COMPETITION, PUBLISHED
 from raytag.datasets.readers.single_csv import SingleCsv
@@ -16,7 +16,7 @@ from raytag.datasets.table import DatasetError
 #: Asked in this order; the first that recognises a folder reads it.
 READERS: tuple[Reader, ...] = (COMPETITION, PUBLISHED, Esc50(), SingleCsv())
 
-__all__ = ["READERS", "Entry", "Listing", "Problems", "Reader", "layouts", "read"]
+__all__ = ["READERS", "ListedClip", "Listing", "Problems", "Reader", "layouts", "read"]
 
 
 def layouts() -> str:

@@ -19,7 +19,7 @@ AUDIO_SUFFIXES = frozenset(
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedClip:
     """One clip as a CSV file, or a folder listing, states it."""
 
     fname: str
@@ -41,7 +41,7 @@ class Listing:
     """
 
     layout: str
-    entries: list[Entry]
+    entries: list[ListedClip]
     classes: tuple[str, ...] | None = None
     submission: tuple[str, ...] | None = None
 
@@ -199,7 +199,7 @@ def csv_entries(
     fname_column: str = "fname",
     label_column: str | None = "labels",
     labels_required: bool = False,
-) -> list[Entry]:
+) -> list[ListedClip]:
     """Entries of a CSV file whose audio lies in ``folder``, "" being the dataset folder itself.
 
     Names that leave the folder, clips that stand twice, labels that are empty or stand twice are collected
@@ -211,7 +211,7 @@ def csv_entries(
     at_fold = at_group = None
     if label_column is not None:  # in a sample submission these names would be classes
         at_fold, at_group = table.column("fold"), table.column("group")
-    entries: list[Entry] = []
+    entries: list[ListedClip] = []
     first_line: dict[str, int] = {}
     problems = Problems()
     for line, cells in table.rows:
@@ -234,7 +234,7 @@ def csv_entries(
                 problems.add(table.path, line, f"{fname} has no label; every curated clip needs at least one")
         fold = cells[at_fold] if at_fold is not None else None
         group = cells[at_group] if at_group is not None else None
-        entries.append(Entry(fname, clip, subset, labels, fold, group, table.path, line))
+        entries.append(ListedClip(fname, clip, subset, labels, fold, group, table.path, line))
     problems.raise_any()
     return entries
 

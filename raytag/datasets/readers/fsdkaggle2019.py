@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from raytag.datasets.readers.base import CsvFile, Entry, Listing, audio_files, csv_entries, read_csv
+from raytag.datasets.readers.base import CsvFile, ListedClip, Listing, audio_files, csv_entries, read_csv
 from raytag.datasets.table import DatasetError
 
 
@@ -56,7 +56,7 @@ class FsdKaggle2019:
             test = csv_entries(read_csv(directory / self.test_csv), self.test_folder, "test", label_column=None)
         else:
             names = audio_files(directory / self.test_folder)
-            test = [Entry(name, f"{self.test_folder}/{name}", "test") for name in names]
+            test = [ListedClip(name, f"{self.test_folder}/{name}", "test") for name in names]
         return Listing(self.name, entries + test, classes, submission)
 
 

@@ -32,7 +32,7 @@ from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 
 
 @dataclass(frozen=True)
-class Choice:
+class Chosen:
     """What each way chooses without the labels of some folds.
 
     Attributes
@@ -70,7 +70,7 @@ class Choices:
 
     scorer: Scorer
     board: Board
-    without: dict[LeftOut, Choice]
+    without: dict[LeftOut, Chosen]
     exact_sizes: tuple[int, ...]
     other_sizes: tuple[int, ...]
     n_subsets: int
@@ -80,7 +80,7 @@ class Choices:
     predicted_seconds: float
 
     @property
-    def on_all(self) -> Choice:
+    def on_all(self) -> Chosen:
         """What is chosen with nothing left out."""
         return self.without[()]
 
@@ -173,14 +173,14 @@ def choose(
     )
 
 
-def _choose_one(shared: tuple[Pairs, tuple[int, ...], int], job: _Job) -> Choice:
+def _choose_one(shared: tuple[Pairs, tuple[int, ...], int], job: _Job) -> Chosen:
     pairs, other_sizes, seed = shared
     scorer = Scorer(pairs)
     options: dict[int | None, Found] = dict(job.exact)
     for size in other_sizes:
         options[size] = swap_search(scorer, job.parts, size, seed=seed)
     subset = best_found(options.values(), job.parts)
-    return Choice(
+    return Chosen(
         ways={way.name: way.choose(scorer, job.parts, subset) for way in WAYS.values() if not way.stackers},
         by_size={size: f for size, f in options.items() if size is not None} if len(job.left_out) < 2 else {},
     )

@@ -12,7 +12,7 @@ from raytag.blends.subsets import Board, Objective, merge, search_trees
 from raytag.blends.trees import Tree, count_subsets
 from raytag.blends.warmup import warm_up
 from raytag.cluster.resources import count_cpus
-from raytag.cluster.tasks import Outcome, run_tasks
+from raytag.cluster.tasks import TaskResults, run_tasks
 from raytag.console import duration, say
 
 
@@ -25,14 +25,14 @@ def search(
     workers: int | None = None,
     speed: Speed | None = None,
     shards: list[list[Tree]] | None = None,
-) -> tuple[list[Board], Outcome[list[Board]]]:
+) -> tuple[list[Board], TaskResults[list[Board]]]:
     """`raytag.blends.subsets.search_trees` over all subsets of some sizes, spread over the cluster.
 
     The boards are those of a single process, to the last bit; without sizes they are empty. ``speed`` is measured
     and ``shards`` are cut where they are not given.
     """
     if not sizes:
-        return [Board(objective) for objective in objectives], Outcome([], [], 0.0)
+        return [Board(objective) for objective in objectives], TaskResults([], [], 0.0)
     slots = workers or count_cpus()
     speed = speed or measure_speed(pairs, sizes)
     shards = shards or make_shards(pairs.n_models, sizes, speed, slots)

@@ -45,7 +45,7 @@ from raytag.ensemble.stackers.halving import (
     FINALISTS,
     Standing,
     max_epochs,
-    plan,
+    plan_rungs,
     race,
     tolerance,
 )
@@ -68,7 +68,7 @@ __all__ = [
     "View",
     "draw_configs",
     "inner_split",
-    "predict",
+    "predict_stacker",
     "run_case",
 ]
 
@@ -106,7 +106,7 @@ def run_case(data: StackerData, case: Case, n_mlps: int, seed: int) -> CaseResul
         if n_mlps:
             configs = draw_configs(n_mlps, seed)
             epochs = max_epochs(len(view.fit))
-            networks, standings = race(configs, view.task(epochs), plan(n_mlps, epochs))
+            networks, standings = race(configs, view.task(epochs), plan_rungs(n_mlps, epochs))
             history = [_row(configs[s.number], s.inner_lwlrap, s) for s in standings] + history
             finalists = [view.finish_network(network) for network in networks] + finalists
     return CaseResult(finalists, history)
@@ -162,18 +162,18 @@ class View:
         rows = np.flatnonzero(np.isin(data.fold, case.left_out))
         test = None
         if case.with_test and data.test is not None:
-            test = predict(config, weights, data.test[self.members])
+            test = predict_stacker(config, weights, data.test[self.members])
         return Trained(
             config=config,
             inner_lwlrap=inner,
             epochs=epochs,
-            oof=predict(config, weights, data.probabilities[np.ix_(self.members, rows)]),
+            oof=predict_stacker(config, weights, data.probabilities[np.ix_(self.members, rows)]),
             test=test,
             weights=weights if case.keep_weights else None,
         )
 
 
-def predict(
+def predict_stacker(
     config: StackerConfig | LinearConfig, weights: Mapping[str, torch.Tensor], probabilities: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Second-level probabilities from stored weights.
@@ -193,7 +193,7 @@ def predict(
     with one_thread(), torch.inference_mode():
         odds = log_odds(probabilities)
         if isinstance(config, LinearConfig):
-            return linear.predict(config, weights, odds)
+            return linear.predict_linear(config, weights, odds)
         mean, deviation = weights["scaling"].tolist()
         x = torch.from_numpy(scaled(odds, Scaling(mean, deviation))).clone()  # torch's memory is aligned
         shape = Shape(x.shape[1], probabilities.shape[2], config.base_size, config.reduction_scale)

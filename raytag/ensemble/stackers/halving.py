@@ -62,7 +62,7 @@ def tolerance(epochs: int) -> int:
     return max(epochs // 5, 6)
 
 
-def plan(n_networks: int, epochs: int) -> list[Rung]:
+def plan_rungs(n_networks: int, epochs: int) -> list[Rung]:
     """The rungs of a grid.
 
     Parameters

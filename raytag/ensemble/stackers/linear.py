@@ -89,14 +89,16 @@ def train_linear(
     tried = []
     for kind in dict.fromkeys(config.kind for config in configs):
         of_kind = [config for config in configs if config.kind == kind]
-        for config, weights in zip(of_kind, fit(of_kind, odds, targets, fit_rows), strict=True):
-            tried.append((config, lwlrap(targets[inner_rows], predict(config, weights, odds[:, inner_rows]))))
+        for config, weights in zip(of_kind, fit_linear(of_kind, odds, targets, fit_rows), strict=True):
+            tried.append(
+                (config, lwlrap(targets[inner_rows], predict_linear(config, weights, odds[:, inner_rows])))
+            )
     config, best = max(tried, key=lambda pair: pair[1])
-    (weights,) = fit([config], odds, targets, np.sort(np.concatenate([fit_rows, inner_rows])))
+    (weights,) = fit_linear([config], odds, targets, np.sort(np.concatenate([fit_rows, inner_rows])))
     return LinearResult(config, best, weights, tried)
 
 
-def fit(
+def fit_linear(
     configs: Sequence[LinearConfig],
     odds: NDArray[np.float32],
     targets: NDArray[np.float32],
@@ -117,7 +119,7 @@ def fit(
     ]
 
 
-def predict(config: LinearConfig, weights: Weights, odds: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict_linear(config: LinearConfig, weights: Weights, odds: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities (n, n_classes), float32, from log-odds (n_members, n, n_classes)."""
     mean, deviation = weights["scaling"].tolist()
     x = scaled(odds, Scaling(mean, deviation)).astype(np.float64)

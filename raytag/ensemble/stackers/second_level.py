@@ -125,7 +125,7 @@ def _run_case(shared: tuple[StackerData, int, int], case: Case) -> CaseResult:
 
 
 def load_stacker(store: FoldStore) -> tuple[StackerConfig | LinearConfig, dict[str, torch.Tensor]]:
-    """A stored second-level model, for `raytag.ensemble.stackers.case.predict`.
+    """A stored second-level model, for `raytag.ensemble.stackers.case.predict_stacker`.
 
     Parameters
     ----------

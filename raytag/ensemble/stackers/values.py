@@ -65,7 +65,7 @@ class Trained:
         Probabilities for the clips of the folds left out, in the order of the clips.
     test : np.ndarray [shape=(n_test, n_classes)], float32, or None
     weights : dict of torch.Tensor, or None
-        All that `raytag.ensemble.stackers.case.predict` needs beside ``config``.
+        All that `raytag.ensemble.stackers.case.predict_stacker` needs beside ``config``.
     """
 
     config: StackerConfig | LinearConfig

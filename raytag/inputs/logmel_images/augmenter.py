@@ -9,12 +9,12 @@ from raytag.experiment import Augment, Mixers
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import kernel
 from raytag.inputs.logmel_images.checks import (
+    bank_arrays,
     delta_taps,
     image_width,
     lengths,
     output,
     row_numbers,
-    source,
 )
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID, Draws, check_draws, draw
 
@@ -119,7 +119,7 @@ class Augmenter:
         draws = check_draws(draws, frames, self.n_mels, self.crop_frames, self.mixers.sigmoid_radius)
         images = output(out, (len(own), 3, self.n_mels, self.crop_frames))
         kernel.augment_batch(
-            *source(bank),
+            *bank_arrays(bank),
             own,
             other,
             draws,

@@ -12,7 +12,7 @@ from raytag.features.bank import SCALE, Bank
 from raytag.inputs.logmel_images.deltas import INPUT_SCALE, WIDTH, delta_coefficients
 
 
-class Source(NamedTuple):
+class BankArrays(NamedTuple):
     """A bank as the kernels take it."""
 
     buffer: NDArray[np.int16] | NDArray[np.float32]  # (total_frames, n_mels)
@@ -20,7 +20,7 @@ class Source(NamedTuple):
     scale: np.float32  # the buffer's unit in the networks' unit, 100 dB
 
 
-def source(bank: Bank) -> Source:
+def bank_arrays(bank: Bank) -> BankArrays:
     """Read-only views of a bank's arrays (so that one compiled kernel serves all banks) and its unit.
 
     Frames are int16 in steps of 1/256 dB, or float32 in dB.
@@ -34,7 +34,7 @@ def source(bank: Bank) -> Source:
     views = np.asarray(bank.buffer).view(), np.asarray(bank.offsets).view()  # plain arrays, also of a map
     for view in views:
         view.flags.writeable = False
-    return Source(*views, np.float32(scale))
+    return BankArrays(*views, np.float32(scale))
 
 
 def row_numbers(bank: Bank, rows: ArrayLike, name: str = "rows") -> NDArray[np.int64]:

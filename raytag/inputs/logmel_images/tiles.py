@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import kernel
 from raytag.inputs.logmel_images.checks import (
+    bank_arrays,
     delta_taps,
     image_width,
     lengths,
     output,
     row_numbers,
-    source,
 )
 
 
@@ -94,5 +94,5 @@ def tiles(
 
 def _crops(bank: Bank, clips: NDArray[np.int64], first: NDArray[np.int64], width: int) -> NDArray[np.float32]:
     images = output(None, (len(clips), 3, bank.buffer.shape[1], width))
-    kernel.crop_batch(*source(bank), clips, first, delta_taps(), images)
+    kernel.crop_batch(*bank_arrays(bank), clips, first, delta_taps(), images)
     return images

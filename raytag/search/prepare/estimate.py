@@ -11,7 +11,7 @@ import torch
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
-from raytag.train.fold import Training
+from raytag.train.fold import FoldTraining
 from raytag.train.memory import tune_malloc
 from raytag.train.sources import split, steps_per_epoch
 
@@ -45,7 +45,7 @@ def _seconds_per_step(experiment: Experiment, table: ClipTable, fold: int) -> fl
     shape = (experiment.features.n_mels, 2 * experiment.augment.crop_frames)
     noise = np.random.default_rng(0).normal(-40.0, 10.0, shape).astype(np.float32)
     bank = Bank.from_logmels(small.clips["clip"].tolist(), [noise] * len(small.clips))
-    training = Training(experiment, fold, small, bank, torch.device("cpu"))
+    training = FoldTraining(experiment, fold, small, bank, torch.device("cpu"))
     started = 0.0
     for step in range(STEPS + 1):
         if step == 1:  # the first step compiles and fills caches

@@ -20,7 +20,7 @@ from raytag import losses, models
 from raytag.console import say
 from raytag.datasets.table import ClipTable
 from raytag.experiment import NOISY_CLIPS, Experiment, Features, Sampling
-from raytag.features import transform
+from raytag.features import make_logmel
 from raytag.search.options import LaunchOptions
 from raytag.space import Space, plain
 from raytag.train.sources import split
@@ -55,11 +55,11 @@ def prepare(
     fitted = chosen.fit({NOISY_CLIPS} if len(table.rows("noisy")) else (), options.changes())
     for note in [*fitted.notes, *low_rate(table, fitted.features)]:
         say(console, note)
-    check(fitted, table, folds)
+    check_space(fitted, table, folds)
     return fitted
 
 
-def check(chosen: Space, table: ClipTable, folds: Sequence[int]) -> None:
+def check_space(chosen: Space, table: ClipTable, folds: Sequence[int]) -> None:
     """Refuse a space with an experiment that cannot run on these clips and folds.
 
     Raises
@@ -151,7 +151,7 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, An
     shape = {k: v for k, v in experiment.model.model_dump().items() if not isinstance(v, float)}
     key = json.dumps([shape, sides])
     try:
-        transform(experiment.features)
+        make_logmel(experiment.features)
     except ValueError as error:
         raise _Fault(error, "--set features.FIELD=VALUE") from None
     if key not in outputs:

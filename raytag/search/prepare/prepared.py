@@ -14,7 +14,7 @@ from raytag.cluster.resources import Resources, object_store_room
 from raytag.cluster.same_files import check_nodes
 from raytag.console import Stopwatch
 from raytag.datasets.table import ClipTable
-from raytag.features.cache import Manifest, build
+from raytag.features.cache import Manifest, build_cache
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
 from raytag.search.prepare.plan import Plan
@@ -111,7 +111,7 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     log.append("launch", command=command, options=options.plain(), layout=start.table.layout)
     nodes = check_nodes(runs_dir, options.cache, str(start.table.clips["path"].iloc[0]))
     start.watch.lap("run store")
-    manifest = build(
+    manifest = build_cache(
         start.table,
         start.space.features,
         options.cache,
@@ -123,5 +123,5 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     store.set_quarantine(manifest.quarantined)
     usable = start.table.drop(manifest.quarantined["clip"].tolist())
     if len(usable) < len(start.table):  # what is left may lack what the tables promised
-        preflight.check(start.space, usable, start.plan.folds)
+        preflight.check_space(start.space, usable, start.plan.folds)
     return Prepared(store, log, usable, manifest, nodes)

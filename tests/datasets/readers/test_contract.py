@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raytag.datasets.readers import READERS
-from raytag.datasets.readers.base import Entry, Listing
+from raytag.datasets.readers.base import ListedClip, Listing
 from raytag.datasets.readers.single_csv import SingleCsv
 from raytag.testing.readers import check_reader
 
@@ -62,7 +62,7 @@ class Mute(SingleCsv):
 class Careless(SingleCsv):
     def read(self, directory):
         rows = [line.split(",") for line in (directory / "labels.csv").read_text().splitlines()[1:]]
-        return Listing(self.name, [Entry(row[0], f"clips/{row[0]}", "curated", (row[1],)) for row in rows])
+        return Listing(self.name, [ListedClip(row[0], f"clips/{row[0]}", "curated", (row[1],)) for row in rows])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from raytag.blends.means.base import geometric_mean
 from raytag.blends.pairs import TINY, log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Found, search_trees
-from raytag.blends.trees import plan
+from raytag.blends.trees import plan_trees
 from raytag.ensemble.choose.left_out import (
     best_by_goal,
     best_found,
@@ -45,7 +45,7 @@ def test_one_walk_finds_the_best_of_every_size_without_any_fold():
     logs = log_probabilities(probabilities)
     pairs = reduce_pairs(logs, targets, fold)
     left_outs = left_out_sets(Scorer(pairs).labels)
-    boards = search_trees(pairs, plan(6, sizes, 10**6), goals(4, left_outs, 5, sizes))
+    boards = search_trees(pairs, plan_trees(6, sizes, 10**6), goals(4, left_outs, 5, sizes))
     found = best_by_goal(boards, 4, left_outs)
     assert list(found) == left_outs
 

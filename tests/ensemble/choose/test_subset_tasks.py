@@ -15,7 +15,7 @@ from raytag.blends.greedy import greedy_selection
 from raytag.blends.pairs import log_probabilities, reduce_pairs
 from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Objective
-from raytag.blends.trees import plan
+from raytag.blends.trees import plan_trees
 from raytag.blends.warmup import warm_up
 from raytag.cluster.tasks import run_tasks
 from raytag.compiled.once import count_kernels
@@ -32,7 +32,7 @@ def test_same_bits_as_one_process(ray_session, monkeypatch):
     probabilities, targets = simulate(11, 60, 6, own=1.5, signal=1.5)
     pairs = reduce_pairs(log_probabilities(probabilities), targets, np.arange(60) % 4)
     goals, sizes = [Objective((0, 1, 2, 3), 40), Objective((0, 1, 3), 1)], range(1, 8)
-    expected = subsets.search_trees(pairs, plan(11, sizes, subsets.TREE_LIMIT), goals)
+    expected = subsets.search_trees(pairs, plan_trees(11, sizes, subsets.TREE_LIMIT), goals)
     for speed in (Speed(1e-4, 1e-6), Speed(1e-4, 1e-2)):  # few shards, many shards
         monkeypatch.setattr(subset_tasks, "measure_speed", lambda pairs, sizes, speed=speed: speed)
         boards, outcome = search(pairs, sizes, goals, console=quiet())
@@ -54,7 +54,7 @@ def test_kernels_are_ready_before_the_first_shard(ray_session):
     probabilities, targets = simulate(7, 40, 6, own=1.5, signal=1.5)
     pairs = reduce_pairs(log_probabilities(probabilities), targets, np.arange(40) % 2)
     shared = pairs, (Objective((0, 1), 3), Objective((0,), 1))
-    trees = plan(7, range(1, 8), 20)
+    trees = plan_trees(7, range(1, 8), 20)
     (found,) = run_tasks(
         counts, shared, [trees], label="kernels", weights=[1.0], console=quiet(), prepare=warm_up
     ).results

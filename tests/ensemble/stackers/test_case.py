@@ -17,10 +17,10 @@ from raytag.ensemble.stackers.case import (
     StackerData,
     draw_configs,
     inner_split,
-    predict,
+    predict_stacker,
     run_case,
 )
-from raytag.ensemble.stackers.halving import max_epochs, plan
+from raytag.ensemble.stackers.halving import max_epochs, plan_rungs
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 
@@ -113,7 +113,7 @@ def test_what_a_case_hands_back(data, results):
         assert [row["name"] for row in networks] == [c.name for c in draw_configs(8, 0)]
         # the finalists are the best of all, and as the plan says
         assert sorted((row["inner_lwlrap"] for row in networks), reverse=True)[:3] == inner
-        rungs = plan(8, 20)
+        rungs = plan_rungs(8, 20)
         assert [row["rung"] for row in networks].count(2) == rungs[0].keep == 3
         assert all(row["epochs_trained"] == rungs[0].epochs for row in networks if row["rung"] == 1)
         linear = [row["inner_lwlrap"] for row in result.history if row["family"] == "linear"]
@@ -124,7 +124,7 @@ def test_stored_weights_predict_again(data, results):
     for t in results[CASE].finalists:
         stored = safetensors.torch.load(safetensors.torch.save(t.weights))
         state = torch.get_rng_state()
-        again = predict(t.config, stored, data.test[list(CASE.members)])
+        again = predict_stacker(t.config, stored, data.test[list(CASE.members)])
         assert again.tobytes() == t.test.tobytes()
         assert torch.equal(state, torch.get_rng_state())
 

@@ -10,7 +10,7 @@ import pytest
 
 from raytag.ensemble.stackers import halving
 from raytag.ensemble.stackers.case import one_thread
-from raytag.ensemble.stackers.halving import Rung, plan, race
+from raytag.ensemble.stackers.halving import Rung, plan_rungs, race
 from tests.ensemble.stackers.test_training import config, task_of
 
 
@@ -23,7 +23,7 @@ def alone():
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 16, 64, 1000])
 @pytest.mark.parametrize("epochs", [16, 50, 100])
 def test_plans(n, epochs):
-    rungs = plan(n, epochs)
+    rungs = plan_rungs(n, epochs)
     assert rungs[-1] == Rung(epochs, 3)
     assert len(rungs) <= 3
     for before, after in itertools.pairwise(rungs):
@@ -32,9 +32,9 @@ def test_plans(n, epochs):
 
 
 def test_plans_in_numbers():
-    assert plan(64, 16) == [Rung(1, 16), Rung(4, 4), Rung(16, 3)]
-    assert plan(8, 100) == [Rung(12, 3), Rung(100, 3)]
-    assert plan(4, 100) == [Rung(100, 3)]
+    assert plan_rungs(64, 16) == [Rung(1, 16), Rung(4, 4), Rung(16, 3)]
+    assert plan_rungs(8, 100) == [Rung(12, 3), Rung(100, 3)]
+    assert plan_rungs(4, 100) == [Rung(100, 3)]
 
 
 CONFIGS = [config(i, lr=lr) for i, lr in enumerate([1e-5, 4e-3, 1e-4, 8e-3, 3e-5, 2e-3, 1e-6, 1e-3])]

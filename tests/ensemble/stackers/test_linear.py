@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from raytag.ensemble.stackers.case import one_thread
 from raytag.ensemble.stackers.inputs import fit_scaling, log_odds, scaled
-from raytag.ensemble.stackers.linear import LINEAR_CONFIGS, LinearConfig, fit, predict, train_linear
+from raytag.ensemble.stackers.linear import LINEAR_CONFIGS, LinearConfig, fit_linear, predict_linear, train_linear
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 
@@ -33,7 +33,7 @@ def test_logistic_is_that_of_scikit_learn(data):
     odds, targets, rows = data
     configs = [replace(LOGISTIC, penalty=p) for p in (30.0, 2.0, 1e-3)]
     x = scaled(odds[:, rows], fit_scaling(odds, rows)).reshape(70, 4, 5)
-    for config, weights in zip(configs, fit(configs, odds, targets, rows), strict=True):
+    for config, weights in zip(configs, fit_linear(configs, odds, targets, rows), strict=True):
         for c in range(5):
             model = LogisticRegression(C=1 / config.penalty, max_iter=10_000, tol=1e-8)
             model.fit(x[:, :, c].astype(np.float64), targets[rows, c])
@@ -45,25 +45,25 @@ def test_logistic_is_that_of_scikit_learn(data):
 def test_ridge_is_that_of_scikit_learn(data, n):
     odds, targets, _ = data
     rows = np.arange(n)
-    (weights,) = fit([RIDGE], odds, targets, rows)
+    (weights,) = fit_linear([RIDGE], odds, targets, rows)
     x = scaled(odds[:, rows], fit_scaling(odds, rows)).astype(np.float64)
     unit = np.square(x - x.mean(axis=0)).sum() / x.shape[1]
     model = Ridge(alpha=RIDGE.penalty * unit).fit(x, targets[rows])
     np.testing.assert_allclose(weights["coefficients"], model.coef_, atol=1e-6)
     np.testing.assert_allclose(weights["intercept"], model.intercept_, atol=1e-6)
     squashed = 1 / (1 + np.exp(-4 * (model.predict(x) - 0.5)))
-    np.testing.assert_allclose(predict(RIDGE, weights, odds[:, rows]), squashed, atol=1e-6)
-    np.testing.assert_array_equal(np.argsort(squashed), np.argsort(predict(RIDGE, weights, odds[:, rows])))
+    np.testing.assert_allclose(predict_linear(RIDGE, weights, odds[:, rows]), squashed, atol=1e-6)
+    np.testing.assert_array_equal(np.argsort(squashed), np.argsort(predict_linear(RIDGE, weights, odds[:, rows])))
 
 
 def test_logistic_reads_its_own_class_only(data):
     odds, targets, rows = data
     other = odds.copy()
     other[:, :, 1:] = np.roll(odds[:, :, 1:], 1, axis=2)  # the common scale stays up to the order of summation
-    a, b = (fit([LOGISTIC], o, targets, rows)[0] for o in (odds, other))
+    a, b = (fit_linear([LOGISTIC], o, targets, rows)[0] for o in (odds, other))
     np.testing.assert_allclose(a["coefficients"][0], b["coefficients"][0], atol=1e-6)
     np.testing.assert_allclose(
-        predict(LOGISTIC, a, odds)[:, 0], predict(LOGISTIC, b, other)[:, 0], rtol=0, atol=1e-6
+        predict_linear(LOGISTIC, a, odds)[:, 0], predict_linear(LOGISTIC, b, other)[:, 0], rtol=0, atol=1e-6
     )
     assert abs(a["coefficients"][1] - b["coefficients"][1]).max() > 0.01
 
@@ -72,8 +72,8 @@ def test_classes_without_a_positive_or_a_negative_are_constant(data):
     odds, targets, rows = data
     targets = targets.copy()
     targets[rows, 0], targets[rows, 1] = 0, 1
-    (weights,) = fit([LOGISTIC], odds, targets, rows)
-    values = predict(LOGISTIC, weights, odds)
+    (weights,) = fit_linear([LOGISTIC], odds, targets, rows)
+    values = predict_linear(LOGISTIC, weights, odds)
     np.testing.assert_allclose(values[:, 0], 0.5 / 71, rtol=1e-5)
     np.testing.assert_allclose(values[:, 1], 70.5 / 71, rtol=1e-5)
     assert values[:, 2].std() > 0.05
@@ -85,8 +85,8 @@ def test_saturated_inputs_give_finite_ranks(kind):
     perfect = log_odds(np.stack([targets, targets, np.zeros_like(targets)]))  # separable; one member says nothing
     for penalty in (1e-6, 100.0):
         config = LinearConfig("s", kind, penalty)
-        (weights,) = fit([config], perfect, targets, np.arange(60))
-        values = predict(config, weights, perfect)
+        (weights,) = fit_linear([config], perfect, targets, np.arange(60))
+        values = predict_linear(config, weights, perfect)
         assert np.isfinite(values).all()
         assert ((values > 0) & (values < 1)).all()
         # a strong penalty leaves little but the frequencies of the classes
@@ -101,9 +101,11 @@ def test_the_best_is_chosen_on_the_inner_split_and_fitted_on_both(data):
     scores = [value for _, value in result.tried]
     assert result.inner_lwlrap == max(scores)
     assert result.config == LINEAR_CONFIGS[scores.index(max(scores))]
-    (part,) = fit([result.config], odds, targets, fit_rows)
-    assert result.inner_lwlrap == lwlrap(targets[inner_rows], predict(result.config, part, odds[:, inner_rows]))
-    (both,) = fit([result.config], odds, targets, np.arange(70))
+    (part,) = fit_linear([result.config], odds, targets, fit_rows)
+    assert result.inner_lwlrap == lwlrap(
+        targets[inner_rows], predict_linear(result.config, part, odds[:, inner_rows])
+    )
+    (both,) = fit_linear([result.config], odds, targets, np.arange(70))
     assert all(np.array_equal(both[k], v) for k, v in result.weights.items())
     # clips that are neither are not looked at
     odds[:, 70:], targets[70:] = 0, 1

@@ -91,7 +91,7 @@ REFUSED = {
 def test_a_base_that_cannot_run_is_refused(words):
     chosen = make_space(base=BASE.replace(REFUSED[words]))
     with pytest.raises(PreflightError, match=f"(?i)^The base experiment of small cannot run: .*{words}"):
-        preflight.check(chosen, make_table(), [0, 1, 2])
+        preflight.check_space(chosen, make_table(), [0, 1, 2])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_corrections_that_leave_nothing_are_refused(corrections, labels, noisy, 
     name = "noisy_corrections" if noisy else "curated_corrections"
     chosen = make_space(base=BASE.replace({f"sampling.{name}": corrections(labels), **changes}))
     with pytest.raises(PreflightError, match=words.format(name)):
-        preflight.check(chosen, make_table(noisy), [0, 1, 2])
+        preflight.check_space(chosen, make_table(noisy), [0, 1, 2])
 
 
 def test_a_value_of_vary_is_named_with_the_one_that_works():
@@ -121,20 +121,20 @@ def test_a_value_of_vary_is_named_with_the_one_that_works():
         r"^VARY\['model\.name'\] = 'Foo' in small\.py cannot run: .* --set model\.name=AuxSkipAttention, or take"
     )
     with pytest.raises(PreflightError, match=words):
-        preflight.check(chosen, make_table(), [0, 1, 2])
+        preflight.check_space(chosen, make_table(), [0, 1, 2])
 
 
 def test_every_experiment_of_a_list_is_looked_at():
     listed = [BASE, BASE.replace({"loss.name": "Foo"}).model_copy(update={"name": "second"})]
     with pytest.raises(PreflightError, match=r"^Experiment second-\w+ of small\.py cannot run: no loss"):
-        preflight.check(make_space(experiments=listed), make_table(), [0, 1, 2])
+        preflight.check_space(make_space(experiments=listed), make_table(), [0, 1, 2])
 
 
 def test_two_fields_that_exclude_each_other_are_found_before_they_are_drawn():
     vary = {"augment.crop_frames": choice([32, 64]), "training.tile_step": choice([16, 64])}
     words = r"= 32 with VARY\[.training\.tile_step.\] = 64 in .*lost\. Mend it with --set augment\.crop_frames=64"
     with pytest.raises(PreflightError, match=words):
-        preflight.check(make_space(vary, BASE.replace({"augment.crop_frames": 64})), make_table(), [0, 1, 2])
+        preflight.check_space(make_space(vary, BASE.replace({"augment.crop_frames": 64})), make_table(), [0, 1, 2])
 
 
 def test_a_fold_that_lost_its_noisy_clips_on_the_way_is_refused():
@@ -142,7 +142,7 @@ def test_a_fold_that_lost_its_noisy_clips_on_the_way_is_refused():
     table = make_table(noisy=2)
     chosen, _ = prepare(make_space({"sampling.noisy_prob": choice([0.0, 0.2])}), table)
     with pytest.raises(PreflightError, match=r"0\.2 in small\.py .* Mend it with --set sampling\.noisy_prob=0, or"):
-        preflight.check(chosen, table.drop(["n0.wav", "n1.wav"]), [0, 1, 2])
+        preflight.check_space(chosen, table.drop(["n0.wav", "n1.wav"]), [0, 1, 2])
 
 
 class Faulty(nn.Module):
@@ -159,7 +159,7 @@ def test_logits_must_have_the_right_shape_and_be_finite(monkeypatch, base_size, 
     monkeypatch.setitem(models.MODELS, "Faulty", f"{__name__}:Faulty")
     chosen = make_space(base=BASE.replace({"model.name": "Faulty", "model.base_size": base_size}))
     with pytest.raises(PreflightError) as error:
-        preflight.check(chosen, make_table(), [0])
+        preflight.check_space(chosen, make_table(), [0])
     assert f"128 bands x 32 frames the network gives {shape}, not finite logits (1, 2)" in str(error.value)
 
 
@@ -167,7 +167,7 @@ def test_one_forward_pass_serves_what_changes_no_shape(monkeypatch):
     built = []
     build = models.build
     monkeypatch.setattr(models, "build", lambda *a, **k: built.append(k["base_size"]) or build(*a, **k))
-    preflight.check(
+    preflight.check_space(
         make_space({"model.dropout": uniform(0.1, 0.5), "model.base_size": choice([2, 4])}), make_table(), [0]
     )
     assert built == [2, 4]
@@ -210,7 +210,7 @@ def test_a_low_sample_rate_is_said_once_with_settings_that_work():
     settings = dict(item.split("=") for item in said.split() if "=" in item)
     advised = Experiment().replace(settings).features
     assert changed(advised) == (8000, 4000.0, 464, 125)
-    preflight.transform(advised)
+    preflight.make_logmel(advised)
     assert preflight.low_rate(make_table(rate=8000), advised) == []
     assert preflight.low_rate(make_table(rate=32000), Features()) == []
     assert preflight.low_rate(make_table(rate=0), Features()) == []
