@@ -1,7 +1,7 @@
 """Twenty one-line faults that the tests must catch: ``python tests/mutants.py [NAME ...]``.
 
 Each is put into a copy of the tree in a temporary folder, where its tests are run until the first that fails. The
-checkout is only read. docs/testing.md keeps the table of the last time.
+checkout is only read.
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ MUTANTS = (
     ),
     Mutant(
         "weights are not normalised",
-        "raytag/blends/means.py",
+        "raytag/blends/means/base.py",
         "total /= w.sum()",
         "total /= len(w)",
-        "tests/blends/test_means.py",
+        "tests/blends/means/test_means.py",
     ),
     Mutant(
         "unusable clips are scored",
@@ -160,17 +160,17 @@ MUTANTS = (
     ),
     Mutant(
         "dropped experiments no longer hold the bar",
-        "raytag/search/race/race.py",
-        "if not e.failed and self.depth(e) >= depth]",
-        "if e.open and self.depth(e) >= depth]",
-        "tests/search/race/test_race.py",
+        "raytag/search/race/rules/paired.py",
+        "if not e.failed and state.depth(e) >= depth]",
+        "if e.open and state.depth(e) >= depth]",
+        "tests/search/race/rules/test_paired.py",
     ),
     Mutant(
         "the portfolio is one too large",
-        "raytag/search/race/rules.py",
+        "raytag/search/race/rules/paired.py",
         "return sorted(means, reverse=True)[keep - 1] if len(means) >= keep + 2 else None",
         "return sorted(means, reverse=True)[keep] if len(means) >= keep + 2 else None",
-        "tests/search/race/test_rules.py",
+        "tests/search/race/rules/test_paired.py",
     ),
 )
 
