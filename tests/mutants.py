@@ -69,8 +69,8 @@ MUTANTS = (
     Mutant(
         "a group is split over folds",
         "raytag/datasets/folds.py",
-        "keys = [group if group else (i,) for i, group in enumerate(groups)]",
-        "keys = [(i,) for i, group in enumerate(groups)]",
+        "pd.factorize(group_names(groups))",
+        "pd.factorize(np.arange(len(groups)))",
         "tests/datasets/test_folds.py",
     ),
     Mutant(
@@ -125,9 +125,9 @@ MUTANTS = (
     ),
     Mutant(
         "test clips stay in a file's own order",
-        "raytag/ensemble/predictions/oof.py",
-        "to_numpy(dtype=np.float32)[[row[fname] for fname in fnames]]",
-        "to_numpy(dtype=np.float32)[list(range(len(row)))]",
+        "raytag/store/predictions.py",
+        "class_values(frame, classes, where)[[row[fname] for fname in fnames]]",
+        "class_values(frame, classes, where)[list(range(len(row)))]",
         "tests/ensemble/predictions",
     ),
     Mutant(
