@@ -35,7 +35,7 @@ def start(script: str, *arguments: str | Path, cwd: Path) -> subprocess.Popen[st
     )
 
 
-def run(script: str, *arguments: str | Path, cwd: Path, timeout: float = 600) -> tuple[int, str]:
+def run(script: str, *arguments: str | Path, cwd: Path, timeout: float = 240) -> tuple[int, str]:
     """Exit code and everything printed."""
     process = start(script, *arguments, cwd=cwd)
     try:

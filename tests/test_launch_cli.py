@@ -260,7 +260,7 @@ def at_most(seconds: float, process: subprocess.Popen[str]):
 def test_a_killed_worker_costs_nothing_but_time(again, tmp_path):
     """And meanwhile, with --dashboard: who has the token sees what the workers do, under names that say it."""
     process = start("launch.py", *again, "--epochs", "16", "--dashboard", cwd=tmp_path)
-    with at_most(600, process):
+    with at_most(240, process):
         output = read_until(process, "Ray's dashboard: ")
         wait_for(lambda: fold_files(tmp_path, "checkpoint.json"), "a checkpoint")
         workers = trial_workers(process.pid)
@@ -291,7 +291,7 @@ def test_a_killed_worker_costs_nothing_but_time(again, tmp_path):
 
 def test_ctrl_c_keeps_checkpoints_and_says_how_to_go_on(again, tmp_path):
     process = start("launch.py", *again, "--epochs", "400", cwd=tmp_path)
-    with at_most(400, process):
+    with at_most(150, process):
         wait_for(lambda: fold_files(tmp_path, "checkpoint.json"), "a checkpoint")
         process.send_signal(signal.SIGINT)
         output = process.communicate()[0]

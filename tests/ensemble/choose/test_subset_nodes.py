@@ -21,7 +21,7 @@ def test_a_node_that_joins_gets_work_and_its_death_changes_no_bit(tmp_path):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     first, last = re.findall(r"^(?:first|last) node: (\d+) shards begun, (\d+) ended$", done.stdout, re.M)
