@@ -1,27 +1,56 @@
 """The one folder for compiled code, chosen before any kernel is defined.
 
-It is ``$NUMBA_CACHE_DIR`` where that is set, else ``raytag/kernels`` in the user's cache folder. Where that cannot
-be written (a container without a home), it is a folder of this user below the temporary folder: compiled code lasts
-until the machine cleans that up. numba keeps a folder in it for each folder of sources, so checkouts can share it.
+It lies in ``$NUMBA_CACHE_DIR`` where that is set, else in ``raytag/kernels`` in the user's cache folder. Where that
+cannot be written (a container without a home), it lies in a folder of this user below the temporary folder:
+compiled code lasts until the machine cleans that up. numba keeps a folder in it for each folder of sources, so
+checkouts can share it.
+
+Its name is a digest of all sources that have to do with numba. numba itself looks at the file of a function alone:
+it would run code that was compiled with an older helper of another file, and fails on what it stored under the name
+of a type that has another name today.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+
+#: The package's folder by the name that numba knows it by: links are not followed.
+PACKAGE = Path(os.path.abspath(__file__)).parents[1]
 
 
 def choose_cache_folder() -> None:
-    """Set ``NUMBA_CACHE_DIR`` where it is not set; children inherit it."""
-    if not os.environ.get("NUMBA_CACHE_DIR"):
-        folder = next(filter(_is_private, _folders()), None) or tempfile.mkdtemp(prefix="raytag-kernels-")
-        os.environ["NUMBA_CACHE_DIR"] = str(folder)
-        if "numba" in sys.modules:  # which has read the environment
-            sys.modules["numba"].config.CACHE_DIR = str(folder)
+    """Set ``NUMBA_CACHE_DIR`` to a folder of these sources' own; children inherit it."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given and Path(given).name == kernel_digest():
+        return
+    parent = given or next(filter(_is_private, _folders()), None) or tempfile.mkdtemp(prefix="raytag-kernels-")
+    folder = Path(parent) / kernel_digest()
+    with suppress(OSError):  # then nothing is kept
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    if "numba" in sys.modules:  # which has read the environment
+        sys.modules["numba"].config.CACHE_DIR = str(folder)
+
+
+def kernel_sources() -> list[Path]:
+    """raytag's source files that have to do with numba, sorted."""
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if b"numba" in path.read_bytes()]
+
+
+@cache
+def kernel_digest() -> str:
+    """16 hexadecimal digits for the kernels' sources."""
+    digest = hashlib.sha256()
+    for path in kernel_sources():
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def _folders() -> Iterator[Path]:

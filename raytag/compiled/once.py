@@ -26,12 +26,11 @@ from typing import Any
 from filelock import FileLock
 from rich.console import Console
 
+from raytag.compiled.cache_folder import PACKAGE, kernel_digest
 from raytag.console import say
 
 #: Seconds that a process waits for another's compilation before it compiles by itself; compiling takes some ten.
 PATIENCE = 300.0
-#: The package's folder by the name that numba knows it by: links are not followed.
-PACKAGE = Path(os.path.abspath(__file__)).parents[1]
 
 _ready: set[str] = set()  # rooms whose kernels are compiled, as this process knows
 
@@ -79,16 +78,15 @@ def fingerprint() -> str:
     import numba
 
     host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
-    words = (str(PACKAGE), numba.__version__, llvmlite.__version__, platform.python_version(), *host)
-    digest = hashlib.sha256(repr(words).encode())
-    for path in kernel_sources():
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
-def kernel_sources() -> list[Path]:
-    """raytag's source files that have to do with numba, sorted."""
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if b"numba" in path.read_bytes()]
+    words = (
+        kernel_digest(),
+        str(PACKAGE),
+        numba.__version__,
+        llvmlite.__version__,
+        platform.python_version(),
+        *host,
+    )
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
 
 
 @contextmanager

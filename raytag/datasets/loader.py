@@ -51,11 +51,19 @@ def load(
             f"dataset folder {os.fspath(directory)}: recordings are read from a local disk; copy them there"
         )
     root = Path(os.path.abspath(directory))
-    listing = readers.read(root)
+    return table_of(root, readers.read(root), n_folds=n_folds, fold_method=fold_method, seed=seed)
+
+
+def table_of(
+    root: Path, listing: Listing, *, n_folds: int | None = None, fold_method: str = "auto", seed: int = 0
+) -> ClipTable:
+    """What a reader found in the folder ``root`` (absolute) as a table of clips; the rest is as in `load`."""
     classes = listing.classes or tuple(sorted({label for entry in listing.entries for label in entry.labels}))
     _check_labels(listing.entries, classes)
 
     curated = [i for i, entry in enumerate(listing.entries) if entry.subset == "curated"]
+    if not curated:
+        raise DatasetError(f"{root}: no clip to train on in a dataset of the layout {listing.layout}")
     labels = [_joined(entry.labels, classes) for entry in listing.entries]
     fold = np.full(len(listing.entries), -1, dtype=np.int64)
     fold[curated] = _folds(

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from raytag.blends.means.base import blend
+from raytag.blends.means.base import blend, from_scores
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assess.assessment import Assessment, Scores, assess
+from raytag.ensemble.assess.assessment import Assessment, WayScores, assess
 from raytag.ensemble.choose.choices import Choices, choose
 from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
@@ -113,30 +113,23 @@ def search_ensemble(oof: OofMatrix, settings: EnsembleSettings, console: Console
         )
         if settings.stackers and choices.outer:
             second = train_second_level(oof, choices, settings.stackers, settings.seed, console)
-    assessment = assess(Scores(oof, settings.blend, choices, second), settings.seed, settings.way)
+    scores = WayScores(oof, settings.blend, choices, second)
+    assessment = assess(scores, settings.seed, settings.way)
     way = assessment.final.way
     return Ensemble(
         choices,
         second,
         assessment,
-        oof=predict_oof(oof, settings.blend, choices, second, way),
+        oof=predict_oof(scores, way),
         test=predict_test(oof, settings.blend, choices, second, way),
     )
 
 
-def predict_oof(
-    oof: OofMatrix, kind: str, choices: Choices, second: SecondLevel | None, way: str
-) -> NDArray[np.float64]:
+def predict_oof(scores: WayScores, way: str) -> NDArray[np.float64]:
     """Probabilities of the ensemble that a way chooses on all folds, (n_clips, n_classes)."""
-    members, weights = _members(choices, way)
-    predicted = np.empty(oof.targets.shape)
-    for fold in range(oof.n_folds):
-        rows = oof.fold == fold
-        inputs, more = [*oof.probabilities[members][:, rows]], []
-        if family := WAYS[way].stackers:
-            assert second is not None
-            more = [stacker.oof for stacker in second.final(fold, family)]
-        predicted[rows] = blend(np.stack([*inputs, *more]), kind, [*weights, *[1.0] * len(more)])
+    predicted = np.empty(scores.oof.targets.shape)
+    for fold in range(scores.oof.n_folds):
+        predicted[scores.oof.fold == fold] = from_scores(*scores.of(way, (), fold), scores.blend)
     return predicted
 
 

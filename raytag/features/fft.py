@@ -29,7 +29,7 @@ _SIN2 = np.float32(math.sin(4 * math.pi / 5))
 _HALF_ROOT = np.float32(math.sqrt(0.5))
 
 
-class Plan(NamedTuple):
+class FftPlan(NamedTuple):
     """What `transform` needs for one length."""
 
     length: int
@@ -66,7 +66,7 @@ def radices(length: int) -> list[int]:
     return passes
 
 
-def plan(length: int) -> Plan:
+def plan(length: int) -> FftPlan:
     """Prepare transforms of ``length`` complex numbers."""
     passes = radices(length)
     twiddles, starts, roots, root_starts = [np.zeros(0)], [], [np.zeros(0)], []
@@ -79,7 +79,7 @@ def plan(length: int) -> Plan:
         if radix not in (4, 5, 8):
             roots.append(_unit(np.arange(radix), radix))
         current = m
-    return Plan(
+    return FftPlan(
         length,
         np.array(passes, np.int64),
         np.concatenate(twiddles).astype(np.float32),
@@ -105,7 +105,7 @@ def transform(x: np.ndarray, y: np.ndarray, plan: Any) -> np.ndarray:
         Input; overwritten.
     y : float32 (32 * length,)
         Room to work.
-    plan : Plan
+    plan : FftPlan
 
     Returns
     -------

@@ -154,7 +154,7 @@ class _Tables(NamedTuple):
     width: int  # columns of the transposed signal: hops that sixteen frames touch
     window: np.ndarray  # float32 (n_fft,): Hann / 2 (the split of even and odd samples needs the half)
     places: np.ndarray  # int64 (n_fft,): where sample n of the sixteen frames begins in the transposed signal
-    plan: fft.Plan  # of length n_fft / 2
+    plan: fft.FftPlan  # of length n_fft / 2
     rotations: np.ndarray  # float32 (n_fft / 2 + 2,): cos and sin of exp(-2πi k/n_fft), k <= n_fft / 4
     first_bins: np.ndarray  # int64 (n_mels,): a band's first non-zero bin
     starts: np.ndarray  # int64 (n_mels + 1,): a band's weights are weights[starts[m] : starts[m + 1]]

@@ -1,89 +1,156 @@
-"""The contract of a loss: what training relies on, whatever it makes of noisy clips."""
+"""What every loss keeps: a finite scalar at any logits, the right direction, no order, no wait for a GPU."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits (B, C), targets (B, C), noisy (B,) bool: a scalar
+from raytag.losses.base import Loss
+
+#: Logits at which a sigmoid has long rounded to 0 or 1.
+_EXTREME = (-1e4, -100.0, -17.0, 0.0, 17.0, 100.0, 1e4)
 
 
-def check_loss(loss: Loss) -> None:
-    """Hold a loss to its contract.
+def check_loss(loss: Loss, *, compares_clips: bool = False) -> None:
+    """Hold a loss of (logits (B, C), targets (B, C), noisy (B,) bool) to all that training relies on.
+
+    Parameters
+    ----------
+    loss : callable
+        As a class of `raytag.losses.LOSSES` builds it.
+    compares_clips : bool
+        Whether what a clip counts may depend on the other clips of the batch.
 
     Raises
     ------
     AssertionError
-        The loss breaks it; the message says how.
+        The first promise that is broken.
     """
-    check_scalar(loss)
-    check_order(loss)
-    check_saturated(loss)
-    check_divergence(loss)
-    check_precision(loss)
+    _check_scalar(loss)
+    _check_extremes(loss)
+    _check_precision(loss)
+    _check_direction(loss)
+    _check_order(loss)
+    _check_no_wait(loss)
+    if not compares_clips:
+        _check_clips_apart(loss)
 
 
-def problem(seed: int = 0, batch: int = 12, classes: int = 7) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, targets and noisy flags of a batch in which half the clips are noisy."""
+def problem(seed: int = 0, batch: int = 12, classes: int = 7, scale: float = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """Random logits float32 (B, C), targets of zeros and ones float32 (B, C), noisy flags bool (B,)."""
     rng = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(batch, classes, generator=rng)
+    logits = scale * torch.randn(batch, classes, generator=rng)
     targets = (torch.rand(batch, classes, generator=rng) < 0.3).float()
-    return logits, targets, torch.arange(batch) % 2 == 0
+    return logits, targets, torch.rand(batch, generator=rng) < 0.5
 
 
-def check_scalar(loss: Loss) -> None:
-    """A finite float32 scalar whose gradient reaches the logits; float64 where these are."""
-    logits, targets, noisy = problem()
-    for dtype in (torch.float32, torch.float64):
-        z = logits.detach().to(dtype, copy=True).requires_grad_()
-        value = loss(z, targets.to(dtype), noisy)
-        assert value.shape == (), f"the loss has shape {tuple(value.shape)}, not that of a number"
-        assert value.dtype == dtype, f"the loss of {dtype} logits is {value.dtype}"
-        value.backward()
-        assert z.grad is not None, "no gradient reaches the logits"
-        assert z.grad.isfinite().all(), "the gradient is not finite"
-        assert z.grad.any(), "the gradient is zero everywhere"
-
-
-def check_order(loss: Loss) -> None:
-    """Neither the order of clips nor that of classes matters."""
-    logits, targets, noisy = (t.double() if t.is_floating_point() else t for t in problem())
+def value_and_grad(loss: Loss, logits: Tensor, targets: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss and its gradient with respect to the logits."""
+    logits = logits.detach().clone().requires_grad_()
     value = loss(logits, targets, noisy)
-    rows, columns = torch.arange(len(noisy)).flip(0), torch.arange(logits.shape[1]).roll(2)
-    for what, permuted in (
-        ("clips", loss(logits[rows], targets[rows], noisy[rows])),
-        ("classes", loss(logits[:, columns], targets[:, columns], noisy)),
-    ):
-        assert torch.allclose(value, permuted, rtol=1e-12), f"another order of {what} gives another loss"
+    assert value.requires_grad, "no gradient flows from the loss to the logits"
+    (grad,) = torch.autograd.grad(value, logits)
+    return value.detach(), grad
 
 
-def check_saturated(loss: Loss) -> None:
-    """Logits far from zero, all clips noisy or none: finite values and gradients."""
-    row = torch.tensor([-1e4, -100.0, -17.0, 0.0, 17.0, 100.0, 1e4])
-    for flag in (True, False):
-        for target in (0.0, 1.0):
-            z = row.repeat(4, 1).requires_grad_()
-            value = loss(z, torch.full((4, 7), target), torch.full((4,), flag))
-            value.backward()
-            assert value.isfinite(), "the loss of large logits is not finite"
-            assert z.grad is not None
-            assert z.grad.isfinite().all(), "the gradient at large logits is not finite"
+def _flags(noisy: Tensor) -> dict[str, Tensor]:
+    return {
+        "some clips noisy": noisy,
+        "all clips noisy": torch.ones_like(noisy),
+        "no clip noisy": torch.zeros_like(noisy),
+    }
 
 
-def check_divergence(loss: Loss) -> None:
-    """A NaN shows in the loss; it is neither masked nor raised."""
+def _check_scalar(loss: Loss) -> None:
+    """A finite scalar, the same one twice, of inputs that stay as they are."""
+    for batch, classes in ((12, 7), (1, 7), (5, 1), (1, 1)):
+        logits, targets, some = problem(batch=batch, classes=classes)
+        for kind, noisy in _flags(some).items():
+            for labels in (targets, 0.3 * targets + 0.2):  # mixed samples have soft targets
+                what = f"{batch} clips of {classes} classes, {kind}"
+                copies = logits.clone(), labels.clone(), noisy.clone()
+                value, grad = value_and_grad(loss, logits, labels, noisy)
+                assert value.shape == (), f"{what}: the loss has the shape {tuple(value.shape)}, not ()"
+                assert value.isfinite(), f"{what}: the loss is {value}"
+                assert grad.isfinite().all(), f"{what}: the gradient is not finite"
+                assert torch.equal(value, value_and_grad(loss, logits, labels, noisy)[0]), f"{what}: two values"
+                kept = (torch.equal(a, b) for a, b in zip(copies, (logits, labels, noisy), strict=True))
+                assert all(kept), f"{what}: the loss writes into its arguments"
+
+
+def _check_extremes(loss: Loss) -> None:
+    logits = torch.tensor([_EXTREME]).repeat(4, 1)
+    for kind, noisy in _flags(torch.arange(4) % 2 == 0).items():
+        for targets in (torch.zeros_like(logits), torch.ones_like(logits)):
+            value, grad = value_and_grad(loss, logits, targets, noisy)
+            assert value.isfinite(), f"extreme logits, {kind}: the loss is {value}"
+            assert grad.isfinite().all(), f"extreme logits, {kind}: the gradient is not finite"
+            diverged = logits.clone()
+            diverged[1, 2] = torch.nan
+            value = loss(diverged, targets, noisy)
+            assert value.isnan(), (
+                f"logits with a NaN, {kind}: the loss is {value}, which hides that training diverged"
+            )
+
+
+def _check_precision(loss: Loss) -> None:
+    """float32 logits give float32, float64 logits float64, and both agree."""
+    logits, targets, some = problem()
+    for kind, noisy in _flags(some).items():
+        value, grad = value_and_grad(loss, logits, targets, noisy)
+        exact, exact_grad = value_and_grad(loss, logits.double(), targets.double(), noisy)
+        assert value.dtype == torch.float32, f"{kind}: float32 logits give {value.dtype}"
+        assert exact.dtype == torch.float64, f"{kind}: float64 logits give {exact.dtype}"
+        _close(value.double(), exact, 1e-5, f"{kind}: the loss in float32 is not that in float64")
+        _close(grad.double(), exact_grad, 1e-4, f"{kind}: the gradient in float32 is not that in float64")
+
+
+def _check_direction(loss: Loss) -> None:
+    """Of labels that people checked: a positive's logit is raised and a negative's lowered, if either moves."""
     logits, targets, noisy = problem()
-    logits[1, 2] = torch.nan
-    assert loss(logits, targets, noisy).isnan(), "the loss of a diverged network is a number"
+    _, grad = value_and_grad(loss, logits, targets, torch.zeros_like(noisy))
+    assert grad.any(), "no clip noisy: the gradient is 0"
+    assert (grad[targets == 1] <= 0).all(), "no clip noisy: the loss grows with the logit of a positive label"
+    assert (grad[targets == 0] >= 0).all(), "no clip noisy: the loss falls with the logit of a negative label"
 
 
-def check_precision(loss: Loss) -> None:
-    """Inside an autocast region it is still computed in float32."""
+def _check_order(loss: Loss) -> None:
+    logits, targets, some = problem()
+    clips = torch.randperm(logits.shape[0], generator=torch.Generator().manual_seed(1))
+    classes = torch.randperm(logits.shape[1], generator=torch.Generator().manual_seed(2))
+    for kind, noisy in _flags(some).items():
+        value, grad = value_and_grad(loss, logits, targets, noisy)
+        moved, moved_grad = value_and_grad(loss, logits[clips], targets[clips], noisy[clips])
+        _close(moved, value, 1e-5, f"{kind}: the loss depends on the order of clips")
+        _close(moved_grad, grad[clips], 1e-5, f"{kind}: the gradient depends on the order of clips")
+        moved, moved_grad = value_and_grad(loss, logits[:, classes], targets[:, classes], noisy)
+        _close(moved, value, 1e-5, f"{kind}: the loss depends on the order of classes")
+        _close(moved_grad, grad[:, classes], 1e-5, f"{kind}: the gradient depends on the order of classes")
+
+
+def _check_no_wait(loss: Loss) -> None:
+    """Tensors without content: whatever needs a number on the CPU (an index, ``if``, ``item``) fails."""
+    logits, targets, noisy = (tensor.to("meta") for tensor in problem())
+    try:
+        value = loss(logits.requires_grad_(), targets, noisy)
+        value.backward()
+    except (RuntimeError, NotImplementedError) as error:
+        raise AssertionError(f"the loss waits for a GPU, or moves tensors between devices: {error}") from error
+    assert value.device.type == "meta", f"the loss leaves the device of its logits for {value.device}"
+
+
+def _check_clips_apart(loss: Loss) -> None:
     logits, targets, noisy = problem()
-    expected = loss(logits, targets, noisy)
-    with torch.autocast("cpu", torch.bfloat16):
-        value = loss(logits, targets, noisy)
-    assert value.dtype == torch.float32, f"inside autocast the loss is {value.dtype}"
-    assert torch.allclose(value, expected, rtol=1e-5), "inside autocast the loss is another one"
+    _, before = value_and_grad(loss, logits, targets, noisy)
+    flipped = noisy.clone()
+    flipped[3] = ~flipped[3]
+    _, after = value_and_grad(loss, logits, targets, flipped)
+    others = torch.arange(len(noisy)) != 3
+    assert torch.equal(before[others], after[others]), (
+        "the flag of one clip changes the gradient of others (compares_clips says that it may)"
+    )
+
+
+def _close(found: Tensor, expected: Tensor, tolerance: float, message: str) -> None:
+    atol = tolerance * float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=atol, msg=lambda text: f"{message}: {text}")

@@ -1,96 +1,187 @@
-"""The contract of a network: what training, prediction and checkpoints rely on."""
+"""What every network keeps: shapes, repeatability, gradients, predictions that no other clip of a batch changes."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-Build = Callable[[int], nn.Module]  # number of classes: a fresh network, without dropout
-SIZES = ((32, 32), (64, 49), (128, 256))  # mel bands, frames
-N_CLASSES = 5
+Build = Callable[[int], nn.Module]
+
+#: Bands x frames of the images that are tried.
+SIZES = ((32, 48), (64, 31), (128, 256))
+_CLASSES = 5
 
 
-def check_model(build: Build) -> None:
-    """Hold a network for images (B, 3, n_mels, frames) to its contract.
+def check_model(build: Build, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
+    """Hold a network to all that training and prediction rely on.
+
+    Parameters
+    ----------
+    build : callable
+        Number of classes -> the network with fresh weights drawn from torch's global generator. A small one,
+        without dropout: its predictions in training mode are compared.
+    sizes : sequence of (bands, frames)
+        Of the images that it has to take.
 
     Raises
     ------
     AssertionError
-        The network breaks it; the message says how.
+        The first promise that is broken.
+
+    Examples
+    --------
+    >>> check_model(lambda n: models.build("MyNetwork", num_classes=n, dropout=0.0))  # doctest: +SKIP
     """
-    check_logits(build)
-    check_seed(build)
-    check_batch_mates(build)
-    check_gradients(build)
-    check_state(build)
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        for size in sizes:
+            _check_shapes(build, size)
+        images = _images(6, sizes[0])
+        _check_seed(build, images)
+        _check_gradients(build, sizes[0])
+        _check_state(build, images)
+        _check_batch_mates(build, images)
+        _check_layout(build, images)
+        _check_autocast(build, sizes[0])
 
 
-def logits_of(net: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    """The main logits, then those of auxiliary heads."""
-    output = net(x)
+def logits_of(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The outputs of a network, the main one first, whether it has auxiliary heads or not."""
     return (output,) if isinstance(output, Tensor) else tuple(output)
 
 
-def check_logits(build: Build) -> None:
-    """Finite logits (B, C) from images of any size, whatever the memory format."""
-    net = _fresh(build).eval()
-    for size in SIZES:
-        x = torch.randn(2, 3, *size)
-        with torch.no_grad():
-            plain = logits_of(net, x)
-            other = logits_of(net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-        for one, two in zip(plain, other, strict=True):
-            assert one.shape == (2, N_CLASSES), f"images of {size} give logits {tuple(one.shape)}"
-            assert one.isfinite().all(), f"images of {size} give logits that are not finite"
-            assert torch.allclose(one, two, rtol=1e-3, atol=1e-4), "channels-last images give other logits"
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small images are computed in no time; on a busy machine threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
-def check_seed(build: Build) -> None:
-    """Initial weights come from torch's global generator, and only from it."""
-    one, two, other = _fresh(build).state_dict(), _fresh(build).state_dict(), _fresh(build, seed=1).state_dict()
-    assert all(torch.equal(one[key], two[key]) for key in one), "the same seed gives other weights"
-    assert any(not torch.equal(one[key], other[key]) for key in one), "another seed gives the same weights"
+def _images(batch: int, size: tuple[int, int]) -> Tensor:
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-def check_batch_mates(build: Build) -> None:
-    """A prediction does not depend on what else is in the batch."""
-    net = _fresh(build)
-    x = torch.randn(6, 3, 32, 48)
-    net(x)  # training mode: moves running statistics, if there are any
-    net.eval()
+def _fresh(build: Build, seed: int = 0, classes: int = _CLASSES) -> nn.Module:
+    torch.manual_seed(seed)
+    return build(classes)
+
+
+def _trained(build: Build, images: Tensor) -> nn.Module:
+    """In evaluation mode, with running statistics that are not the initial ones."""
+    net = _fresh(build).train()
     with torch.no_grad():
-        together = logits_of(net, x)[0]
-        alone = torch.cat([logits_of(net, x[i : i + 1])[0] for i in range(len(x))])
-    assert torch.allclose(together, alone, rtol=1e-4, atol=1e-5), "predictions depend on the rest of the batch"
+        net(images)
+    return net.eval()
 
 
-def check_gradients(build: Build) -> None:
-    """Every parameter learns, in float32 and inside bfloat16 autocast."""
-    for enabled in (False, True):
-        net = _fresh(build)
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            outputs = logits_of(net, torch.randn(4, 3, 32, 32))
-        sum(output.float().square().mean() for output in outputs).backward()  # type: ignore[union-attr]
+@torch.no_grad()
+def _check_shapes(build: Build, size: tuple[int, int]) -> None:
+    net = _fresh(build)
+    for training, batch in ((True, 4), (False, 3), (False, 1)):
+        net.train(training)
+        images = _images(batch, size)
+        for x, kind in ((images.clone(), "noise"), (torch.full_like(images, -80.0), "silence")):
+            before = x.clone()
+            what = f"{batch} images of {size} ({kind}, {'training' if training else 'evaluation'})"
+            outputs = logits_of(net(x))
+            assert outputs, f"{what}: no logits"
+            for output in outputs:
+                assert output.shape == (batch, _CLASSES), (
+                    f"{what}: logits are {tuple(output.shape)}, not {(batch, _CLASSES)}"
+                )
+                assert output.dtype == torch.float32, f"{what}: logits are {output.dtype}, not float32"
+                assert output.isfinite().all(), f"{what}: logits are not finite"
+            assert torch.equal(x, before), f"{what}: the network writes into its input"
+
+
+@torch.no_grad()
+def _check_seed(build: Build, images: Tensor) -> None:
+    first, again, other = (_fresh(build, seed) for seed in (1, 1, 2))
+    assert _equal(first.state_dict(), again.state_dict()), "the same seed gives other weights"
+    assert not _equal(first.state_dict(), other.state_dict()), "another seed gives the same weights"
+    for a, b in zip(logits_of(first.train()(images)), logits_of(again.train()(images)), strict=True):
+        assert torch.equal(a, b), "the same weights give other logits in training mode (dropout has to be 0 here)"
+
+
+def _check_gradients(build: Build, size: tuple[int, int]) -> None:
+    """A parameter that no draw moves is not part of the network."""
+    still: set[str] | None = None
+    for seed in range(3):
+        net = _fresh(build, seed).train()
+        _loss(net(_images(8, size))).backward()
         for name, parameter in net.named_parameters():
             assert parameter.grad is not None, f"no gradient reaches {name}"
             assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
-            assert parameter.grad.dtype == parameter.dtype, f"the gradient of {name} is {parameter.grad.dtype}"
+        zero = {name for name, parameter in net.named_parameters() if not parameter.grad.any()}  # type: ignore[union-attr]
+        still = zero if still is None else still & zero
+    assert not still, f"the gradient of {', '.join(sorted(still or ()))} is always 0"
 
 
-def check_state(build: Build) -> None:
-    """The state dict is all there is: a network that loads it predicts the same bits."""
-    net, x = _fresh(build), torch.randn(4, 3, 32, 32)
-    net(x)
-    other = _fresh(build, seed=1)
-    other.load_state_dict(copy.deepcopy(net.state_dict()))
-    with torch.no_grad():
-        pairs = zip(logits_of(net.eval(), x), logits_of(other.eval(), x), strict=True)
-        assert all(torch.equal(one, two) for one, two in pairs), "a loaded state dict predicts other bits"
+@torch.no_grad()
+def _check_state(build: Build, images: Tensor) -> None:
+    """Weights go through safetensors, as the run store writes them."""
+    net = _trained(build, images)
+    state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    other = _fresh(build, seed=3).eval()
+    other.load_state_dict(load(save(state)))
+    assert _equal(net.state_dict(), other.state_dict()), "stored weights are not those that come back"
+    for a, b in zip(logits_of(net(images)), logits_of(other(images)), strict=True):
+        assert torch.equal(a, b), "stored weights predict otherwise: the network has a state outside state_dict"
 
 
-def _fresh(build: Build, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return build(N_CLASSES)
+@torch.no_grad()
+def _check_batch_mates(build: Build, images: Tensor) -> None:
+    net = _trained(build, images)
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    together = logits_of(net(images))
+    assert _equal(net.state_dict(), state), "prediction changes the network's state"
+    for a, b in zip(together, logits_of(net(images)), strict=True):
+        assert torch.equal(a, b), "the same images are predicted otherwise the second time"
+    alone = [logits_of(net(image[None])) for image in images]
+    for i, output in enumerate(together):
+        _close(output, torch.cat([one[i] for one in alone]), "the prediction of a clip depends on its batch")
+
+
+@torch.no_grad()
+def _check_layout(build: Build, images: Tensor) -> None:
+    net = _trained(build, images)
+    plain = logits_of(net(images))
+    last = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for a, b in zip(plain, logits_of(last(images.to(memory_format=torch.channels_last))), strict=True):
+        _close(a, b, "the prediction depends on the memory layout")
+
+
+def _check_autocast(build: Build, size: tuple[int, int]) -> None:
+    net = _fresh(build).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = logits_of(net(_images(8, size).to(memory_format=torch.channels_last)))
+    assert all(output.isfinite().all() for output in outputs), "logits under bfloat16 autocast are not finite"
+    _loss(outputs).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, f"under autocast no gradient reaches {name}"
+        assert parameter.grad.dtype == torch.float32, (
+            f"under autocast the gradient of {name} is {parameter.grad.dtype}"
+        )
+        assert parameter.grad.isfinite().all(), f"under autocast the gradient of {name} is not finite"
+
+
+def _loss(output: Tensor | Sequence[Tensor]) -> Tensor:
+    outputs = logits_of(output)
+    targets = torch.eye(_CLASSES).repeat(2, 1)[: len(outputs[0])]
+    return torch.stack([F.binary_cross_entropy_with_logits(o.float(), targets) for o in outputs]).sum()
+
+
+def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _close(a: Tensor, b: Tensor, message: str) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=lambda found: f"{message}: {found}")

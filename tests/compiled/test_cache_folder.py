@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -28,14 +29,17 @@ def cache_home(monkeypatch, tmp_path) -> Path:
 def chosen() -> Path:
     os.environ.pop("NUMBA_CACHE_DIR", None)
     cache_folder.choose_cache_folder()
-    return Path(os.environ["NUMBA_CACHE_DIR"])
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert folder.is_dir()
+    assert folder.name == cache_folder.kernel_digest()
+    return folder.parent
 
 
 def test_it_lies_in_the_users_cache_folder_and_is_the_users_own(cache_home):
     folder = chosen()
     assert folder == cache_home / "raytag" / "kernels"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert list(folder.iterdir()) == []
+    assert [list(own.iterdir()) for own in folder.iterdir()] == [[]]
     assert chosen() == folder
 
 
@@ -65,15 +69,18 @@ def test_where_that_will_not_do_a_private_folder_is_chosen(cache_home, monkeypat
     other = chosen()
     assert other not in (folder, chosen())
     assert stat.S_IMODE(other.stat().st_mode) == 0o700
-    folder.rmdir()
+    shutil.rmtree(folder)
     folder.symlink_to(other)  # as anybody could
     assert chosen() not in (folder, other)
 
 
-def test_the_users_own_choice_stays(cache_home, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "/mine")
+def test_it_lies_where_the_user_says_and_children_keep_their_parents(cache_home, monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "mine"))
+    for _ in range(2):
+        cache_folder.choose_cache_folder()
+        assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "mine" / cache_folder.kernel_digest())
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/proc/no/such")  # nothing can be kept there, and nothing fails
     cache_folder.choose_cache_folder()
-    assert os.environ["NUMBA_CACHE_DIR"] == "/mine"
 
 
 @pytest.mark.parametrize("before", ["import raytag", "import numba; import raytag"], ids=["first", "after numba"])
@@ -88,5 +95,5 @@ def test_numba_keeps_kernels_there(before, tmp_path):
     done = subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     numba, path = done.stdout.splitlines()
     assert numba == str("numba" in before)
-    assert Path(path).parent.parts[-2:] == ("raytag", "kernels")
+    assert Path(path).parents[1].parts[-2:] == ("raytag", "kernels")
     assert tmp_path in Path(path).parents

@@ -15,8 +15,10 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
+from raytag.compiled import cache_folder
 from raytag.compiled import once as module
-from raytag.compiled.once import compiling, fingerprint, imported_kernels, kernel_sources, once, stamp_of
+from raytag.compiled.cache_folder import kernel_digest, kernel_sources
+from raytag.compiled.once import compiling, fingerprint, imported_kernels, once, stamp_of
 from tests.cli import REPOSITORY, environment
 
 KERNEL = """
@@ -107,7 +109,7 @@ def test_who_waits_in_vain_goes_on_alone(folder, monkeypatch):
     assert called == ["locked", "no folder"]
 
 
-def test_the_fingerprint_covers_every_kernel():
+def test_the_digest_covers_every_kernel():
     """A kernel whose file is left out would be taken for compiled when it has changed."""
     import raytag.blends.warmup
     import raytag.features.warmup
@@ -116,16 +118,15 @@ def test_the_fingerprint_covers_every_kernel():
     files = {Path(inspect.getfile(kernel.py_func)) for kernel in imported_kernels()}
     assert len(files) > 10
     assert files <= set(kernel_sources())
-    assert fingerprint() == fingerprint()
-    assert len(fingerprint()) == 16
+    assert len(kernel_digest()) == len(fingerprint()) == 16
 
 
-def test_the_fingerprint_changes_with_a_source(monkeypatch, tmp_path):
+def test_the_digest_changes_with_a_source(monkeypatch, tmp_path):
     (tmp_path / "kernel.py").write_text("from numba import njit")
-    monkeypatch.setattr(module, "kernel_sources", lambda: [tmp_path / "kernel.py"])
-    before = fingerprint.__wrapped__()
+    monkeypatch.setattr(cache_folder, "kernel_sources", lambda: [tmp_path / "kernel.py"])
+    before = kernel_digest.__wrapped__()
     (tmp_path / "kernel.py").write_text("from numba import njit, types")
-    assert fingerprint.__wrapped__() != before
+    assert kernel_digest.__wrapped__() != before
 
 
 def test_checkouts_that_share_a_folder_compile_each_their_own(tmp_path):

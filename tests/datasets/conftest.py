@@ -50,3 +50,42 @@ def competition() -> dict[str, Content]:
         "test/t1.wav": 1.0,
         "test/t2.wav": 2.0,
     }
+
+
+@pytest.fixture
+def published() -> dict[str, Content]:
+    """The same dataset as it was published: 2 curated clips, 1 noisy clip and 2 test clips with labels."""
+    meta, audio = "FSDKaggle2019.meta", "FSDKaggle2019.audio"
+    return {
+        f"{meta}/train_curated_post_competition.csv": "fname,labels,freesound_id,license\n"
+        'a.wav,"B,A",1,CC0\nb.wav,A,2,CC0\n',
+        f"{meta}/train_noisy_post_competition.csv": "fname,labels,flickr_video_URL,license\nn.wav,C,u,CC0\n",
+        f"{meta}/test_post_competition.csv": "fname,labels,usage,freesound_id,license\n"
+        "y.wav,A,Public,3,CC0\nx.wav,B,Private,4,CC0\n",
+        f"{audio}_train_curated/a.wav": 0.5,
+        f"{audio}_train_curated/b.wav": 0.5,
+        f"{audio}_train_noisy/n.wav": 0.5,
+        f"{audio}_test/x.wav": 0.5,
+        f"{audio}_test/y.wav": 0.5,
+    }
+
+
+@pytest.fixture
+def esc50() -> dict[str, Content]:
+    """ESC-50 with 4 clips of the classes y and x in the folds 1 and 2."""
+    clips = [(f"{f}-{i}-A-{i}.wav", f, i, name) for f in (1, 2) for i, name in enumerate("yx")]
+    rows = "".join(f"{fname},{f},{i},{name},False,{f}{i},A\n" for fname, f, i, name in clips)
+    return {
+        "meta/esc50.csv": "filename,fold,target,category,esc10,src_file,take\n" + rows,
+        **{f"audio/{fname}": 0.5 for fname, *_ in clips},
+    }
+
+
+@pytest.fixture
+def one_csv() -> dict[str, Content]:
+    """One CSV with given folds beside the folder of its 4 recordings."""
+    return {
+        "birds.csv": 'fname,labels,fold,group\na.wav,"Wren,Owl",1,s1\nb.wav,Owl,1,s1\n'
+        "c.wav,Wren,2,\nd.wav,Owl,2,\n",
+        **{f"audio/{name}.wav": 0.5 for name in "abcd"},
+    }

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from raytag.datasets import DatasetError, load
+from raytag.datasets.loader import table_of
+from raytag.datasets.readers import Listing
 
 CURATED = "train_curated.csv"
 NOISY = "train_noisy.csv"
@@ -137,3 +139,8 @@ def test_one_given_fold_is_too_few(make_folder, competition):
 def test_too_few_groups(make_folder, competition):
     text = "fname,labels,group\n" + "".join(f"c{i}.wav,Bark,s{i % 2}\n" for i in range(1, 7))
     assert "2 groups are too few for 3 folds" in failure(make_folder({**competition, CURATED: text}), n_folds=3)
+
+
+def test_a_layout_without_a_clip_to_train_on_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="no clip to train on in a dataset of the layout bare"):
+        table_of(tmp_path, Listing("bare", []))

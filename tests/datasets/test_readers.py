@@ -75,41 +75,16 @@ def test_given_folds_and_groups_of_the_curated_csv_are_kept(make_folder, competi
     assert table.n_folds == 3
 
 
-def test_published_folder(make_folder):
-    meta = "FSDKaggle2019.meta"
-    root = make_folder(
-        {
-            f"{meta}/train_curated_post_competition.csv": "fname,labels,freesound_id,license\n"
-            'a.wav,"B,A",1,CC0\nb.wav,A,2,CC0\n',
-            f"{meta}/train_noisy_post_competition.csv": "fname,labels,flickr_video_URL,license\nn.wav,C,u,CC0\n",
-            f"{meta}/test_post_competition.csv": "fname,labels,usage,freesound_id,license\n"
-            "y.wav,A,Public,3,CC0\nx.wav,B,Private,4,CC0\n",
-            "FSDKaggle2019.audio_train_curated/a.wav": 0.5,
-            "FSDKaggle2019.audio_train_curated/b.wav": 0.5,
-            "FSDKaggle2019.audio_train_noisy/n.wav": 0.5,
-            "FSDKaggle2019.audio_test/x.wav": 0.5,
-            "FSDKaggle2019.audio_test/y.wav": 0.5,
-        }
-    )
-    table = load(root, n_folds=2)
+def test_published_folder(make_folder, published):
+    table = load(make_folder(published), n_folds=2)
     assert table.layout == "FSDKaggle2019, as published"
     assert list(table.clips["fname"]) == ["a.wav", "b.wav", "n.wav", "y.wav", "x.wav"]
     assert list(table.clips["labels"]) == ["A,B", "A", "C", "", ""]  # the test labels are not read
     assert table.clips["duration"].notna().all()
 
 
-def test_esc50_layout(make_folder):
-    rows = "".join(
-        f"{f}-{i}-A-{i}.wav,{f},{i},{name},False,{f}{i},A\n" for f in (1, 2) for i, name in enumerate("yx")
-    )
-    root = make_folder(
-        {
-            "meta/esc50.csv": "filename,fold,target,category,esc10,src_file,take\n" + rows,
-            "meta/esc50-human.xlsx": b"\0",
-            "audio/1-0-A-0.wav": 0.5,
-        }
-    )
-    table = load(root)
+def test_esc50_layout(make_folder, esc50):
+    table = load(make_folder({**esc50, "meta/esc50-human.xlsx": b"\0"}))
     assert table.layout == "ESC-50"
     assert table.classes == ("x", "y")
     assert list(table.clips["fold"]) == [0, 0, 1, 1]

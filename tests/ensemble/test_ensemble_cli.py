@@ -17,8 +17,7 @@ from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.command import ensemble_search
 from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.predictions.oof import load_oof
-from raytag.ensemble.stackers.case import predict_stacker
-from raytag.ensemble.stackers.second_level import load_stacker
+from raytag.ensemble.stackers.case import LinearConfig, StackerConfig, predict_stacker
 from raytag.metrics import lwlrap
 from raytag.store.files import Storage
 from raytag.store.run import FoldStore, RunStore
@@ -157,7 +156,8 @@ def test_second_level_models_are_stored_and_predict_again(work):
         result = store.result()
         members = [oof.experiments.index(e) for e in result["members"]]
         rows = np.flatnonzero(oof.fold == row.fold)
-        again = predict_stacker(*load_stacker(store), oof.test[members])
+        config = (LinearConfig if row.family == "linear" else StackerConfig)(**result["config"])
+        again = predict_stacker(config, store.weights(), oof.test[members])
         np.testing.assert_allclose(again, store.test()[list(CLASSES)], atol=1e-6)
         assert list(store.oof()["fname"]) == [oof.fnames[i] for i in rows]
 

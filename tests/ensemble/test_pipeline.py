@@ -13,7 +13,7 @@ from rich.console import Console
 
 from raytag.blends.means.base import blend, blend_scores
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assess.assessment import Scores, assess, verdict
+from raytag.ensemble.assess.assessment import WayScores, assess, verdict
 from raytag.ensemble.assess.bootstrap import Interval
 from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.pipeline import EnsembleSettings, predict_oof, predict_test, search_ensemble
@@ -62,7 +62,7 @@ def found(oof, workers):
 
 
 def scores_of(oof, ensemble, kind="geometric"):
-    return Scores(oof, kind, ensemble.choices, ensemble.second)
+    return WayScores(oof, kind, ensemble.choices, ensemble.second)
 
 
 def test_labels_of_a_fold_change_no_bit_of_what_is_scored_on_it(oof, found, ray_session):
@@ -75,7 +75,7 @@ def test_labels_of_a_fold_change_no_bit_of_what_is_scored_on_it(oof, found, ray_
     for left_out in found.choices.without:
         for way in ours.ways:
             for fold in left_out:
-                a, b = ours.of(way, left_out, fold), theirs.of(way, left_out, fold)
+                a, b = (scores.of(way, left_out, fold)[0] for scores in (ours, theirs))
                 if 0 in left_out:
                     assert a.tobytes() == b.tobytes(), (way, left_out, fold)
                 elif a.tobytes() != b.tobytes():
@@ -108,8 +108,8 @@ def test_nested_scores_repeat_the_choice_without_each_fold(oof, found):
     for way, scored in found.assessment.ways.items():
         nested, final = np.zeros(oof.targets.shape), np.zeros(oof.targets.shape)
         for k in range(3):
-            nested[oof.fold == k] = ours.of(way, (k,), k)
-            final[oof.fold == k] = ours.of(way, (), k)
+            nested[oof.fold == k] = ours.of(way, (k,), k)[0]
+            final[oof.fold == k] = ours.of(way, (), k)[0]
         assert scored.nested == pytest.approx(lwlrap(oof.targets, nested), abs=1e-12)
         assert scored.in_sample == pytest.approx(lwlrap(oof.targets, final), abs=1e-12)
         assert scored.interval.low < scored.nested < scored.interval.high
@@ -125,11 +125,11 @@ def test_which_way_is_kept_is_decided_without_the_fold_that_scores_it(oof, found
             held = np.zeros(oof.targets.shape)
             for j in range(3):
                 if j != k:
-                    held[oof.fold == j] = ours.of(way, (min(j, k), max(j, k)), j)
+                    held[oof.fold == j] = ours.of(way, (min(j, k), max(j, k)), j)[0]
             rows = oof.fold != k
             inner[way] = lwlrap(oof.targets[rows], held[rows])
         assert inner[assessment.decided[k]] == pytest.approx(max(inner.values()), abs=1e-12)
-        nested[oof.fold == k] = ours.of(assessment.decided[k], (k,), k)
+        nested[oof.fold == k] = ours.of(assessment.decided[k], (k,), k)[0]
     assert assessment.final.nested == pytest.approx(lwlrap(oof.targets, nested), abs=1e-12)
     best = max(scored.nested for scored in assessment.ways.values())
     assert assessment.ways[assessment.final.way].nested == best
@@ -141,10 +141,10 @@ def test_which_way_is_kept_is_decided_without_the_fold_that_scores_it(oof, found
 def test_predictions_rank_as_the_scores_do(oof, found, way, kind):
     """Probabilities of every way have the score that was reported, and test clips get the same blend."""
     ours = scores_of(oof, found, kind)
-    predicted = predict_oof(oof, kind, found.choices, found.second, way)
+    predicted = predict_oof(ours, way)
     expected = np.zeros(oof.targets.shape)
     for k in range(3):
-        expected[oof.fold == k] = ours.of(way, (), k)
+        expected[oof.fold == k] = ours.of(way, (), k)[0]
     assert lwlrap(oof.targets, predicted) == pytest.approx(lwlrap(oof.targets, expected), abs=1e-9)
     test = predict_test(oof, kind, found.choices, found.second, way)
     assert test.shape == (6, 5)
@@ -153,6 +153,7 @@ def test_predictions_rank_as_the_scores_do(oof, found, way, kind):
     if not family:
         members = list(found.choices.on_all.ways[way].members)
         np.testing.assert_allclose(test, blend(oof.test[members], kind), rtol=1e-12)
+        np.testing.assert_array_equal(predicted, blend(oof.probabilities[members], kind))
     else:
         members = list(found.choices.on_all.ways["subset"].members) if WAYS[way].joined else []
         total = blend_scores(oof.test[members], kind).sum(axis=0) if members else 0.0
@@ -260,9 +261,7 @@ def test_a_way_may_be_given(oof, found):
     assert asked.assessment.repeated
     assert not asked.assessment.decided
     assert max(map(len, asked.choices.without)) == 1  # no choice between ways, so no two folds left out
-    np.testing.assert_array_equal(
-        asked.oof, predict_oof(oof, "geometric", asked.choices, asked.second, "subset+mlp")
-    )
+    np.testing.assert_array_equal(asked.oof, predict_oof(scores_of(oof, asked), "subset+mlp"))
     single = search(oof, way="single", stackers=0)
     assert single.weights == dict.fromkeys(found.choices.on_all.ways["single"].members, 1)
     assert "as asked" in verdict(single.assessment, "x")

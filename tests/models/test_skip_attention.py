@@ -9,18 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from raytag import losses, models
+from raytag import models
 from raytag.experiment import Model
+from raytag.testing.models import logits_of
 
 SetWeights = Callable[[nn.Module, str], None]
 
+NAMES = ("AuxSkipAttention", "SkipAttention")
 SMALL = {"base_size": 4, "dropout": 0.0, "last_fc": 2}
-
-
-def outputs_of(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (output,) if isinstance(output, Tensor) else output
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -58,7 +56,7 @@ def test_reference_shapes(shared: Path) -> None:
         assert sorted(list(p.shape) for p in parameters) == entry["param_shapes_sorted"]
         assert len(buffers) == entry["n_buffers"]
         assert sum(b.numel() for b in buffers) == entry["n_buffer_elems"]
-        outputs = outputs_of(net(torch.empty(entry["input_shape"], device="meta")))
+        outputs = logits_of(net(torch.empty(entry["input_shape"], device="meta")))
         assert [list(o.shape) for o in outputs] == list(entry["outputs"].values())
 
 
@@ -69,14 +67,22 @@ def test_published_parameter_counts(kernel_size: int, count: int) -> None:
     assert sum(p.numel() for p in net.parameters()) == count
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", NAMES)
+def test_one_channel_is_enough(name: str) -> None:
+    torch.manual_seed(0)
+    net = models.build(name, num_classes=5, base_size=1, dropout=0.0, last_filters=2, last_fc=2)
+    torch.stack(logits_of(net(torch.randn(4, 3, 32, 32)))).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(16, 16), (17, 100), (64, 31), (128, 256)])
 def test_any_image_of_at_least_16(name: str, size: tuple[int, int]) -> None:
     net = models.build(name, num_classes=3, **SMALL).eval()
     x = torch.randn(2, 3, *size)
     with torch.no_grad():
-        outputs = outputs_of(net(x))
-        cut = outputs_of(net(x[:, :, : size[0] // 16 * 16, : size[1] // 16 * 16]))
+        outputs = logits_of(net(x))
+        cut = logits_of(net(x[:, :, : size[0] // 16 * 16, : size[1] // 16 * 16]))
     for output, other in zip(outputs, cut, strict=True):
         assert output.shape == (2, 3)
         assert torch.isfinite(output).all()
@@ -98,21 +104,10 @@ def test_auxiliary_heads_read_their_skip_connection() -> None:
     assert changed == [True, False, False, True]  # main and, last, aux1
 
 
-def test_autocast_gives_bfloat16_logits_and_float32_gradients() -> None:
-    torch.manual_seed(3)
-    net = models.build("AuxSkipAttention", num_classes=5, base_size=8).to(memory_format=torch.channels_last)
-    x = torch.randn(8, 3, 32, 32).to(memory_format=torch.channels_last)
-    targets, noisy = torch.eye(5).repeat(2, 1)[:8], torch.arange(8) % 2 == 0
+def test_autocast_gives_bfloat16_logits() -> None:
+    net = models.build("AuxSkipAttention", num_classes=5, **SMALL)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = net(x)
-    loss = losses.build("OnlyNoisyLSoft")(logits, targets, noisy)
-    loss.backward()
-    assert logits[0].dtype == torch.bfloat16
-    assert loss.dtype == torch.float32
-    for key, parameter in net.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.dtype == torch.float32, key
-        assert torch.isfinite(parameter.grad).all(), key
+        assert {output.dtype for output in net(torch.randn(2, 3, 32, 32))} == {torch.bfloat16}
 
 
 def test_convolutional_blocks_start_from_he_initialisation() -> None:

@@ -89,8 +89,13 @@ def blend(
             total += weight * blend_scores(one, kind)
         else:
             check_probabilities(one)
-    total /= w.sum()
-    mean: Mean = resolve(BLENDS[kind].target)()
+    return from_scores(total, float(w.sum()), kind)
+
+
+def from_scores(total: NDArray[np.float64], weight: float, kind: str = "geometric") -> NDArray[np.float64]:
+    """The blend that a weighted sum of `blend_scores` (..., n_classes), which is overwritten, stands for."""
+    total /= weight
+    mean: Mean = resolve(BLENDS[check_blend(kind)].target)()
     return mean.probabilities(total)
 
 

@@ -99,7 +99,7 @@ class Assessment:
         return self.given or bool(self.decided)
 
 
-class Scores:
+class WayScores:
     """Ranking scores of every way with any folds left out.
 
     Parameters
@@ -122,26 +122,32 @@ class Scores:
         name = WAYS[way].members_of
         return self.choices.without[left_out].ways[name] if name else None
 
-    def of(self, way: str, left_out: LeftOut, fold: int) -> NDArray[np.float64]:
+    def of(self, way: str, left_out: LeftOut, fold: int) -> tuple[NDArray[np.float64], int]:
         """Scores for the clips of a fold by what a way chooses without ``left_out``.
 
         With nothing left out, stackers still predict only folds that they were not trained on.
 
         Returns
         -------
-        np.ndarray [shape=(clips of the fold, n_classes)], float64
+        total : np.ndarray [shape=(clips of the fold, n_classes)], float64
+            The sum over models, repeats included.
+        n_models : int
+            How many they are.
         """
         rows = np.flatnonzero(self.oof.fold == fold)
         total = np.zeros((len(rows), len(self.oof.classes)))
         found = self.members(way, left_out)
-        for member, weight in Counter(found.members if found is not None else ()).items():
+        members = found.members if found is not None else ()
+        n_models = len(members)
+        for member, weight in Counter(members).items():
             total += weight * self._of_model(member)[rows]
         if family := WAYS[way].stackers:
             assert self.second is not None
             readers = self.choices.without[left_out].ways["subset"].members
             stackers = self.second.predictions(readers, left_out or (fold,), family, fold)
             total += blend_scores(stackers, self.blend).sum(axis=0)
-        return total
+            n_models += len(stackers)
+        return total, n_models
 
     def _of_model(self, member: int) -> NDArray[np.float64]:
         if member not in self._model:
@@ -149,12 +155,12 @@ class Scores:
         return self._model[member]
 
 
-def assess(scores: Scores, seed: int, way: str | None = None) -> Assessment:
+def assess(scores: WayScores, seed: int, way: str | None = None) -> Assessment:
     """Score all ways, keep one, and compare it.
 
     Parameters
     ----------
-    scores : Scores
+    scores : WayScores
     seed : int
         Of the bootstrap.
     way : str, optional
@@ -169,7 +175,7 @@ def assess(scores: Scores, seed: int, way: str | None = None) -> Assessment:
         rows = oof.fold == fold
         if not oof.targets[rows].any():
             return np.empty(0)
-        return label_precisions(oof.targets[rows], scores.of(way, left_out, fold))[2]
+        return label_precisions(oof.targets[rows], scores.of(way, left_out, fold)[0])[2]
 
     def collect(folds: Sequence[int], way_of: Callable[[int], str], without: Callable[[int], LeftOut]) -> NDArray:
         values = np.full(len(clip), np.nan)

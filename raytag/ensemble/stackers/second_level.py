@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -22,13 +21,10 @@ from raytag.ensemble.predictions.oof import OofMatrix
 from raytag.ensemble.stackers.case import (
     Case,
     CaseResult,
-    LinearConfig,
-    StackerConfig,
     StackerData,
     Trained,
     run_case,
 )
-from raytag.store.run import FoldStore
 
 
 @dataclass(frozen=True)
@@ -122,20 +118,3 @@ def train_second_level(oof: OofMatrix, choices: Choices, n_mlps: int, seed: int,
 def _run_case(shared: tuple[StackerData, int, int], case: Case) -> CaseResult:
     data, n_mlps, seed = shared
     return run_case(data, case, n_mlps, seed)
-
-
-def load_stacker(store: FoldStore) -> tuple[StackerConfig | LinearConfig, dict[str, torch.Tensor]]:
-    """A stored second-level model, for `raytag.ensemble.stackers.case.predict_stacker`.
-
-    Parameters
-    ----------
-    store : FoldStore
-        ``ensembles/NAME/stackers/STACKER/fold_K``.
-
-    Returns
-    -------
-    config, weights
-    """
-    result = store.result()
-    kind = LinearConfig if result["family"] == "linear" else StackerConfig
-    return kind(**result["config"]), store.weights()
