@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from raytag.datasets.findings import Finding, some
 from raytag.datasets.readers.base import audio_files
 from raytag.datasets.table import SUBSETS, ClipTable
 
-_NAMED = 3  # examples in a message
+#: How most tables are read, which need not be said.
+_USUAL = (": commas, UTF-8", ": commas, UTF-8; labels separated by commas")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Audit:
     shared_groups : tuple of str
         Noisy clips of a group that curated clips have too: they are trained on in every fold, so the fold that
         validates this group is not independent of them.
+    read_as : tuple of str
+        How each table was read.
+    findings : tuple of Finding
+        What is odd in tables and recordings.
     """
 
     directory: Path
@@ -73,31 +78,33 @@ class Audit:
     unlisted: tuple[str, ...]
     groups: int
     shared_groups: tuple[str, ...]
+    read_as: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What may be a mistake, one line each."""
         found = []
         if self.missing:
-            found.append(_some(self.missing, "clip has no file", "clips have no file"))
+            found.append(some(self.missing, "clip has no file", "clips have no file"))
         if self.unreadable:
-            found.append(_some(self.unreadable, "clip is not readable audio", "clips are not readable audio"))
+            found.append(some(self.unreadable, "clip is not readable audio", "clips are not readable audio"))
         if self.unlisted:
-            found.append(_some(self.unlisted, "audio file is not listed", "audio files are not listed"))
+            found.append(some(self.unlisted, "audio file is not listed", "audio files are not listed"))
         if self.untrained:
-            found.append(_some(self.untrained, "class has no curated clip", "classes have no curated clip"))
+            found.append(some(self.untrained, "class has no curated clip", "classes have no curated clip"))
         gaps = [f"{name} in fold {f.fold}" for f in self.folds for name in f.absent if name not in self.untrained]
         if gaps:
-            found.append(_some(gaps, "class has no clip in a fold", "times a class has no clip in a fold"))
+            found.append(some(gaps, "class has no clip in a fold", "times a class has no clip in a fold"))
         if self.shared_groups:
             found.append(
-                _some(
+                some(
                     self.shared_groups,
                     "noisy clip shares its group with curated clips",
                     "noisy clips share their group with curated clips",
                 )
             )
-        return tuple(found)
+        return (*found, *map(str, self.findings))
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -115,6 +122,7 @@ class Audit:
         groups = f", {self.groups} groups" if self.groups else ""
         return (
             f"{self.directory} ({self.layout})",
+            *(f"  table    {line}" for line in self.read_as if not line.endswith(_USUAL)),
             f"  clips    {', '.join(parts)}",
             f"  labels   {self.n_classes} classes, {mean:.2f} a curated clip ({labels})",
             f"  audio    {rates or 'none readable'}, {short:.1f} to {long:.1f} s, median {median:.1f} s",
@@ -168,6 +176,8 @@ def audit(table: ClipTable) -> Audit:
         unlisted=_unlisted(table),
         groups=len(curated_groups),
         shared_groups=tuple(clips["clip"].iloc[shared]),
+        read_as=table.read_as,
+        findings=table.findings,
     )
 
 
@@ -184,8 +194,3 @@ def _spread(durations: np.ndarray) -> tuple[float, float, float]:
 
 def _duration(hours: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
-
-
-def _some(items: Sequence[str], singular: str, plural: str) -> str:
-    more = ", …" if len(items) > _NAMED else ""
-    return f"{len(items)} {singular if len(items) == 1 else plural} ({', '.join(items[:_NAMED])}{more})"

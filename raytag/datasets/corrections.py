@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raytag.datasets.readers.base import split_labels
-from raytag.datasets.table import ClipTable, DatasetError, multi_hot
+from raytag.datasets.labels import fault_of
+from raytag.datasets.table import ClipTable, DatasetError, join_labels, multi_hot, split_labels
 
 REMOVE = "remove"
 
@@ -64,7 +64,8 @@ class Corrections:
             if action == REMOVE:
                 labels[fname] = None
                 continue
-            names, fault = split_labels(action)
+            names = tuple(label.strip() for label in split_labels(action))
+            fault = fault_of(names, action)
             unknown = [name for name in names if name not in known]
             if unknown and not fault:
                 fault = f"label {unknown[0]!r} is not one of the {len(classes)} classes"
@@ -119,7 +120,7 @@ def apply(table: ClipTable, corrections: Corrections, subset: str) -> Correction
         if labels is None:
             removed.append(row_of[fname])
         else:
-            relabelled.append((row_of[fname], ",".join(labels)))
+            relabelled.append((row_of[fname], join_labels(labels)))
     relabelled.sort()
     return Correction(
         removed=np.array(sorted(removed), dtype=np.int64),

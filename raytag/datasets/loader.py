@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from raytag.datasets import folds, readers
-from raytag.datasets.readers import ListedClip, Listing, Problems
-from raytag.datasets.table import COLUMNS, ClipTable, DatasetError, multi_hot
+from raytag.datasets import copies, folds, labels, readers
+from raytag.datasets.findings import Finding, Problems, some
+from raytag.datasets.listing import ListedClip, Listing
+from raytag.datasets.names import find_files
+from raytag.datasets.table import COLUMNS, ClipTable, DatasetError, join_labels, multi_hot
 
 HEADER_THREADS = 16  # headers are waited for, not computed
 
@@ -24,11 +27,12 @@ def load(
     n_folds: int | None = None,
     fold_method: str = "auto",
     seed: int = 0,
+    labels_separator: str | None = None,
 ) -> ClipTable:
     """Read a dataset folder, whose layout is recognised (see ``raytag.datasets.readers``).
 
-    Only CSV files and the headers of audio files are read. A missing or unreadable audio file is no error
-    here: its duration is NaN, ``audit`` counts it, and the feature cache gives the reason.
+    Tables, the headers of audio files, and files of equal size are read. A missing or unreadable audio file is no
+    error here: its duration is NaN, ``audit`` counts it, and the feature cache gives the reason.
 
     Parameters
     ----------
@@ -40,44 +44,73 @@ def load(
         "auto", "given", "group", "stratified" or "kfold"; see ``raytag.datasets.folds.assign``.
     seed : int
         Of folds that are made here.
+    labels_separator : str, optional
+        What stands between the labels of a clip, see `raytag.datasets.labels.separator_of`; by default recognised.
 
     Raises
     ------
     DatasetError
-        No known layout, or faults in its CSV files; the message names file and line.
+        No known layout, or faults in its tables; the message names file and line.
     """
     if "://" in os.fspath(directory):
         raise DatasetError(
             f"dataset folder {os.fspath(directory)}: recordings are read from a local disk; copy them there"
         )
     root = Path(os.path.abspath(directory))
-    return table_of(root, readers.read(root), n_folds=n_folds, fold_method=fold_method, seed=seed)
+    separator = None if labels_separator is None else labels.separator_of(labels_separator)
+    listing = readers.read(root, separator)
+    return table_of(root, listing, n_folds=n_folds, fold_method=fold_method, seed=seed)
 
 
 def table_of(
     root: Path, listing: Listing, *, n_folds: int | None = None, fold_method: str = "auto", seed: int = 0
 ) -> ClipTable:
     """What a reader found in the folder ``root`` (absolute) as a table of clips; the rest is as in `load`."""
-    classes = listing.classes or tuple(sorted({label for entry in listing.entries for label in entry.labels}))
-    _check_labels(listing.entries, classes)
-
-    curated = [i for i, entry in enumerate(listing.entries) if entry.subset == "curated"]
+    entries, found = find_files(root, listing.entries)
+    curated = [i for i, entry in enumerate(entries) if entry.subset == "curated"]
     if not curated:
         raise DatasetError(f"{root}: no clip to train on in a dataset of the layout {listing.layout}")
-    labels = [_joined(entry.labels, classes) for entry in listing.entries]
-    fold = np.full(len(listing.entries), -1, dtype=np.int64)
+    classes = listing.classes or tuple(sorted({label for entry in entries for label in entry.labels}))
+    labels.check_names(classes, str(entries[curated[0]].csv or root))
+    _check_labels(entries, classes)
+    found += labels.findings(classes, [entries[i].labels for i in curated])
+    found += _negatives([entries[i] for i in curated])
+    grouped, of_copies = copies.group(root, entries)
+    joined = [_joined(entry.labels, classes) for entry in entries]
+    fold = np.full(len(entries), -1, dtype=np.int64)
     fold[curated] = _folds(
-        [listing.entries[i] for i in curated],
-        multi_hot([labels[i] for i in curated], classes),
+        [entries[i] for i in curated],
+        [grouped[i].group for i in curated],
+        multi_hot([joined[i] for i in curated], classes),
         n_folds=n_folds,
         method=fold_method,
         seed=seed,
     )
-    return ClipTable(_frame(root, listing, labels, fold), classes, root, listing.layout, listing.submission)
+    found += copies.findings(entries, fold, of_copies)
+    return ClipTable(
+        _frame(root, grouped, joined, fold),
+        classes,
+        root,
+        listing.layout,
+        listing.submission,
+        findings=(*listing.findings, *found),
+        read_as=listing.tables,
+    )
 
 
-def _joined(labels: Sequence[str], classes: Sequence[str]) -> str:
-    return ",".join(labels) if len(labels) < 2 else ",".join(sorted(labels, key=classes.index))
+def _joined(own: Sequence[str], classes: Sequence[str]) -> str:
+    return join_labels(own if len(own) < 2 else sorted(own, key=classes.index))
+
+
+def _negatives(curated: Sequence[ListedClip]) -> list[Finding]:
+    """Clips of none of the classes: trained on as zeros, and no label of theirs is scored."""
+    without = [f"{entry.fname}, line {entry.line}" for entry in curated if not entry.labels]
+    if len(without) == len(curated):
+        raise DatasetError(f"{curated[0].csv}: no clip has a label")
+    if not without:
+        return []
+    text = some(without, "curated clip has no label", "curated clips have no label")
+    return [Finding("negatives", f"{text}: trained on as negatives of all classes, no part of lwlrap")]
 
 
 def _check_labels(entries: Sequence[ListedClip], classes: Sequence[str]) -> None:
@@ -90,16 +123,21 @@ def _check_labels(entries: Sequence[ListedClip], classes: Sequence[str]) -> None
 
 
 def _folds(
-    curated: Sequence[ListedClip], targets: np.ndarray, *, n_folds: int | None, method: str, seed: int
+    curated: Sequence[ListedClip],
+    group: Sequence[str | None],
+    targets: np.ndarray,
+    *,
+    n_folds: int | None,
+    method: str,
+    seed: int,
 ) -> np.ndarray:
-    """Folds of the curated entries, with faults of given ones put down to their lines."""
+    """Folds of the curated entries, with faults of given ones put down to their lines; copies are in ``group``."""
     given = groups = None
-    if curated[0].group is not None:
-        groups = [entry.group or "" for entry in curated]
+    if any(name is not None for name in group):
+        groups = [name or "" for name in group]
     if curated[0].fold is not None and method in ("auto", "given"):
         given = _given_folds(curated)
-        if groups is not None:
-            _check_whole(curated)
+        _check_whole(curated, given)
     return folds.assign(targets, given=given, groups=groups, n_folds=n_folds, method=method, seed=seed)
 
 
@@ -107,8 +145,8 @@ def _given_folds(curated: Sequence[ListedClip]) -> np.ndarray:
     given, problems = np.zeros(len(curated), dtype=np.int64), Problems()
     for i, entry in enumerate(curated):
         text = entry.fold or ""
-        if text.isascii() and text.isdecimal() and len(text) < 10:
-            given[i] = int(text)
+        if re.fullmatch(r"[0-9]{1,9}([.,]0*)?", text):  # spreadsheets and pandas make 1.0 of 1
+            given[i] = int(re.split("[.,]", text)[0])
         else:
             problems.add(
                 entry.csv,
@@ -119,15 +157,16 @@ def _given_folds(curated: Sequence[ListedClip]) -> np.ndarray:
     return given
 
 
-def _check_whole(curated: Sequence[ListedClip]) -> None:
+def _check_whole(curated: Sequence[ListedClip], given: np.ndarray) -> None:
     """A group in two given folds is a leak: the model is scored on what it was trained on."""
-    first: dict[str, ListedClip] = {}
+    first: dict[str, int] = {}
     problems = Problems()
-    for entry in curated:
+    for i, entry in enumerate(curated):
         if not entry.group:
             continue
-        other = first.setdefault(entry.group, entry)
-        if int(entry.fold or 0) != int(other.fold or 0):
+        j = first.setdefault(entry.group, i)
+        other = curated[j]
+        if given[i] != given[j]:
             problems.add(
                 entry.csv,
                 entry.line,
@@ -137,18 +176,18 @@ def _check_whole(curated: Sequence[ListedClip]) -> None:
     problems.raise_any()
 
 
-def _frame(root: Path, listing: Listing, labels: Sequence[str], fold: np.ndarray) -> pd.DataFrame:
-    paths = [str(root / entry.clip) for entry in listing.entries]
+def _frame(root: Path, entries: Sequence[ListedClip], joined: Sequence[str], fold: np.ndarray) -> pd.DataFrame:
+    paths = [str(root / entry.clip) for entry in entries]
     with ThreadPoolExecutor(HEADER_THREADS) as pool:
         headers = list(pool.map(_header, paths))
     columns = {
-        "clip": [entry.clip for entry in listing.entries],
-        "fname": [entry.fname for entry in listing.entries],
+        "clip": [entry.clip for entry in entries],
+        "fname": [entry.fname for entry in entries],
         "path": paths,
-        "labels": labels,
-        "subset": [entry.subset for entry in listing.entries],
+        "labels": joined,
+        "subset": [entry.subset for entry in entries],
         "fold": fold,
-        "group": [entry.group or "" for entry in listing.entries],
+        "group": [entry.group or "" for entry in entries],
         "duration": [duration for duration, _ in headers],
         "rate": [rate for _, rate in headers],
     }

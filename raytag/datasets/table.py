@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from raytag.datasets.findings import DatasetError, Finding
 
 SUBSETS = ("curated", "noisy", "test")
 
@@ -26,10 +30,6 @@ COLUMNS = {
     "duration": "float64",
     "rate": "int64",
 }
-
-
-class DatasetError(ValueError):
-    """A dataset folder that cannot be used; the message names the file, the line and the fix."""
 
 
 def _empty() -> pd.DataFrame:
@@ -49,7 +49,7 @@ class ClipTable:
         clip      str      unique identity: POSIX path relative to the dataset folder
         fname     str      file name as the dataset's CSV has it
         path      str      absolute path
-        labels    str      comma-joined in class order; "" for test and unlabelled clips
+        labels    str      as `join_labels` joins them, in class order; "" for test and unlabelled clips
         subset    str      "curated", "noisy" or "test"
         fold      int64    0..n_folds-1 for curated clips, -1 for all others
         group     str      clips that must stay in one fold; "" is a group of its own
@@ -66,6 +66,10 @@ class ClipTable:
         ``fname`` in the order of the sample submission. It keeps names whose clips were dropped.
     dropped : pd.DataFrame
         Rows that ``drop`` took out, with the same columns.
+    findings : tuple of Finding
+        What is odd in the tables and recordings.
+    read_as : tuple of str
+        How each table was read.
     """
 
     clips: pd.DataFrame
@@ -74,6 +78,8 @@ class ClipTable:
     layout: str
     submission: tuple[str, ...] | None = None
     dropped: pd.DataFrame = field(default_factory=_empty)
+    findings: tuple[Finding, ...] = ()
+    read_as: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = [name for name in COLUMNS if name not in self.clips.columns]
@@ -136,7 +142,21 @@ class ClipTable:
                 "feature cache gives, or make other folds (n_folds, fold_method)"
             )
         dropped = pd.concat([self.dropped, self.clips[gone]], ignore_index=True)
-        return ClipTable(kept, self.classes, self.directory, self.layout, self.submission, dropped)
+        return replace(self, clips=kept, dropped=dropped)
+
+
+def join_labels(labels: Sequence[str]) -> str:
+    """Labels as one text, separated by commas; a name that holds a comma or a quote is quoted as in a CSV."""
+    if not any("," in label or '"' in label for label in labels):
+        return ",".join(labels)
+    return ",".join('"' + label.replace('"', '""') + '"' if re.search('[,"]', label) else label for label in labels)
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """The labels that `join_labels` joined."""
+    if '"' in text:
+        return tuple(next(csv.reader([text])))
+    return tuple(text.split(",")) if text else ()
 
 
 def group_names(groups: Iterable[str]) -> NDArray[np.object_]:
@@ -145,11 +165,11 @@ def group_names(groups: Iterable[str]) -> NDArray[np.object_]:
 
 
 def multi_hot(labels: Collection[str], classes: tuple[str, ...]) -> np.ndarray:
-    """Comma-joined labels as float32 (n, n_classes); a label outside ``classes`` is a ``DatasetError``."""
+    """Joined labels as float32 (n, n_classes); a label outside ``classes`` is a ``DatasetError``."""
     index = {name: i for i, name in enumerate(classes)}
     targets = np.zeros((len(labels), len(classes)), dtype=np.float32)
     for row, text in enumerate(labels):
-        for label in text.split(",") if text else ():
+        for label in split_labels(text):
             if label not in index:
                 raise DatasetError(f"label {label!r} is not one of the {len(classes)} classes")
             targets[row, index[label]] = 1.0

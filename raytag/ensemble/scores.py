@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.datasets.readers.base import csv_entries, read_csv
-from raytag.datasets.table import multi_hot
+from raytag.datasets.csv_file import read_csv
+from raytag.datasets.readers.base import csv_entries
+from raytag.datasets.table import join_labels, multi_hot
 from raytag.ensemble.assess.bootstrap import Bootstrap
 from raytag.ensemble.predictions.external import closest, read_table
 from raytag.ensemble.predictions.oof import load_oof
@@ -148,15 +149,14 @@ def read_truth(path: Path, classes: Sequence[str]) -> Scores:
         Public nor Private.
     """
     table = read_csv(path)
-    entries = csv_entries(table, "", "test")
+    entries = csv_entries(table, "", "test", classes=classes)
     unknown = sorted({label for entry in entries for label in entry.labels} - set(classes))
     if unknown:
         hint = closest(unknown[0], classes)
         raise ValueError(f"{path}: the predictions lack {_some(unknown, 'class', 'classes')} of it{hint}")
     at = next((c for c, name in enumerate(table.columns) if name.lower() == "usage"), None)
-    labelled = [
-        (entry, line, cells) for entry, (line, cells) in zip(entries, table.rows, strict=True) if entry.labels
-    ]
+    rows = dict(table.rows)
+    labelled = [(entry, entry.line, rows[entry.line]) for entry in entries if entry.labels]
     unlabelled = tuple(entry.fname for entry in entries if not entry.labels)
     if not labelled:
         raise ValueError(f"{path}: no clip has a label, so there is nothing to score")
@@ -166,7 +166,7 @@ def read_truth(path: Path, classes: Sequence[str]) -> Scores:
     found = Scores(
         tuple(entry.fname for entry, _, _ in labelled),
         tuple(classes),
-        multi_hot([",".join(entry.labels) for entry, _, _ in labelled], tuple(classes)),
+        multi_hot([join_labels(entry.labels) for entry, _, _ in labelled], tuple(classes)),
         group=[""] * len(labelled),
         usage=["" if at is None else cells[at].lower() for _, _, cells in labelled],
         unlabelled=unlabelled,

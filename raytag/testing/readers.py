@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from raytag.datasets.listing import AUDIO_SUFFIXES, ListedClip, Listing
 from raytag.datasets.loader import table_of
-from raytag.datasets.readers.base import AUDIO_SUFFIXES, ListedClip, Listing, Reader
-from raytag.datasets.table import SUBSETS, DatasetError
+from raytag.datasets.readers.base import Reader
+from raytag.datasets.table import SUBSETS, DatasetError, split_labels
 
 
 def check_reader(reader: Reader, folder: Path) -> None:
@@ -61,8 +62,8 @@ def _check_listing(reader: Reader, listing: Listing, folder: Path) -> None:
     assert 0 in subsets, "no clip is curated: there is nothing to train on"
     for entry in listing.entries:
         assert (folder / entry.clip).is_file(), f"{entry.clip} is no file in the folder"
-        assert entry.clip.endswith(entry.fname), f"fname {entry.fname} is not the end of the clip {entry.clip}"
-        assert entry.labels or entry.subset != "curated", f"the curated clip {entry.clip} has no label"
+        tail = entry.clip if Path(entry.fname).suffix else str(Path(entry.clip).with_suffix(""))
+        assert tail.endswith(entry.fname), f"fname {entry.fname} is not the end of the clip {entry.clip}"
     there = {name for name in _files(folder) if Path(name).suffix.lower() in AUDIO_SUFFIXES}
     assert there <= set(clips), f"{sorted(there - set(clips))[0]} is not listed"
 
@@ -76,7 +77,7 @@ def _check_table(listing: Listing, folder: Path) -> None:
         raise AssertionError(f"what is read makes no table: {error}") from error
     order = {name: i for i, name in enumerate(table.classes)}
     for entry, text in zip(listing.entries, table.clips["labels"], strict=True):
-        labels = text.split(",") if text else []
+        labels = list(split_labels(text))
         assert set(labels) == set(entry.labels), f"the labels of {entry.clip} become {text!r}"
         assert labels == sorted(labels, key=order.__getitem__), f"the labels of {entry.clip} are not in class order"
     assert set(table.clips["fold"][table.rows("curated")]) == set(range(table.n_folds)), "a fold is empty"

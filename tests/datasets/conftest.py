@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -88,4 +89,41 @@ def one_csv() -> dict[str, Content]:
         "birds.csv": 'fname,labels,fold,group\na.wav,"Wren,Owl",1,s1\nb.wav,Owl,1,s1\n'
         "c.wav,Wren,2,\nd.wav,Owl,2,\n",
         **{f"audio/{name}.wav": 0.5 for name in "abcd"},
+    }
+
+
+@pytest.fixture
+def fsd50k() -> dict[str, Content]:
+    """FSD50K's tables and folders with 4 clips for development and 1 for evaluation."""
+    truth = "FSD50K.ground_truth"
+    rows = (("101", "Bark,Dog,Animal", "train"), ("102", "Meow,Animal", "val"), ("103", "Dog,Animal", "train"))
+    info = {fname: {"title": "t", "tags": [], "uploader": name} for fname, name in zip("123", "aab", strict=True)}
+    return {
+        f"{truth}/dev.csv": "fname,labels,mids,split\n"
+        + "".join(f'{fname},"{labels}","/m/0,/m/1",{split}\n' for fname, labels, split in rows)
+        + "104,Meow,/m/2,train\n",
+        f"{truth}/eval.csv": 'fname,labels,mids\n201,"Dog,Animal","/m/0,/m/1"\n',
+        f"{truth}/vocabulary.csv": "0,Animal,/m/0\n1,Bark,/m/1\n2,Dog,/m/2\n3,Meow,/m/3\n",
+        "FSD50K.metadata/dev_clips_info_FSD50K.json": json.dumps({f"10{k}": v for k, v in info.items()}),
+        **{f"FSD50K.dev_audio/10{i}.wav": 0.5 for i in range(1, 5)},
+        "FSD50K.eval_audio/201.wav": 0.5,
+    }
+
+
+@pytest.fixture
+def birdclef() -> dict[str, Content]:
+    """BirdCLEF's table and folders as from 2022 on: 4 recordings of 3 species."""
+    rows = (
+        ("afrsil1", "[]", "afrsil1/XC1.wav", "4.5"),
+        ("afrsil1", "['barswa', 'zzz']", "afrsil1/XC2.wav", "1.5"),
+        ("barswa", "['afrsil1']", "barswa/XC3.wav", "0.0"),
+        ("comsan", "['']", "comsan/XC4.wav", "5.0"),
+    )
+    lines = [f"{label},\"{more}\",['song'],-1.5,36.8,{fname},{rating}" for label, more, fname, rating in rows]
+    return {
+        "train_metadata.csv": "primary_label,secondary_labels,type,latitude,longitude,filename,rating\n"
+        + "\n".join(lines)
+        + "\n",
+        "sample_submission.csv": "row_id,comsan,barswa,afrsil1\nsoundscape_1_5,0.1,0.1,0.1\n",
+        **{f"train_audio/{fname}": 0.5 for _, _, fname, _ in rows},
     }

@@ -1,22 +1,25 @@
 """Readers: one a layout. A further layout is one module with a ``Reader`` and one line in ``READERS``.
 
-Imports of raytag `raytag.datasets.table`.
+Imports of raytag what is beside it in `raytag.datasets`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from raytag.datasets.readers.base import ListedClip, Listing, Problems, Reader
+from raytag.datasets.listing import ListedClip, Listing
+from raytag.datasets.readers.base import Reader
+from raytag.datasets.readers.birdclef import BirdClef
 from raytag.datasets.readers.esc50 import Esc50
+from raytag.datasets.readers.fsd50k import Fsd50k
 from raytag.datasets.readers.fsdkaggle2019 import COMPETITION, PUBLISHED
 from raytag.datasets.readers.single_csv import SingleCsv
 from raytag.datasets.table import DatasetError
 
 #: Asked in this order; the first that recognises a folder reads it.
-READERS: tuple[Reader, ...] = (COMPETITION, PUBLISHED, Esc50(), SingleCsv())
+READERS: tuple[Reader, ...] = (COMPETITION, PUBLISHED, Esc50(), Fsd50k(), BirdClef(), SingleCsv())
 
-__all__ = ["READERS", "ListedClip", "Listing", "Problems", "Reader", "layouts", "read"]
+__all__ = ["READERS", "ListedClip", "Listing", "Reader", "layouts", "read"]
 
 
 def layouts() -> str:
@@ -24,7 +27,7 @@ def layouts() -> str:
     return "\n".join(f"  - {reader.name}: {reader.expects}" for reader in READERS)
 
 
-def read(directory: Path) -> Listing:
+def read(directory: Path, separator: str | None = None) -> Listing:
     """What the CSV files of a dataset folder say, read by the reader that recognises it.
 
     Raises
@@ -37,7 +40,7 @@ def read(directory: Path) -> Listing:
         raise DatasetError(f"dataset folder {directory} {there}")
     for reader in READERS:
         if reader.recognises(directory):
-            return reader.read(directory)
+            return reader.read(directory, separator)
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in directory.iterdir())
     found = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "nothing"
     raise DatasetError(

@@ -1,49 +1,24 @@
-"""What all readers share: CSV files read with line numbers, checked names and labels, and their result."""
+"""What all readers share: clips from the rows of a table, with checked names and labels."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol
 
+from raytag.datasets.csv_file import CsvFile, read_csv
+from raytag.datasets.findings import Finding, Problems, some
+from raytag.datasets.labels import split_cells
+from raytag.datasets.listing import AUDIO_SUFFIXES, ListedClip, Listing
 from raytag.datasets.table import DatasetError
 
-#: Files that a folder listing takes for audio (what libsndfile decodes).
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"}
-)
+__all__ = ["CsvFile", "ListedClip", "Listing", "Reader", "Tables", "audio_files", "csv_entries", "read_csv"]
 
-
-@dataclass(frozen=True)
-class ListedClip:
-    """One clip as a CSV file, or a folder listing, states it."""
-
-    fname: str
-    clip: str  # POSIX path relative to the dataset folder
-    subset: str
-    labels: tuple[str, ...] = ()
-    fold: str | None = None  # as written; None where there is no such column
-    group: str | None = None
-    csv: Path | None = None  # where it stands
-    line: int = 0
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a reader gives: entries in their order of appearance, curated clips first, then noisy, then test.
-
-    ``classes`` is None where the layout states no class order; ``submission`` is the order of ``fname`` in the
-    sample submission.
-    """
-
-    layout: str
-    entries: list[ListedClip]
-    classes: tuple[str, ...] | None = None
-    submission: tuple[str, ...] | None = None
+#: Columns of a wide table that are no classes.
+_FACTS = ("fold", "group")
+_TRUE, _FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false", ""}
 
 
 class Reader(Protocol):
@@ -59,116 +34,28 @@ class Reader(Protocol):
 
     def recognises(self, directory: Path) -> bool: ...
 
-    def read(self, directory: Path) -> Listing: ...
+    def read(self, directory: Path, separator: str | None = None) -> Listing:
+        """Read the tables; ``separator`` of labels is None where it is to be recognised."""
+        ...
 
 
-class Problems:
-    """Collects what is wrong in CSV files, so that one attempt shows more than the first fault."""
+@dataclass
+class Tables:
+    """What was understood of tables while they were read."""
 
-    SHOWN = 5
+    separator: str | None = None
+    read_as: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
-    def __init__(self) -> None:
-        self._messages: list[str] = []
-
-    def add(self, path: Path | None, line: int, message: str) -> None:
-        self._messages.append(f"{path}:{line}: {message}")
-
-    def raise_any(self) -> None:
-        if self._messages:
-            more = len(self._messages) - self.SHOWN
-            tail = [f"… and {more} more"] if more > 0 else []
-            raise DatasetError("\n".join(self._messages[: self.SHOWN] + tail))
-
-
-@dataclass(frozen=True)
-class CsvFile:
-    """A CSV file: its header and its rows, each with the line on which it starts (the header is line 1)."""
-
-    path: Path
-    columns: tuple[str, ...]
-    rows: list[tuple[int, tuple[str, ...]]]
-
-    def column(self, name: str) -> int | None:
-        """Position of a column, None where there is none."""
-        return self.columns.index(name) if name in self.columns else None
-
-    def require(self, *names: str) -> list[int]:
-        """Positions of columns that must be there."""
-        missing = [name for name in names if name not in self.columns]
-        if missing:
-            raise DatasetError(
-                f"{self.path}:1: no column {' and no column '.join(missing)}; "
-                f"the header is {','.join(self.columns)}"
-            )
-        return [self.columns.index(name) for name in names]
-
-
-def read_csv(path: Path) -> CsvFile:
-    """A UTF-8 CSV file with a header, cells stripped of outer blanks, blank lines skipped.
-
-    Raises
-    ------
-    DatasetError
-        Not UTF-8, badly quoted, no header, no rows, a column twice, or a row whose number of cells is not the
-        header's; the message has file and line.
-    """
-    lines = _numbered(path)
-    header = next(lines, None)
-    if header is None:
-        raise DatasetError(f"{path}:1: the file is empty; a header and at least one row are expected")
-    columns = header[1]
-    if len(set(columns)) < len(columns):
-        twice = sorted({name for name in columns if columns.count(name) > 1})
-        raise DatasetError(
-            f"{path}:{header[0]}: column {' and '.join(map(repr, twice))} stands twice in the header"
-        )
-    rows, problems = [], Problems()
-    for line, cells in lines:
-        if len(cells) != len(columns):
-            problems.add(
-                path,
-                line,
-                f"{len(cells)} cells, but the header has {len(columns)} (a cell that holds commas must be quoted)",
-            )
-        rows.append((line, cells))
-    problems.raise_any()
-    if not rows:
-        raise DatasetError(f"{path}: only a header; at least one row is expected")
-    return CsvFile(path, columns, rows)
-
-
-def peek_columns(path: Path) -> tuple[str, ...]:
-    """The header of a CSV file, () where it cannot be read as one."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            return tuple(cell.strip() for cell in next(csv.reader(file), []))
-    except (OSError, csv.Error):
-        return ()
-
-
-def _numbered(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Rows of a CSV file that are not blank, each with the line on which it starts."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DatasetError(
-            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); save the file with UTF-8 encoding"
-        ) from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        for row in reader:
-            cells = tuple(cell.strip() for cell in row)
-            if any(cells):
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DatasetError(f"{path}:{line}: {error}") from None
+    def listing(
+        self,
+        layout: str,
+        entries: list[ListedClip],
+        classes: tuple[str, ...] | None = None,
+        submission: tuple[str, ...] | None = None,
+    ) -> Listing:
+        """What a reader gives, with all that was noted here."""
+        return Listing(layout, entries, classes, submission, tuple(self.read_as), tuple(self.findings))
 
 
 def check_fname(fname: str) -> str:
@@ -181,16 +68,6 @@ def check_fname(fname: str) -> str:
     return ""
 
 
-def split_labels(text: str) -> tuple[tuple[str, ...], str]:
-    """Labels of a cell and what is wrong with them; "" when nothing is."""
-    labels = tuple(label.strip() for label in text.split(",")) if text else ()
-    if "" in labels:
-        return labels, f"an empty label in {text!r}"
-    if len(set(labels)) < len(labels):
-        return labels, f"a label stands twice in {text!r}"
-    return labels, ""
-
-
 def csv_entries(
     table: CsvFile,
     folder: str,
@@ -198,45 +75,122 @@ def csv_entries(
     *,
     fname_column: str = "fname",
     label_column: str | None = "labels",
-    labels_required: bool = False,
+    classes: Collection[str] = (),
+    tables: Tables | None = None,
 ) -> list[ListedClip]:
-    """Entries of a CSV file whose audio lies in ``folder``, "" being the dataset folder itself.
+    """Clips of a table whose audio lies in ``folder``, "" being the dataset folder itself.
 
-    Names that leave the folder, clips that stand twice, labels that are empty or stand twice are collected
-    and raised together as a ``DatasetError``. Of a CSV with labels the columns
-    ``fold`` and ``group`` are taken up where they exist.
+    Rows that differ in the label alone are joined. Of a table with labels the columns ``fold`` and ``group`` are
+    taken up where they exist.
+
+    Parameters
+    ----------
+    table : CsvFile
+    folder, subset : str
+    fname_column, label_column : str
+        ``label_column`` None: a table without labels.
+    classes : collection of str
+        Classes that are known beforehand; their names may hold the separator of labels.
+    tables : Tables, optional
+        Has the separator of labels, and takes up what was understood.
+
+    Raises
+    ------
+    DatasetError
+        Names that leave the folder, clips that stand twice, labels that are empty or stand twice: all together.
     """
+    tables = tables or Tables()
     (at_fname,) = table.require(fname_column)
     at_labels = table.require(label_column)[0] if label_column is not None else None
-    at_fold = at_group = None
-    if label_column is not None:  # in a sample submission these names would be classes
-        at_fold, at_group = table.column("fold"), table.column("group")
-    entries: list[ListedClip] = []
-    first_line: dict[str, int] = {}
-    problems = Problems()
+    labels: Sequence[tuple[str, ...]] = [()] * len(table.rows)
+    how = ""
+    if at_labels is not None:
+        cells = [(line, cells[at_labels]) for line, cells in table.rows]
+        labels, how = split_cells(table.path, cells, tables.separator, classes)
+    tables.read_as.append(f"{table.path.name}: {table.read_as}" + (f"; labels separated by {how}" if how else ""))
+    return _clips(table, folder, subset, at_fname, labels, at_labels is not None, tables)
+
+
+def wide_entries(table: CsvFile, folder: str, subset: str, fname_column: str, tables: Tables) -> list[ListedClip]:
+    """Clips of a wide table: a column of zeros and ones a class. See `csv_entries`."""
+    (at_fname,) = table.require(fname_column)
+    classes = wide_classes(table, fname_column)
+    labels, problems = [], Problems()
     for line, cells in table.rows:
+        for name, at in classes.items():
+            if cells[at].lower() not in _TRUE | _FALSE:
+                problems.add(table.path, line, f"{name} is {cells[at]!r}; in a column of a class stand 0 and 1")
+        labels.append(tuple(name for name, at in classes.items() if cells[at].lower() in _TRUE))
+    problems.raise_any()
+    tables.read_as.append(f"{table.path.name}: {table.read_as}; a column of 0 and 1 a class")
+    return _clips(table, folder, subset, at_fname, labels, True, tables)
+
+
+def wide_classes(table: CsvFile, fname_column: str) -> dict[str, int]:
+    """Classes of a wide table, and their columns: all but the file name, and those without a name."""
+    skipped = (fname_column, *_FACTS)
+    return {name: i for i, name in enumerate(table.columns) if name and name.casefold() not in skipped}
+
+
+def is_wide(table: CsvFile, fname_column: str) -> bool:
+    """Whether a table has a column of zeros and ones for each of two classes or more, and any label at all."""
+    columns = wide_classes(table, fname_column).values()
+    values = {cells[at].lower() for _, cells in table.rows for at in columns}
+    return len(columns) > 1 and values <= _TRUE | _FALSE and bool(values & _TRUE)
+
+
+def _clips(
+    table: CsvFile,
+    folder: str,
+    subset: str,
+    at_fname: int,
+    labels: Sequence[tuple[str, ...]],
+    has_labels: bool,
+    tables: Tables,
+) -> list[ListedClip]:
+    at_fold = at_group = None
+    if has_labels:  # in a sample submission these names would be classes
+        at_fold, at_group = table.column("fold"), table.column("group")
+    entries: dict[str, ListedClip] = {}
+    first_row: dict[str, tuple[str, ...]] = {}
+    joined: list[str] = []
+    problems = Problems()
+    for (line, cells), own in zip(table.rows, labels, strict=True):
         fname = cells[at_fname]
         fault = check_fname(fname)
         if fault:
             problems.add(table.path, line, fault)
             continue
         clip = str(PurePosixPath(folder) / fname)
-        if clip in first_line:
-            problems.add(table.path, line, f"{fname} already stands on line {first_line[clip]}")
-            continue
-        first_line[clip] = line
-        labels: tuple[str, ...] = ()
-        if at_labels is not None:
-            labels, fault = split_labels(cells[at_labels])
-            if fault:
-                problems.add(table.path, line, fault)
-            elif labels_required and not labels:
-                problems.add(table.path, line, f"{fname} has no label; every curated clip needs at least one")
         fold = cells[at_fold] if at_fold is not None else None
         group = cells[at_group] if at_group is not None else None
-        entries.append(ListedClip(fname, clip, subset, labels, fold, group, table.path, line))
+        entry = ListedClip(fname, clip, subset, own, fold, group, table.path, line)
+        first = entries.setdefault(clip, entry)
+        first_row.setdefault(clip, cells)
+        if first is entry:
+            continue
+        if not has_labels or _other_cells(cells, at_fname) == _other_cells(first_row[clip], at_fname):
+            problems.add(table.path, line, f"{fname} already stands on line {first.line}")
+        elif (fold, group) != (first.fold, first.group):
+            problems.add(
+                table.path,
+                line,
+                f"{fname} has another fold or group here than on line {first.line}: correct one of them",
+            )
+        else:
+            entries[clip] = replace(first, labels=tuple(dict.fromkeys((*first.labels, *own))))
+            joined.append(f"{fname} on lines {first.line} and {line}")
     problems.raise_any()
-    return entries
+    if joined:
+        text = some(joined, f"row of {table.path.name} joins", f"rows of {table.path.name} join")
+        tables.findings.append(
+            Finding("rows-joined", f"{text} an earlier row of the same clip: its labels are added")
+        )
+    return list(entries.values())
+
+
+def _other_cells(cells: tuple[str, ...], but: int) -> tuple[str, ...]:
+    return cells[:but] + cells[but + 1 :]
 
 
 def audio_files(folder: Path) -> list[str]:
@@ -250,3 +204,17 @@ def audio_files(folder: Path) -> list[str]:
 
 def some_exist(folder: Path, names: Sequence[str]) -> bool:
     return any((folder / name).is_file() for name in names)
+
+
+def submission_classes(table: CsvFile) -> tuple[str, ...]:
+    """Class order of a sample submission: its columns after the first, which is ``fname``."""
+    if table.columns[0] != "fname":
+        raise DatasetError(
+            f"{table.path}:1: the first column is {table.columns[0]!r}, expected is fname, then the classes"
+        )
+    classes = table.columns[1:]
+    if not classes:
+        raise DatasetError(f"{table.path}:1: no classes; a column for each is expected after fname")
+    if "" in classes:
+        raise DatasetError(f"{table.path}:1: '' cannot name a class; a column for each is expected after fname")
+    return classes

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raytag.datasets.readers.base import Listing, csv_entries, read_csv
+from raytag.datasets.csv_file import read_csv
+from raytag.datasets.listing import Listing
+from raytag.datasets.readers.base import Tables, csv_entries
 
 
 class Esc50:
@@ -16,15 +18,10 @@ class Esc50:
     def recognises(self, directory: Path) -> bool:
         return (directory / "meta" / "esc50.csv").is_file()
 
-    def read(self, directory: Path) -> Listing:
-        table = read_csv(directory / "meta" / "esc50.csv")
+    def read(self, directory: Path, separator: str | None = None) -> Listing:
+        table, tables = read_csv(directory / "meta" / "esc50.csv"), Tables(separator)
         table.require("filename", "fold", "category")
         entries = csv_entries(
-            table,
-            "audio",
-            "curated",
-            fname_column="filename",
-            label_column="category",
-            labels_required=True,
+            table, "audio", "curated", fname_column="filename", label_column="category", tables=tables
         )
-        return Listing(self.name, entries)
+        return tables.listing(self.name, entries)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from raytag.datasets.readers.base import CsvFile, ListedClip, Listing, audio_files, csv_entries, read_csv
-from raytag.datasets.table import DatasetError
+from raytag.datasets.csv_file import read_csv
+from raytag.datasets.listing import ListedClip, Listing
+from raytag.datasets.readers.base import Tables, audio_files, csv_entries, submission_classes
 
 
 @dataclass(frozen=True)
@@ -40,41 +41,26 @@ class FsdKaggle2019:
     def recognises(self, directory: Path) -> bool:
         return (directory / self.curated[0]).is_file() and (directory / self.curated[1]).is_dir()
 
-    def read(self, directory: Path) -> Listing:
-        csv, folder = self.curated
-        entries = csv_entries(read_csv(directory / csv), folder, "curated", labels_required=True)
-        csv, folder = self.noisy
-        if (directory / csv).is_file():
-            entries += csv_entries(read_csv(directory / csv), folder, "noisy")
-        classes = submission = None
-        if self.sample_submission is not None and (directory / self.sample_submission).is_file():
-            table = read_csv(directory / self.sample_submission)
+    def read(self, directory: Path, separator: str | None = None) -> Listing:
+        tables, classes, submission = Tables(separator), None, None
+        sample = directory / (self.sample_submission or "")
+        if sample.is_file():  # first: it says which classes there are
+            table = read_csv(sample)
             classes = submission_classes(table)
-            test = csv_entries(table, self.test_folder, "test", label_column=None)
+            test = csv_entries(table, self.test_folder, "test", label_column=None, tables=tables)
             submission = tuple(entry.fname for entry in test)
         elif self.test_csv is not None and (directory / self.test_csv).is_file():
-            test = csv_entries(read_csv(directory / self.test_csv), self.test_folder, "test", label_column=None)
+            table = read_csv(directory / self.test_csv)
+            test = csv_entries(table, self.test_folder, "test", label_column=None, tables=tables)
         else:
             names = audio_files(directory / self.test_folder)
             test = [ListedClip(name, f"{self.test_folder}/{name}", "test") for name in names]
-        return Listing(self.name, entries + test, classes, submission)
-
-
-def submission_classes(table: CsvFile) -> tuple[str, ...]:
-    """Class order of a sample submission: its columns after the first, which is ``fname``."""
-    if table.columns[0] != "fname":
-        raise DatasetError(
-            f"{table.path}:1: the first column is {table.columns[0]!r}, expected is fname, then the classes"
-        )
-    classes = table.columns[1:]
-    if not classes:
-        raise DatasetError(f"{table.path}:1: no classes; a column for each is expected after fname")
-    for name in classes:
-        if not name or "," in name:
-            raise DatasetError(
-                f"{table.path}:1: {name!r} cannot name a class: commas separate the labels of a clip"
-            )
-    return classes
+        entries = []
+        for subset, (csv, folder) in (("curated", self.curated), ("noisy", self.noisy)):
+            if subset == "curated" or (directory / csv).is_file():
+                table = read_csv(directory / csv)
+                entries += csv_entries(table, folder, subset, classes=classes or (), tables=tables)
+        return tables.listing(self.name, entries + test, classes, submission)
 
 
 COMPETITION = FsdKaggle2019(

@@ -16,6 +16,8 @@ FOLDERS = {
     "FSDKaggle2019": "competition",
     "FSDKaggle2019, as published": "published",
     "ESC-50": "esc50",
+    "FSD50K": "fsd50k",
+    "BirdCLEF": "birdclef",
     "one CSV": "one_csv",
 }
 
@@ -153,7 +155,7 @@ class Brief(SingleCsv):
         (Nameless, "the layout is called 'CSV'"),
         (Forgetful, r"audio/a\.wav is not listed"),
         (Stuttering, r"audio/a\.wav is listed 2 times"),
-        (Unlabelled, r"curated clip audio/a\.wav has no label"),
+        (Unlabelled, r"no clip has a label"),
         (AllTest, "no clip is curated"),
         (TestFirst, "curated clips come first"),
         (Elsewhere, r"sound/a\.wav is no file"),
