@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from raytag.datasets.csv_file import CsvFile, parse_csv, read_csv
 from raytag.store.predictions import PredictionsError, aligned, row_by_clip
 
 #: File name extensions and what reads them.
@@ -125,17 +126,30 @@ def _read(path: Path, content: bytes | None) -> pd.DataFrame:
         raise PredictionsError(f"{path}: predictions are read from {' and '.join(SUFFIXES)} files")
     if content is None and not path.is_file():
         raise PredictionsError(f"{path}: there is no such file")
-    source = path if content is None else io.BytesIO(content)
     try:
         if path.suffix == ".csv":
-            # every cell as it stands: an fname such as 001 is no number, and a class may be called NA
-            cells = pd.read_csv(source, dtype=str, keep_default_na=False, header=None, encoding="utf-8-sig")
-            frame = cells.iloc[1:].reset_index(drop=True)
-            frame.columns = cells.iloc[0].tolist()  # pandas itself would rename the second of two equal ones
-            return frame
-        return pd.read_parquet(source)
-    except (ValueError, OSError) as error:  # of pandas and pyarrow: both derive from these
+            return _of_csv(read_csv(path) if content is None else parse_csv(content, path))
+        frame = pd.read_parquet(path if content is None else io.BytesIO(content))
+    except (ValueError, OSError) as error:  # of ours, pandas and pyarrow: all derive from these
         raise PredictionsError(f"{path}: cannot be read ({error})") from None
+    if "fname" not in frame.columns and not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.rename_axis("fname").reset_index()  # clips were the index
+    return frame
+
+
+def _of_csv(table: CsvFile) -> pd.DataFrame:
+    """Cells as they stand: an fname such as 001 is no number, and a class may be called NA."""
+    columns, rows = list(table.columns), [cells for _, cells in table.rows]
+    if columns[0] in ("", "Unnamed: 0"):  # pandas' index: row numbers, or the clips
+        if "fname" not in columns:
+            columns[0] = "fname"
+        elif all(cells[0].isdecimal() for cells in rows):
+            columns, rows = columns[1:], [cells[1:] for cells in rows]
+    frame = pd.DataFrame(rows, columns=columns, dtype=str)
+    if table.delimiter == ";":  # where these separate cells, commas stand before decimals
+        values = [name for name in columns if name != "fname"]
+        frame[values] = frame[values].apply(lambda column: column.str.replace(",", "."))
+    return frame
 
 
 def _check_columns(path: Path, columns: Sequence[object], classes: Sequence[str]) -> None:

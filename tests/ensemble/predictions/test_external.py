@@ -64,6 +64,27 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
     np.testing.assert_array_equal(read(path).oof, VALUES[:6])
 
 
+@pytest.mark.parametrize(
+    "write_file",
+    [
+        lambda frame, path: frame.to_csv(path, sep=";", decimal=",", index=False),
+        lambda frame, path: frame.to_csv(path, sep="\t", encoding="utf-16", index=False),
+        lambda frame, path: frame.to_csv(path),
+        lambda frame, path: frame.set_index("fname").to_csv(path),
+        lambda frame, path: frame.set_index("fname").rename_axis(None).to_csv(path),
+        lambda frame, path: frame.set_index("fname").to_parquet(path.with_suffix(".parquet")),
+        lambda frame, path: frame.set_index("fname").rename_axis(None).to_parquet(path.with_suffix(".parquet")),
+    ],
+    ids=["semicolons", "utf-16", "row numbers", "index", "unnamed index", "parquet index", "unnamed parquet index"],
+)
+def test_files_as_pandas_and_spreadsheets_write_them(tmp_path, write_file):
+    path = tmp_path / "mine.csv"
+    write_file(make_frame(), path)
+    found = read(path if path.exists() else path.with_suffix(".parquet"))
+    np.testing.assert_allclose(found.oof, VALUES[:6], rtol=1e-6)
+    np.testing.assert_allclose(found.test, VALUES[6:], rtol=1e-6)
+
+
 def cell(row, column, value):
     def change(frame):
         frame = frame.astype(object)
@@ -85,7 +106,7 @@ def cell(row, column, value):
             lambda f: f.drop(columns="hum"),
             "1 of the run's 5 classes have no column, first 'hum'; names must",
         ),
-        (lambda f: f.rename(columns={"rain": " Rain"}), "first 'rain' (the closest that is there: ' Rain')"),
+        (lambda f: f.rename(columns={"rain": " Rain"}), "first 'rain' (the closest that is there: 'Rain')"),
         (lambda f: f.assign(drone=0.5, wind=0.5), "no class of the run: 'drone', 'wind'; remove them"),
         (lambda f: pd.concat([f, f["hum"]], axis=1), "column 'hum' stands twice"),
         (lambda f: pd.concat([f, f.iloc[2:3]]), "clip 002 stands twice"),
@@ -95,7 +116,7 @@ def cell(row, column, value):
         (cell(4, "NA", -0.1), "clip 004, class 'NA': '-0.1'"),
         (cell(7, "bark", np.nan), "clip 101, class 'bark': ''"),
         (cell(5, "rain", "high"), "clip 005, class 'rain': 'high'"),
-        (lambda f: f.iloc[:0], "6 of the run's 6 curated clips have no prediction"),
+        (lambda f: f.iloc[:0], "only a header"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, change, words):
