@@ -18,6 +18,7 @@ from raytag.errors import explain_errors
 
 #: Name: the module, and what it does in a line.
 COMMANDS = {
+    "check": ("raytag.cli.check", "what raytag understands of a folder of recordings, and what looks wrong in it"),
     "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
 }

@@ -40,8 +40,8 @@ class Audit:
         Classes in all.
     labels_per_clip : dict
         Number of curated clips by number of labels.
-    untrained : tuple of str
-        Classes that no curated clip has.
+    counts : dict
+        Curated clips of each class, in class order.
     rates : dict
         Number of readable clips by sample rate in Hz.
     seconds : tuple of three floats
@@ -69,7 +69,7 @@ class Audit:
     hours: dict[str, float]
     n_classes: int
     labels_per_clip: dict[int, int]
-    untrained: tuple[str, ...]
+    counts: dict[str, int]
     rates: dict[int, int]
     seconds: tuple[float, float, float]
     folds: tuple[FoldAudit, ...]
@@ -82,33 +82,43 @@ class Audit:
     findings: tuple[Finding, ...] = ()
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What may be a mistake, one line each."""
-        found = []
-        if self.missing:
-            found.append(some(self.missing, "clip has no file", "clips have no file"))
-        if self.unreadable:
-            found.append(some(self.unreadable, "clip is not readable audio", "clips are not readable audio"))
-        if self.unlisted:
-            found.append(some(self.unlisted, "audio file is not listed", "audio files are not listed"))
-        if self.untrained:
-            found.append(some(self.untrained, "class has no curated clip", "classes have no curated clip"))
+    def untrained(self) -> tuple[str, ...]:
+        """Classes that no curated clip has."""
+        return tuple(name for name, count in self.counts.items() if not count)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """What may be a mistake: what the files and the folds show, then `findings`."""
         gaps = [f"{name} in fold {f.fold}" for f in self.folds for name in f.absent if name not in self.untrained]
-        if gaps:
-            found.append(some(gaps, "class has no clip in a fold", "times a class has no clip in a fold"))
-        if self.shared_groups:
-            found.append(
-                some(
-                    self.shared_groups,
-                    "noisy clip shares its group with curated clips",
-                    "noisy clips share their group with curated clips",
-                )
-            )
-        return (*found, *map(str, self.findings))
+        kinds = (
+            (self.missing, "missing", "clip has no file", "clips have no file"),
+            (self.unreadable, "unreadable", "clip is not readable audio", "clips are not readable audio"),
+            (self.unlisted, "unlisted", "audio file is not listed", "audio files are not listed"),
+            (self.untrained, "untrained", "class has no curated clip", "classes have no curated clip"),
+            (gaps, "gaps", "class has no clip in a fold", "times a class has no clip in a fold"),
+            (
+                self.shared_groups,
+                "shared-groups",
+                "noisy clip shares its group with curated clips",
+                "noisy clips share their group with curated clips",
+            ),
+        )
+        found = [Finding(code, some(items, one, many)) for items, code, one, many in kinds if items]
+        return (*found, *self.findings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """`all_findings`, one line each."""
+        return tuple(map(str, self.all_findings))
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The summary, warnings last."""
+        return (*self.summary, *(f"  warning  {line}" for line in self.warnings))
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """What is there, in a few lines."""
         parts = [f"{self.clips[s]} {s} ({_duration(self.hours[s])})" for s in self.clips]
         labels = ", ".join(f"{count} with {k}" for k, count in self.labels_per_clip.items())
         total = sum(k * count for k, count in self.labels_per_clip.items())
@@ -127,7 +137,6 @@ class Audit:
             f"  labels   {self.n_classes} classes, {mean:.2f} a curated clip ({labels})",
             f"  audio    {rates or 'none readable'}, {short:.1f} to {long:.1f} s, median {median:.1f} s",
             f"  folds    {len(self.folds)} of {sizes} clips with {counts} labels{groups}",
-            *(f"  warning  {line}" for line in self.warnings),
         )
 
     def __str__(self) -> str:
@@ -167,7 +176,7 @@ def audit(table: ClipTable) -> Audit:
         hours={subset: float(np.nansum(durations[r])) / 3600 for subset, r in rows.items() if len(r)},
         n_classes=len(table.classes),
         labels_per_clip=dict(zip(per_clip.tolist(), per_clip_count.tolist(), strict=True)),
-        untrained=tuple(names[~targets.any(axis=0)]),
+        counts=dict(zip(table.classes, targets.sum(axis=0).tolist(), strict=True)),
         rates=dict(zip(rates.tolist(), rate_counts.tolist(), strict=True)),
         seconds=_spread(durations[readable]) if readable.any() else (nan, nan, nan),
         folds=tuple(folds),

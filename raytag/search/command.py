@@ -3,6 +3,7 @@ refused."""
 
 from __future__ import annotations
 
+import re
 import signal
 import uuid
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         Wrong input; the message says what to do.
     """
     runs_dir = Storage(options.runs_dir).uri
-    name = options.run or f"{start.space.name}-{start.directory.resolve().name}"
+    name = options.run or re.sub(r"[\\?#:*]", "_", f"{start.space.name}-{start.directory.resolve().name}").strip()
     storage = Storage(runs_dir).sub(name)
     with Lease(storage, name) as lease:
         start.wait_for_ray()

@@ -15,7 +15,7 @@ from raytag.models import MODELS
 from raytag.registry import choice_of
 from raytag.search.race.rules import RULES
 from raytag.search.searchers import SEARCHERS
-from raytag.store.files import Storage
+from raytag.store.files import Storage, check_name
 
 _DATA = f"""folder of labelled recordings; without it the built-in demo data are used. It is recognised when it
 holds
@@ -60,6 +60,8 @@ class LaunchOptions:
     """number of folds when the data bring none (5 by default)"""
     fold_method: Literal["auto", "given", "group", "stratified", "kfold"] = "auto"
     """auto: given folds, else by group, else multi-label stratified; kfold: plain shuffled KFold, seed 42"""
+    labels_separator: str | None = None
+    """what stands between the labels of a clip: comma, semicolon, tab, bar, blank or none; by default recognised"""
     only_folds: str = ""
     """train only these folds, in this order, e.g. 0,2 (experiments stay incomplete until all are trained)"""
     fold_order: str = "auto"
@@ -144,6 +146,8 @@ class LaunchOptions:
 
     def check(self) -> None:
         """Refuse numbers that make no sense, naming the option."""
+        if self.run is not None:
+            check_name("--run", self.run)
         for name in ("num_samples", "keep", "epochs", "n_folds"):
             value = getattr(self, name)
             if value is not None and value < (2 if name == "n_folds" else 1):

@@ -35,7 +35,11 @@ def start(options: LaunchOptions, console: Console) -> int:
         wait_for_kernels = stack.enter_context(compiling(console, *rooms))
         directory = options.data if options.data is not None else demo(options, console)
         table = datasets.load(
-            directory, n_folds=options.n_folds, fold_method=options.fold_method, seed=options.seed
+            directory,
+            n_folds=options.n_folds,
+            fold_method=options.fold_method,
+            seed=options.seed,
+            labels_separator=options.labels_separator,
         )
         say(console, str(audit(table)))
         folds = options.folds(table.n_folds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,17 @@ class Storage:
 
     def write_csv(self, name: str, frame: pd.DataFrame) -> None:
         self.write(name, frame.to_csv(index=False).encode())
+
+
+def check_name(option: str, name: str) -> None:
+    """Refuse a name of a folder that would lie elsewhere, or that later commands would not find.
+
+    Raises
+    ------
+    ValueError
+        With the option and what a name may be.
+    """
+    if re.search(r"[/\\?#:*\x00-\x1f]", name) or name.startswith(".") or name != name.strip() or not name:
+        raise ValueError(
+            f"{option} {name}: the name of a folder cannot begin with a dot, or hold any of / \\ ? # : *"
+        )

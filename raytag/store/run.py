@@ -2,6 +2,7 @@
 
     runs/RUN/run.json                               dataset fingerprint, classes, folds
     runs/RUN/clips.parquet                          the table of clips with their folds
+    runs/RUN/contents.parquet                       a hash of each recording (clip, content)
     runs/RUN/quarantine.csv                         unusable clips and why; no prediction has them
     runs/RUN/public.csv                             what leaderboards said (``raytag.store.public``)
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 REPORT = "ensemble.json"  # of an ensemble, written last: it is there exactly when this is
+CONTENTS = ["clip", "content"]  # columns of contents.parquet
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 
 
@@ -200,6 +202,40 @@ class RunStore:
         storage.write_json("run.json", run)
         return cls(runs_dir, name)
 
+    def set_contents(self, contents: Mapping[str, str]) -> str:
+        """Record what the recordings of this run hold: a hash of the bytes of each usable one by clip.
+
+        Returns
+        -------
+        str
+            A sentence where earlier launches did not record it; else "".
+
+        Raises
+        ------
+        StoreError
+            Recordings were replaced since an earlier launch: finished folds were trained on other sound.
+        """
+        before = self.contents()
+        if before is None:
+            self.storage.write_parquet("contents.parquet", pd.DataFrame(contents.items(), columns=CONTENTS))
+            if not self.experiments():
+                return ""
+            return f"Run {self.name} is from before recordings were compared: from now on they are"
+        if replaced := replaced_clips(before, contents):
+            raise StoreError(
+                f"run {self.name!r} was made with other recordings: {len(replaced)} were replaced "
+                f"({', '.join(replaced[:3])}{', …' if len(replaced) > 3 else ''}). Restore them, or use another "
+                "--run name"
+            )
+        return ""
+
+    def contents(self) -> dict[str, str] | None:
+        """Hash of each recording by clip, as the first launch found them; None in old runs."""
+        if not self.storage.exists("contents.parquet"):
+            return None
+        frame = self.storage.read_parquet("contents.parquet")
+        return dict(zip(frame["clip"], frame["content"], strict=True))
+
     def set_quarantine(self, quarantined: pd.DataFrame) -> None:
         """Record which clips are unusable (columns clip, reason); they take no part in this run.
 
@@ -275,6 +311,11 @@ def _save_tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
 
     data: bytes = save({k: v.contiguous() for k, v in tensors.items()})
     return data
+
+
+def replaced_clips(a: Mapping[str, str] | None, b: Mapping[str, str] | None) -> list[str]:
+    """Clips whose recordings differ in two tables of contents; none where either is not known."""
+    return sorted(clip for clip, content in (a or {}).items() if (b or {}).get(clip, content) != content)
 
 
 def list_runs(runs_dir: str) -> list[str]:

@@ -14,7 +14,7 @@ from raytag.datasets.table import multi_hot
 from raytag.ensemble.predictions.external import ExternalModel, read_external
 from raytag.store.events import read_events
 from raytag.store.predictions import PredictionsError, aligned
-from raytag.store.run import RunStore, difference
+from raytag.store.run import RunStore, difference, replaced_clips
 
 
 class EnsembleError(ValueError):
@@ -154,6 +154,8 @@ def _check_same_data(first: RunStore, other: RunStore) -> None:
     found = []
     if first.run["fingerprint"] != other.run["fingerprint"]:
         found.append(difference(first.run, first.clips(), other.run, other.clips(), there, here))
+    if replaced := replaced_clips(first.contents(), other.contents()):
+        found.append(f"{len(replaced)} recordings are others (first {replaced[0]})")
     for where, lost in (
         (there, set(_unusable(first)) - set(_unusable(other))),
         (here, set(_unusable(other)) - set(_unusable(first))),

@@ -52,6 +52,11 @@ def prepare(
     ValueError
         An experiment that cannot run on the data.
     """
+    if len(table.classes) == 1:
+        raise PreflightError(
+            f"The data have one class only, {table.classes[0]!r}: lwlrap ranks the classes of a clip, so it is 1 "
+            "whatever is predicted. Mend it with a class of their own for the clips without it, such as other"
+        )
     fitted = chosen.fit({NOISY_CLIPS} if len(table.rows("noisy")) else (), options.changes())
     for note in [*fitted.notes, *low_rate(table, fitted.features)]:
         say(console, note)

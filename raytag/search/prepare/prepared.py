@@ -12,7 +12,7 @@ from rich.console import Console
 
 from raytag.cluster.resources import Resources, object_store_room
 from raytag.cluster.same_files import check_nodes
-from raytag.console import Stopwatch
+from raytag.console import Stopwatch, say
 from raytag.datasets.table import ClipTable
 from raytag.features.cache import Manifest, build_cache
 from raytag.search.options import LaunchOptions
@@ -120,8 +120,11 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
         console=console,
     )
     start.watch.lap("features")
+    usable = manifest.usable
+    if told := store.set_contents(dict(zip(usable["clip"], usable["content"], strict=True))):
+        say(console, told)
     store.set_quarantine(manifest.quarantined)
-    usable = start.table.drop(manifest.quarantined["clip"].tolist())
-    if len(usable) < len(start.table):  # what is left may lack what the tables promised
-        preflight.check_space(start.space, usable, start.plan.folds)
-    return Prepared(store, log, usable, manifest, nodes)
+    table = start.table.drop(manifest.quarantined["clip"].tolist())
+    if len(table) < len(start.table):  # what is left may lack what the tables promised
+        preflight.check_space(start.space, table, start.plan.folds)
+    return Prepared(store, log, table, manifest, nodes)

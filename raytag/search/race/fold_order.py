@@ -14,12 +14,11 @@ import numpy as np
 
 from raytag.datasets.table import ClipTable
 from raytag.features.bank import Bank
+from raytag.features.pooled import pool
 from raytag.metrics import lwlrap
 from raytag.seeding import generator
 
 MAX_CLIPS = 5000  # of all folds together; where there are more, each fold gives an equal number, drawn at random
-MAX_VALUES = 200_000_000  # of the bank; where these clips have more, frames are left out at equal distances
-MAX_BANDS = 128  # where frames have more, neighbouring bands are averaged after pooling
 PENALTIES = (0.1, 1.0, 10.0)  # per training clip: 1 shrinks a unit-variance direction of the features by half
 _SEED = 0
 
@@ -54,8 +53,8 @@ def difficulty(table: ClipTable, bank: Bank, n_folds: int) -> np.ndarray:
 
     Notes
     -----
-    Time is bounded by `MAX_CLIPS` and `MAX_VALUES`, about a second of one core besides reading a bank that is
-    mapped from a cold disk. Clips are pooled one at a time: no second copy of the bank is made.
+    Time is bounded by `MAX_CLIPS` and `raytag.features.pooled.MAX_VALUES`, about a second of one core besides
+    reading a bank that is mapped from a cold disk. Clips are pooled one at a time: no second copy of it is made.
 
     A class that no training clip carries is ranked last, as a trained tagger would.
 
@@ -67,7 +66,7 @@ def difficulty(table: ClipTable, bank: Bank, n_folds: int) -> np.ndarray:
     scores = np.full(n_folds, np.nan)
     if not len(rows):
         return scores
-    pooled = _pool(bank, bank.index(table.clips["clip"].to_numpy(dtype=object)[rows]))
+    pooled = pool(bank, bank.index(table.clips["clip"].to_numpy(dtype=object)[rows]))
     targets = table.targets(rows).astype(np.float64)
     for fold in range(n_folds):
         own, others = folds == fold, folds != fold
@@ -125,24 +124,6 @@ def _drawn(table: ClipTable, bank: Bank, n_folds: int) -> tuple[np.ndarray, np.n
         parts.append(members)
     drawn = np.concatenate(parts)
     return drawn, clips["fold"].to_numpy()[drawn]
-
-
-def _pool(bank: Bank, clips: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation over the frames of each clip, float64 (n, 2 * bands), in the bank's unit."""
-    bands = bank.n_mels
-    limit = max(1, MAX_VALUES // (len(clips) * bands))  # frames a clip
-    groups = np.linspace(0, bands, min(bands, MAX_BANDS), endpoint=False).astype(np.int64)
-    widths = np.diff(groups, append=bands)
-    pooled = np.empty((len(clips), 2, len(groups)))
-    for row, i in enumerate(clips):
-        start, end = bank.offsets[i], bank.offsets[i + 1]
-        # sums of int16 and of their squares are exact in float64, so the order of the additions does not matter
-        frames = bank.buffer[start : end : -(-int(end - start) // limit)].astype(np.float64)
-        mean = frames.sum(axis=0) / len(frames)
-        variance = np.einsum("tb,tb->b", frames, frames) / len(frames) - mean * mean
-        both = np.stack([mean, np.sqrt(np.maximum(variance, 0.0))])
-        pooled[row] = np.add.reduceat(both, groups, axis=1) / widths
-    return pooled.reshape(len(clips), -1)
 
 
 def _ridge(train: np.ndarray, targets: np.ndarray, other: np.ndarray) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from raytag import datasets
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
 from raytag.features import Bank, extract
+from raytag.features import pooled as pooling
 from raytag.search.race.fold_order import difficulty, typical_first
 
 CLASSES = ("a", "b", "c", "d")
@@ -93,18 +94,18 @@ def test_a_bank_that_is_no_logmel():
 
 def test_pooling_is_the_mean_and_deviation_of_every_band(monkeypatch):
     _, bank = four_folds(None)
-    pooled = fold_order._pool(bank, np.array([5, 0]))
+    pooled = pooling.pool(bank, np.array([5, 0]))
     frames = bank.buffer[bank.offsets[5] : bank.offsets[6]].astype(np.float64)
     np.testing.assert_allclose(pooled[0], np.r_[frames.mean(axis=0), frames.std(axis=0)], rtol=1e-9)
-    monkeypatch.setattr(fold_order, "MAX_BANDS", 4)
-    few = fold_order._pool(bank, np.array([5]))[0]
+    monkeypatch.setattr(pooling, "MAX_BANDS", 4)
+    few = pooling.pool(bank, np.array([5]))[0]
     np.testing.assert_allclose(few, pooled[0].reshape(8, 4).mean(axis=1))
 
 
 def test_large_data_are_drawn_and_thinned(monkeypatch):
     table, bank = four_folds(2, n=800)
     monkeypatch.setattr(fold_order, "MAX_CLIPS", 400)
-    monkeypatch.setattr(fold_order, "MAX_VALUES", 400 * 16 * 10)
+    monkeypatch.setattr(pooling, "MAX_VALUES", 400 * 16 * 10)
     rows, folds = fold_order._drawn(table, bank, 4)
     assert np.bincount(folds).tolist() == [100] * 4
     assert len(set(rows.tolist())) == 400

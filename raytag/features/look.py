@@ -1,0 +1,100 @@
+"""What features tell before anything trains: copies in other formats, test clips unlike training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from raytag.datasets.findings import Finding, some
+from raytag.datasets.table import ClipTable
+from raytag.features.bank import SCALE, Bank
+from raytag.features.pooled import pool
+from raytag.seeding import generator
+
+APART = 0.7  # AUC of telling training clips from test clips above which their scores may disagree
+MOST = 4000  # training clips, and test clips, that are compared; of more so many are drawn
+_FOLDS = 5
+_SHOWN = 5
+
+
+def same_sound(table: ClipTable, bank: Bank) -> list[Finding]:
+    """Clips with the very same features that have no group in common: copies in other files or formats.
+
+    Parameters
+    ----------
+    table : ClipTable
+        Usable clips.
+    bank : Bank
+        Of its clips, in its order.
+    """
+    clips: dict[bytes, list[int]] = {}
+    for i, (start, end) in enumerate(zip(bank.offsets, bank.offsets[1:], strict=False)):
+        clips.setdefault(xxhash.xxh3_128_digest(bank.buffer[start:end].tobytes()), []).append(i)
+    names, groups, folds, subset = (table.clips[c].to_numpy() for c in ("clip", "group", "fold", "subset"))
+    apart: list[str] = []
+    across: list[str] = []
+    for rows in clips.values():
+        known = {groups[i] for i in rows}
+        if len(rows) < 2 or (len(known) == 1 and "" not in known) or all(subset[i] == "test" for i in rows):
+            continue
+        shown = " = ".join(names[i] for i in rows[:3])
+        (across if len({folds[i] for i in rows if folds[i] >= 0}) > 1 else apart).append(shown)
+    found: list[Finding] = []
+    if across:
+        text = some(across, "sound is in several folds", "sounds are in several folds") + " under several names"
+        found.append(
+            Finding("sound-folds", text, "Give its clips one name in the column group of the table", wrong=True)
+        )
+    if apart:
+        found.append(Finding("sound", some(apart, "sound has several names", "sounds have several names")))
+    return found
+
+
+def train_or_test(table: ClipTable, bank: Bank) -> Finding | None:
+    """How well test clips can be told from curated ones by their pooled features; None without test clips.
+
+    Standardised means and deviations of every band, a logistic regression, the area under the ROC curve of
+    five-fold cross-validation: 0.5 where nothing tells them apart.
+    """
+    train, test = (_drawn(table.rows(subset)) for subset in ("curated", "test"))
+    if min(len(train), len(test)) < _FOLDS:
+        return None
+    rows = np.concatenate([train, test])
+    truth = np.arange(len(rows)) >= len(train)
+    auc, score = _told_apart(pool(bank, rows), truth)
+    odd = [f"{table.clips['fname'][i]}" for i in rows[np.argsort(-np.where(truth, score, -np.inf))[:_SHOWN]]]
+    text = f"Test clips can be told from curated ones with an AUC of {auc:.2f}; most unlike them: {', '.join(odd)}"
+    if auc <= APART:
+        return Finding("test-alike", text)
+    return Finding("test-unlike", f"{text}; cross-validation and the test score may disagree")
+
+
+def _drawn(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return rows if len(rows) <= MOST else np.sort(generator(0).choice(rows, MOST, replace=False))
+
+
+def _told_apart(x: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
+    """AUC and cross-validated log-odds (n,) of a row being of the second kind."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500, class_weight="balanced"))
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    score = cross_val_predict(model, x, truth, cv=folds, method="decision_function")
+    return float(roc_auc_score(truth, score)), score
+
+
+def levels(bank: Bank) -> tuple[float, float, float]:
+    """Lowest, median and highest level of the clips: the loudest band of each in dB."""
+    peaks: Sequence[float] = [
+        float(bank.buffer[start:end].max()) / SCALE
+        for start, end in zip(bank.offsets, bank.offsets[1:], strict=False)
+        if end > start
+    ]
+    return (min(peaks), float(np.median(peaks)), max(peaks)) if peaks else (np.nan, np.nan, np.nan)
