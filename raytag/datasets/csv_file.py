@@ -129,7 +129,11 @@ def _decode(path: Path, data: bytes, errors: str = "strict") -> tuple[str, str]:
     if codec == "utf-8" and b"\0" in data[:4]:  # UTF-16 without a mark: every other byte of plain letters is 0
         codec, encoding = ("utf-16-le" if data[1:2] == b"\0" else "utf-16-be"), "UTF-16"
     try:
-        return data.decode(codec, errors), encoding
+        text = data.decode(codec, errors)
+        if "\0" in text and errors == "strict":
+            line = text.count("\n", 0, text.index("\0")) + 1
+            raise DatasetError(f"{path}:{line}: a zero byte: the file is damaged, or no table; save it as UTF-8")
+        return text, encoding
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DatasetError(

@@ -18,6 +18,7 @@ __all__ = ["CsvFile", "ListedClip", "Listing", "Reader", "Tables", "audio_files"
 
 #: Columns of a wide table that are no classes.
 _FACTS = ("fold", "group")
+_LONGEST = 255  # bytes of a file name on all usual disks
 _TRUE, _FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false", ""}
 
 
@@ -62,6 +63,8 @@ def check_fname(fname: str) -> str:
     """What is wrong with a file name that must lie within its folder; "" when nothing is."""
     if not fname:
         return "the file name is empty"
+    if any(len(part.encode()) > _LONGEST for part in fname.split("/")):
+        return f"no file can have a name as long as {fname[:40]!r}…"
     windows = PureWindowsPath(fname)
     if PurePosixPath(fname).is_absolute() or windows.drive or windows.root or ".." in re.split(r"[/\\]", fname):
         return f"file name {fname!r} leaves the audio folder; names are relative to it and hold no '..'"
