@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pandas as pd
 import soundfile
 
 from raytag.datasets import folds, readers
+from raytag.datasets.containers import find_samples, mended
 from raytag.datasets.readers import ListedClip, Listing, Problems
 from raytag.datasets.table import COLUMNS, ClipTable, DatasetError, multi_hot
 
@@ -159,6 +161,9 @@ def _header(path: str) -> tuple[float, int]:
     """Duration in seconds and rate in Hz; (NaN, 0) where the file is missing or no audio."""
     try:
         info = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
+        if info.frames == 0:  # whatever follows the header of a recorder that lost power, it announces nothing
+            data = Path(path).read_bytes()
+            info = soundfile.info(io.BytesIO(mended(data, find_samples(data))))
+    except (soundfile.LibsndfileError, OSError, EOFError):
         return float("nan"), 0
     return info.frames / info.samplerate, int(info.samplerate)
