@@ -55,6 +55,8 @@ class Features(Part):
     short_clip: Literal["sound", "file_start"] = "sound"
     # where the window of min_seconds lies when the trimmed sound is shorter: centred on the sound itself, or
     # (argus-freesound's fault, kept for fidelity) on half the sound's length counted from the file's start
+    channel: Literal["mix", "loudest", "first"] = "mix"
+    # what of several channels is heard: their mean (where it cancels, the loudest), or always one of them
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -235,6 +237,10 @@ class Experiment(Part):
             path = fields["sampling"][key]
             if path is not None:
                 fields["sampling"][key] = hashlib.sha256(read_corrections_bytes(path)).hexdigest()
+        if fields["features"]["channel"] == "mix":
+            # Experiments had no such field at first: without it at its default they keep their names, and runs
+            # that are finished their results.
+            del fields["features"]["channel"]
         fields["algorithm_version"] = ALGORITHM_VERSION
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 

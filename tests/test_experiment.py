@@ -30,6 +30,18 @@ def test_identity_follows_every_field_but_the_name():
 def test_identities_last():
     assert Experiment().hash == "ef020601"
     assert Experiment().replace({"sampling.noisy_prob": 0.2}).hash == "96cc6389"
+    assert Experiment().replace({"features.n_mels": 64, "features.short_clip": "file_start"}).hash == "b185d121"
+
+
+def test_the_channel_counts_only_where_it_was_chosen():
+    """Finished runs keep their results: experiments had no such field at first."""
+    first = Experiment()
+    assert '"channel":' not in first.canonical_json()
+    assert first.replace({"features.channel": "mix"}).hash == first.hash
+    assert len({first.hash, *(first.replace({"features.channel": c}).hash for c in ("loudest", "first"))}) == 3
+    old = json.loads(first.to_json())
+    del old["features"]["channel"]
+    assert Experiment.from_json(json.dumps(old)) == first
 
 
 def test_fields_say_what_they_need_of_the_data():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import pandas as pd
 import soundfile
 
 from raytag.datasets import copies, folds, labels, readers
+from raytag.datasets.containers import find_samples, mended
 from raytag.datasets.findings import Finding, Problems, some
 from raytag.datasets.listing import ListedClip, Listing
 from raytag.datasets.names import find_files
@@ -198,6 +200,9 @@ def _header(path: str) -> tuple[float, int]:
     """Duration in seconds and rate in Hz; (NaN, 0) where the file is missing or no audio."""
     try:
         info = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
+        if info.frames == 0:  # whatever follows the header of a recorder that lost power, it announces nothing
+            data = Path(path).read_bytes()
+            info = soundfile.info(io.BytesIO(mended(data, find_samples(data))))
+    except (soundfile.LibsndfileError, OSError, EOFError):
         return float("nan"), 0
     return info.frames / info.samplerate, int(info.samplerate)

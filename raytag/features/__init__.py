@@ -1,7 +1,7 @@
 """Waveform to features: reading clips, log-mel spectrograms, the cache that Ray Data builds, the bank of a run.
 
-Imports of raytag `raytag.datasets.table`, `raytag.store.files`, `raytag.cluster`, `raytag.compiled` and the ground
-floor. Of its modules `cache` alone may import Ray.
+Imports of raytag `raytag.datasets.table`, `raytag.datasets.containers`, `raytag.store.files`, `raytag.cluster`,
+`raytag.compiled` and the ground floor. Of its modules `cache` alone may import Ray.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import os
 from typing import TYPE_CHECKING
 
 from raytag.features.bank import SCALE, Bank
+from raytag.features.decoding import UnusableClip, read_bytes
 from raytag.features.logmel import LogMel
-from raytag.features.waveform import UnusableClip, read_bytes, read_waveform, waveform_of
+from raytag.features.waveform import read_waveform, waveform_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,22 +41,23 @@ def extract(path: str | os.PathLike[str], features: Features) -> np.ndarray:
     Raises
     ------
     UnusableClip
-        See `raytag.features.waveform.UnusableClip`.
+        See `raytag.features.decoding.UnusableClip`.
     """
-    return extract_from_bytes(read_bytes(path), os.fspath(path), features)
+    return extract_from_bytes(read_bytes(path), os.fspath(path), features)[0]
 
 
-def extract_from_bytes(data: bytes, path: str, features: Features) -> np.ndarray:
-    """`extract` from a file's content; ``path`` is for messages."""
-    waveform = waveform_of(
+def extract_from_bytes(data: bytes, path: str, features: Features) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`extract` from a file's content, and remarks on it (`raytag.features.remarks`); ``path`` is for messages."""
+    samples, remarks = waveform_of(
         data,
         path,
         sample_rate=features.sample_rate,
         trim_db=features.trim_db,
         min_seconds=features.min_seconds,
         short_clip=features.short_clip,
+        channel=features.channel,
     )
-    return make_logmel(features)(waveform)
+    return make_logmel(features)(samples), remarks
 
 
 def make_logmel(features: Features) -> LogMel:

@@ -30,6 +30,7 @@ from raytag.cluster.resources import count_cpus
 from raytag.console import ProgressBar, say
 from raytag.experiment import Features
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
+from raytag.features.remarks import MEANING
 from raytag.features.shards import ITEMS, compute_batch
 from raytag.store.files import Storage
 
@@ -42,8 +43,8 @@ __all__ = ["CacheError", "Manifest", "build_cache"]
 _BATCH_CLIPS, _BATCH_SECONDS = 256, 1800.0
 #: Batches for each CPU, at least, as far as there are clips: the last ones even out what the others took.
 _BATCHES_PER_CPU = 8
-#: Unusable clips that are named on the screen.
-_NAMED = 10
+#: Unusable clips, and clips of a remark, that are named on the screen.
+_NAMED, _REMARKED = 10, 3
 
 
 def build_cache(
@@ -60,7 +61,7 @@ def build_cache(
     Parameters
     ----------
     table : ClipTable
-        Its columns ``clip``, ``path`` and ``duration`` are used.
+        Its columns ``clip``, ``path``, ``duration`` and ``subset`` are used.
     features : Features
         The parameters.
     cache_dir : str
@@ -68,7 +69,8 @@ def build_cache(
     verify : bool
         Read every recording again, also where path, size and time of change are known.
     max_bad_share : float
-        Largest tolerated share of unusable clips.
+        Largest tolerated share of unusable clips, of the curated and of the noisy ones. Those of the test subset
+        stop nothing.
     console : rich.console.Console, optional
         Where progress goes: a bar on a terminal, else a line every few seconds.
 
@@ -123,7 +125,7 @@ def build_cache(
     )
     if known.changed:
         _save(manifest, known, status)
-    _report(manifest, max_bad_share, console)
+    _report(manifest, table, max_bad_share, console)
     return manifest
 
 
@@ -254,10 +256,10 @@ def _rows(clips: pd.DataFrame, contents: dict[str, str], known: Known, unreadabl
     rows = []
     for clip, path in zip(clips["clip"], clips["path"], strict=True):
         if contents[clip] == "":
-            rows.append((clip, "", 0, "", unreadable.get(clip, f"missing: there is no file {path}")))
+            rows.append((clip, "", 0, "", unreadable.get(clip, f"missing: there is no file {path}"), ""))
         else:
-            frames, shard, reason = known.cells[clip, contents[clip]]
-            rows.append((clip, contents[clip], frames, "" if reason else shard, reason))
+            frames, shard, reason, remarks = known.cells[clip, contents[clip]]
+            rows.append((clip, contents[clip], frames, "" if reason else shard, reason, remarks))
     return pd.DataFrame(rows, columns=ROWS).astype({"frames": "int64"})
 
 
@@ -276,8 +278,8 @@ def _save(manifest: Manifest, known: Known, status: dict[str, tuple[int, int] | 
         raise CacheError(f"the mel cache {manifest.storage.where()} cannot be written: {error}") from error
 
 
-def _report(manifest: Manifest, max_bad_share: float, console: Console) -> None:
-    """Say what was done and what is unusable; too much of the latter is an error."""
+def _report(manifest: Manifest, table: ClipTable, max_bad_share: float, console: Console) -> None:
+    """Say what was done, what is unusable and what is odd; too much that is unusable is an error."""
     if manifest.computed:
         rate = manifest.computed / max(manifest.seconds, 1e-9)
         say(
@@ -285,21 +287,45 @@ def _report(manifest: Manifest, max_bad_share: float, console: Console) -> None:
             f"features: {manifest.computed} clips computed in {manifest.seconds:.1f} s ({rate:.0f} clips/s, "
             f"{len(manifest.workers)} processes)",
         )
-    bad = manifest.quarantined
-    if not len(bad):
-        return
-    codes = bad["reason"].str.split(":").str[0].value_counts()
-    kinds = ", ".join(f"{count} {code}" for code, count in codes.items())
     total = len(manifest.rows)
-    named = [f"{clip}: {reason}" for clip, reason in zip(bad["clip"][:_NAMED], bad["reason"][:_NAMED], strict=True)]
-    more = [f"and {len(bad) - _NAMED} more"] * (len(bad) > _NAMED)
-    say(console, f"features: {len(bad)} of {total} clips are unusable and left out: {kinds}", style="yellow")
-    for line in named + more:
-        say(console, f"  {line}", style="yellow")
-    share = len(bad) / total
-    if share > max_bad_share:
-        raise CacheError(
-            f"{len(bad)} of {total} clips are unusable ({share:.1%}, more than the tolerated {max_bad_share:.1%}): "
-            f"{'; '.join(named[:3])}{' …' if len(bad) > 3 else ''}. Repair these files or take them out of the "
-            f"dataset, or tolerate them with --max-bad-share {math.ceil(share * 100) / 100:g}"
-        )
+    bad = manifest.quarantined.assign(subset=table.clips["subset"])  # the rows are the table's
+    if len(bad):
+        codes = bad["reason"].str.split(":").str[0].value_counts()
+        kinds = ", ".join(f"{count} {code}" for code, count in codes.items())
+        say(console, f"features: {len(bad)} of {total} clips are unusable and left out: {kinds}", style="yellow")
+        more = [f"and {len(bad) - _NAMED} more"] * (len(bad) > _NAMED)
+        for line in _named(bad, "reason")[:_NAMED] + more:
+            say(console, f"  {line}", style="yellow")
+    found = manifest.remarks
+    for code in found["code"].unique():
+        clips = found[found["code"] == code]
+        named = "; ".join(_named(clips, "text")[:_REMARKED]) + "; …" * (len(clips) > _REMARKED)
+        say(console, f"features: {len(clips)} of {total} clips: {MEANING[code]} ({named})", style="yellow")
+    _check_shares(bad, table, max_bad_share, console)
+
+
+def _named(clips: pd.DataFrame, column: str) -> list[str]:
+    return [f"{clip}: {text}" for clip, text in zip(clips["clip"], clips[column], strict=True)]
+
+
+def _check_shares(bad: pd.DataFrame, table: ClipTable, max_bad_share: float, console: Console) -> None:
+    """Unusable test clips cost their own predictions only; too many others are an error."""
+    totals, counts = table.clips["subset"].value_counts(), bad["subset"].value_counts()
+    if "test" in counts:
+        if counts["test"] == totals["test"]:
+            what = "nothing can be predicted for them, and there will be no submission"
+        elif table.submission is None:
+            what = "they get no prediction"
+        else:
+            what = "they get no prediction of their own; in a submission their rows are the mean over the others"
+        say(console, f"features: {counts['test']} of {totals['test']} test clips are unusable: {what}", "yellow")
+    shares = (counts / totals).drop("test", errors="ignore").dropna()
+    if shares.empty or shares.max() <= max_bad_share:
+        return
+    subset, share = str(shares.idxmax()), float(shares.max())
+    named = _named(bad[bad["subset"] == subset], "reason")
+    raise CacheError(
+        f"{len(named)} of {totals[subset]} {subset} clips are unusable ({share:.1%}, more than the tolerated "
+        f"{max_bad_share:.1%}): {'; '.join(named[:3])}{' …' if len(named) > 3 else ''}. Repair these files or take "
+        f"them out of the dataset, or tolerate them with --max-bad-share {math.ceil(share * 100) / 100:g}"
+    )

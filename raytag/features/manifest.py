@@ -26,10 +26,10 @@ from raytag.features.shards import FOLDER, read_cells, read_features
 from raytag.store.files import Storage
 
 #: Raised whenever a change of raytag makes the same recording give other features.
-FORMAT = 1
+FORMAT = 2
 
 #: Columns of ``Manifest.rows``.
-ROWS = ["clip", "content", "frames", "shard", "reason"]
+ROWS = ["clip", "content", "frames", "shard", "reason", "remarks"]
 
 
 class CacheError(ValueError):
@@ -56,7 +56,8 @@ class Manifest:
     rows : pd.DataFrame
         A row a clip, in the table's order: ``clip`` (id), ``content`` (hash of the file, "" where it could not
         be read), ``frames`` (int64, 0 where unusable), ``shard`` (file name, "" where unusable), ``reason``
-        ("" where usable, else ``code: sentence``, see `raytag.features.waveform.UnusableClip`).
+        ("" where usable, else ``code: sentence``, see `raytag.features.decoding.UnusableClip`), ``remarks`` (the
+        same of what is odd, joined by line ends; "" where nothing is).
     features : Features
         The parameters.
     storage : Storage
@@ -85,6 +86,16 @@ class Manifest:
     def quarantined(self) -> pd.DataFrame:
         """Rows of the clips that have none, with reasons."""
         return self.rows[self.rows["reason"] != ""]
+
+    @property
+    def remarks(self) -> pd.DataFrame:
+        """What is odd about recordings: a row a remark, with ``clip``, ``code`` and ``text``."""
+        found = [
+            (clip, *line.split(": ", 1))
+            for clip, lines in zip(self.rows["clip"], self.rows["remarks"], strict=True)
+            for line in lines.splitlines()
+        ]
+        return pd.DataFrame(found, columns=["clip", "code", "text"], dtype="str")
 
     @property
     def key(self) -> str:
@@ -148,8 +159,8 @@ class Known:
 
     def __init__(self, storage: Storage, console: Console) -> None:
         self.storage = storage
-        #: (clip, content) -> (frames, shard, reason)
-        self.cells: dict[tuple[str, str], tuple[int, str, str]] = {}
+        #: (clip, content) -> (frames, shard, reason, remarks)
+        self.cells: dict[tuple[str, str], tuple[int, str, str, str]] = {}
         #: (path, size, mtime_ns) -> content
         self.index: dict[tuple[str, int, int], str] = {}
         self.shards = storage.files(FOLDER)
@@ -187,8 +198,8 @@ class Known:
     def _add_cells(self, frame: pd.DataFrame) -> None:
         present = frame[frame["shard"].isin(self.shards)]
         columns = (present[name].tolist() for name in ROWS)
-        for clip, content, frames, shard, reason in zip(*columns, strict=True):
-            self.cells.setdefault((clip, content), (frames, shard, reason))
+        for clip, content, *cell in zip(*columns, strict=True):
+            self.cells.setdefault((clip, content), tuple(cell))
 
     def _add_files(self, frame: pd.DataFrame) -> None:
         columns = ("path", "size", "mtime_ns", "content")
@@ -213,8 +224,7 @@ class Known:
     def save(self, current: dict[str, tuple[int, int]]) -> None:
         """Write both tables; of the paths in ``current`` only the entry of this (size, mtime_ns) is kept."""
         cells = [(clip, content, *cell) for (clip, content), cell in self.cells.items()]
-        columns = ["clip", "content", "frames", "shard", "reason"]
-        self.storage.write_parquet("manifest.parquet", pd.DataFrame(cells, columns=columns))
+        self.storage.write_parquet("manifest.parquet", pd.DataFrame(cells, columns=ROWS))
         files = [
             (path, size, mtime_ns, content)
             for (path, size, mtime_ns), content in self.index.items()

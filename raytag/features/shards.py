@@ -6,6 +6,7 @@ A shard is one Parquet file with one row a clip:
     content   string  hash of the audio file's bytes, see `content_hash`
     frames    int32   frames; 0 where the clip is unusable
     reason    string  why it is unusable, else ""
+    remarks   string  what is odd about it, a line each (`raytag.features.remarks`), else ""
     features  binary  int16 (frames, n_mels), little-endian, 1/256 dB
     path, size, mtime_ns   the file as it was read: a later build need not read it again
 
@@ -29,14 +30,13 @@ import xxhash
 from raytag.experiment import Features
 from raytag.features import extract_from_bytes
 from raytag.features.bank import quantise
+from raytag.features.decoding import UnusableClip, read_bytes
 from raytag.features.warmup import warm_up
-from raytag.features.waveform import UnusableClip, read_bytes
 from raytag.store.files import Storage
 
 FOLDER = "shards"
-#: Before the digits of a content; without it they are those of BLAKE2b-128, as caches had them at first.
-_XXH3 = "xxh3-"
 _CELL = {"clip": pa.string(), "content": pa.string(), "frames": pa.int32(), "reason": pa.string()}
+_CELL |= {"remarks": pa.string()}
 _FILE = {"path": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64()}
 _SHARD = pa.schema({**_CELL, **_FILE, "features": pa.binary()})
 #: Columns that say what a shard holds, without the features.
@@ -54,16 +54,7 @@ def content_hash(data: bytes) -> str:
     Recordings change by accident, not to deceive, so the hash need not be cryptographic; those took a third of
     the time of a clip.
     """
-    return _XXH3 + xxhash.xxh3_128_hexdigest(data)
-
-
-def _content(data: bytes, known: Sequence[str]) -> str:
-    """The content by the hash under which the cache knows it already, else `content_hash`."""
-    content = content_hash(data)
-    if content in known or all(name.startswith(_XXH3) for name in known):
-        return content
-    old = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return old if old in known else content
+    return "xxh3-" + xxhash.xxh3_128_hexdigest(data)
 
 
 def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.Table:
@@ -106,7 +97,7 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
 def _compute(clip: str, path: str, known: Sequence[str], features: Features) -> dict[str, Any]:
     file = {"path": path, "size": 0, "mtime_ns": 0}
     cell: dict[str, Any] = {"clip": clip, "content": "", "frames": 0, "reason": "", "features": b"", **file}
-    cell.update(shard="", computed=False)
+    cell.update(remarks="", shard="", computed=False)
     try:
         try:
             status = os.stat(path)  # before reading: a file that changes meanwhile is found changed next time
@@ -114,11 +105,13 @@ def _compute(clip: str, path: str, known: Sequence[str], features: Features) -> 
         except OSError:
             pass  # read_bytes says what is wrong
         data = read_bytes(path)
-        cell["content"] = _content(data, known)
+        cell["content"] = content_hash(data)
         if cell["content"] in known:
             return cell
         cell["computed"] = True
-        fixed = _quantised(extract_from_bytes(data, path, features))
+        logmel, remarks = extract_from_bytes(data, path, features)
+        cell["remarks"] = "\n".join(remarks)
+        fixed = _quantised(logmel)
         cell.update(frames=len(fixed), features=fixed.astype("<i2", copy=False).tobytes())
     except UnusableClip as error:
         cell["reason"] = error.reason

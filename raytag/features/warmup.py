@@ -24,4 +24,4 @@ def _extract_noise() -> None:
     file = io.BytesIO()
     noise = np.random.default_rng(0).normal(0.0, 0.1, features.sample_rate)
     soundfile.write(file, noise, features.sample_rate, format="WAV", subtype="PCM_16")
-    quantise(extract_from_bytes(file.getvalue(), "noise", features))
+    quantise(extract_from_bytes(file.getvalue(), "noise", features)[0])

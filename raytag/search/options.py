@@ -84,7 +84,8 @@ class LaunchOptions:
     checkpoint_seconds: float = 60.0
     """least seconds between two checkpoints of a trial; the first is written after its first epoch"""
     max_bad_share: float = 0.05
-    """give up when more than this share of the clips is unusable (they are listed with their reasons)"""
+    """give up when more than this share of the curated or of the noisy clips is unusable (they are listed with
+    their reasons); unusable test clips stop nothing"""
     verify: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """read every recording again instead of trusting sizes and times; changed ones are computed anew"""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
