@@ -96,10 +96,22 @@ def _listen(
     bank = manifest.bank(usable.clips["clip"].tolist())
     unlike = train_or_test(usable, bank)
     facts = {
+        "channels": _channels(table),
         "levels": dict(zip(("lowest", "median", "highest"), levels(bank), strict=True)),
         "sound": features.kind,
     }
     return manifest, facts, [*manifest.findings, *same_sound(usable, bank), *([unlike] if unlike else [])]
+
+
+def _channels(table: ClipTable) -> dict[int, int]:
+    """Number of readable clips by their number of channels."""
+    from collections import Counter
+    from concurrent.futures import ThreadPoolExecutor
+
+    from raytag.datasets.loader import HEADER_THREADS, channels
+
+    with ThreadPoolExecutor(HEADER_THREADS) as pool:
+        return dict(sorted(Counter(n for n in pool.map(channels, table.clips["path"]) if n).items()))
 
 
 def _report(
@@ -123,9 +135,11 @@ def _show(
 ) -> None:
     from raytag.console import say
 
-    for line in seen.summary:
+    head, *rest = seen.summary
+    for line in (head, *(f"  table    {line}" for line in seen.read_as), *rest):
         say(console, line)
     low, median, high = facts["levels"].values()
+    say(console, "  channels " + ", ".join(f"{n} ({clips})" for n, clips in facts["channels"].items()))
     say(console, f"  levels   loudest band {low:.0f} to {high:.0f} dB, median {median:.0f} dB")
     say(console, "  classes  " + ", ".join(f"{name} {count}" for name, count in seen.counts.items()))
     for finding in sorted(findings, key=lambda finding: not finding.wrong):

@@ -114,7 +114,9 @@ class Audit:
     @property
     def lines(self) -> tuple[str, ...]:
         """The summary, warnings last."""
-        return (*self.summary, *(f"  warning  {line}" for line in self.warnings))
+        head, *rest = self.summary
+        tables = [f"  table    {line}" for line in self.read_as if not line.endswith(_USUAL)]
+        return (head, *tables, *rest, *(f"  warning  {line}" for line in self.warnings))
 
     @property
     def summary(self) -> tuple[str, ...]:
@@ -132,7 +134,6 @@ class Audit:
         groups = f", {self.groups} groups" if self.groups else ""
         return (
             f"{self.directory} ({self.layout})",
-            *(f"  table    {line}" for line in self.read_as if not line.endswith(_USUAL)),
             f"  clips    {', '.join(parts)}",
             f"  labels   {self.n_classes} classes, {mean:.2f} a curated clip ({labels})",
             f"  audio    {rates or 'none readable'}, {short:.1f} to {long:.1f} s, median {median:.1f} s",

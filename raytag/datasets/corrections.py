@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raytag.datasets.labels import fault_of
 from raytag.datasets.table import ClipTable, DatasetError, join_labels, multi_hot, split_labels
+from raytag.datasets.tables.labels import fault_of
 
 REMOVE = "remove"
 

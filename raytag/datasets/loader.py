@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from raytag.datasets import copies, folds, labels, readers
+from raytag.datasets import copies, folds, readers
 from raytag.datasets.containers import find_samples, mended
 from raytag.datasets.findings import Finding, Problems, some
 from raytag.datasets.listing import ListedClip, Listing
-from raytag.datasets.names import find_files
 from raytag.datasets.table import COLUMNS, ClipTable, DatasetError, join_labels, multi_hot
+from raytag.datasets.tables import labels
+from raytag.datasets.tables.names import find_files
 
 HEADER_THREADS = 16  # headers are waited for, not computed
 
@@ -47,7 +48,8 @@ def load(
     seed : int
         Of folds that are made here.
     labels_separator : str, optional
-        What stands between the labels of a clip, see `raytag.datasets.labels.separator_of`; by default recognised.
+        What stands between the labels of a clip (`raytag.datasets.tables.labels.separator_of`); by default
+        recognised.
 
     Raises
     ------
@@ -206,3 +208,11 @@ def _header(path: str) -> tuple[float, int]:
     except (soundfile.LibsndfileError, OSError, EOFError):
         return float("nan"), 0
     return info.frames / info.samplerate, int(info.samplerate)
+
+
+def channels(path: str) -> int:
+    """Number of channels of a recording, 0 where it is missing or no audio."""
+    try:
+        return int(soundfile.info(path).channels)
+    except (soundfile.LibsndfileError, OSError):
+        return 0

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.datasets.csv_file import read_csv
 from raytag.datasets.readers.base import csv_entries
 from raytag.datasets.table import join_labels, multi_hot
+from raytag.datasets.tables.csv_file import read_csv
 from raytag.ensemble.assess.bootstrap import Bootstrap
 from raytag.ensemble.predictions.external import closest, read_table
 from raytag.ensemble.predictions.oof import load_oof

@@ -20,8 +20,10 @@ import pyarrow as pa
 from rich.console import Console
 
 from raytag.console import say
+from raytag.datasets.findings import Finding, some
 from raytag.experiment import Features
 from raytag.features.bank import Bank
+from raytag.features.remarks import MEANING, WRONG
 from raytag.features.shards import FOLDER, read_cells, read_features
 from raytag.store.files import Storage
 
@@ -102,6 +104,20 @@ class Manifest:
         """16 hexadecimal digits that change with the parameters and with any clip's id or audio."""
         content = [feature_hash(self.features), self.rows["clip"].tolist(), self.rows["content"].tolist()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Unusable recordings and odd ones, a finding for each kind."""
+        bad = self.quarantined.assign(code=[reason.split(":")[0] for reason in self.quarantined["reason"]])
+        found = [
+            Finding("unusable", some(own["clip"].tolist(), f"recording is {code}", f"recordings are {code}"))
+            for code, own in bad.groupby("code")
+        ]
+        for code, own in self.remarks.groupby("code", sort=False):
+            named = [f"{clip}: {text}" for clip, text in zip(own["clip"], own["text"], strict=True)]
+            text = some(named, f"recording: {MEANING[str(code)]}", f"recordings: {MEANING[str(code)]}")
+            found.append(Finding(str(code), text, wrong=code in WRONG))
+        return found
 
     def bank(self, clips: Sequence[str] | None = None) -> Bank:
         """Assemble the features of these clips (by default of all usable ones) into one array.

@@ -20,6 +20,9 @@ MEANING = {
     "header": "the header does not know the length, which is read to the end of the file",
 }
 
+#: Codes with which a search would be trained on something else than the sound.
+WRONG = {"lost", "missed", "level"}
+
 _LEAST_KEPT = 0.1  # of the power: less, and resampling has removed the sound
 _PEAK = 8.0  # 18 dB: recorders of float samples go a few dB beyond full scale, not so far
 _OVERSHOOT = 1.25  # how far a lossy decoder goes beyond what was clipped

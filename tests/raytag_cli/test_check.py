@@ -1,4 +1,4 @@
-"""``raytag check``: what is understood of a folder is said, what would be wrong ends in 1, what cannot be used in 2."""
+"""``raytag check``: what is understood is said, what would be wrong ends in 1, what cannot be used in 2."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_the_entry_point_and_the_module_are_the_same_command():
     assert done.stdout == f"raytag {raytag.__version__}\n"
 
 
-@pytest.mark.parametrize(("name", "hint"), [("explian", "did you mean explain?"), ("xyz", "there are explain, ")])
+@pytest.mark.parametrize(("name", "hint"), [("explian", "did you mean explain?"), ("xyz", "there are check, ")])
 def test_an_unknown_command_names_what_may_be_meant(capsys, name, hint):
     assert main([name]) == 2
     assert f"error: there is no command {name!r}; {hint}" in capsys.readouterr().err

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol
 
-from raytag.datasets.csv_file import CsvFile, read_csv
 from raytag.datasets.findings import Finding, Problems, some
-from raytag.datasets.labels import split_cells
 from raytag.datasets.listing import AUDIO_SUFFIXES, ListedClip, Listing
 from raytag.datasets.table import DatasetError
+from raytag.datasets.tables.csv_file import CsvFile, read_csv
+from raytag.datasets.tables.labels import split_cells
 
 __all__ = ["CsvFile", "ListedClip", "Listing", "Reader", "Tables", "audio_files", "csv_entries", "read_csv"]
 

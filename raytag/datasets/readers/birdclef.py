@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from raytag.datasets.csv_file import CsvFile, peek_columns, read_csv
 from raytag.datasets.findings import Finding, Problems, some
-from raytag.datasets.labels import split_cells
 from raytag.datasets.listing import ListedClip, Listing
 from raytag.datasets.readers.base import Tables, check_fname
+from raytag.datasets.tables.csv_file import CsvFile, peek_columns, read_csv
+from raytag.datasets.tables.labels import split_cells
 
 _TABLES = ("train_metadata.csv", "train.csv")
 _FOLDERS = ("train_audio", "train_short_audio")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raytag.datasets.csv_file import read_csv
 from raytag.datasets.listing import Listing
 from raytag.datasets.readers.base import Tables, csv_entries
+from raytag.datasets.tables.csv_file import read_csv
 
 
 class Esc50:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from raytag.datasets.csv_file import parse_csv, read_csv
 from raytag.datasets.listing import ListedClip, Listing
 from raytag.datasets.readers.base import Tables, csv_entries
 from raytag.datasets.table import DatasetError
+from raytag.datasets.tables.csv_file import parse_csv, read_csv
 
 _TABLES = "FSD50K.ground_truth"
 _UPLOADERS = "FSD50K.metadata/dev_clips_info_FSD50K.json"

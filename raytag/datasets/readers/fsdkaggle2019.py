@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from raytag.datasets.csv_file import read_csv
 from raytag.datasets.listing import ListedClip, Listing
 from raytag.datasets.readers.base import Tables, audio_files, csv_entries, submission_classes
+from raytag.datasets.tables.csv_file import read_csv
 
 
 @dataclass(frozen=True)

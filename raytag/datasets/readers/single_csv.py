@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from raytag.datasets.csv_file import FNAME_COLUMNS, CsvFile, peek_columns, read_csv
 from raytag.datasets.listing import Listing
-from raytag.datasets.names import any_alike, audio_files_below, none_there
 from raytag.datasets.readers.base import Tables, csv_entries, is_wide, some_exist, wide_classes, wide_entries
 from raytag.datasets.table import DatasetError
+from raytag.datasets.tables.csv_file import FNAME_COLUMNS, CsvFile, peek_columns, read_csv
+from raytag.datasets.tables.names import any_alike, audio_files_below, none_there
 
 LABEL_COLUMNS = ("labels", "label")
 #: A sample submission has the form of a wide table, and its numbers mean nothing.

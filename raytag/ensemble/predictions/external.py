@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raytag.datasets.csv_file import CsvFile, parse_csv, read_csv
+from raytag.datasets.tables.csv_file import CsvFile, parse_csv, read_csv
 from raytag.store.predictions import PredictionsError, aligned, row_by_clip
 
 #: File name extensions and what reads them.

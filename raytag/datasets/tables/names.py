@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from raytag.datasets.csv_file import one_form
 from raytag.datasets.findings import Finding, Problems, some
 from raytag.datasets.listing import AUDIO_SUFFIXES, ListedClip
 from raytag.datasets.table import DatasetError
+from raytag.datasets.tables.csv_file import one_form
 
 
 def _slashes(name: str) -> str:

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from raytag.datasets.csv_file import DELIMITERS, one_form
 from raytag.datasets.findings import Finding, Problems, some
 from raytag.datasets.table import DatasetError
+from raytag.datasets.tables.csv_file import DELIMITERS, one_form
 
 #: What ``--labels-separator`` takes: a sign of `DELIMITERS`, its name, or one of these.
 WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " ", "none": ""}
