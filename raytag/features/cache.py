@@ -287,9 +287,8 @@ def _report(manifest: Manifest, table: ClipTable, max_bad_share: float, console:
             f"features: {manifest.computed} clips computed in {manifest.seconds:.1f} s ({rate:.0f} clips/s, "
             f"{len(manifest.workers)} processes)",
         )
-    total = len(manifest.rows)
     rows = manifest.rows.assign(subset=table.clips["subset"])  # the rows are the table's
-    bad = rows[rows["reason"] != ""]
+    total, bad = len(rows), rows[rows["reason"] != ""]
     if len(bad):
         codes = bad["reason"].str.split(":").str[0].value_counts()
         kinds = ", ".join(f"{count} {code}" for code, count in codes.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -19,7 +18,7 @@ from rich.console import Console
 
 from raytag import datasets
 from raytag.experiment import Features
-from raytag.features import cache, extract, shards
+from raytag.features import cache, extract
 from raytag.features.cache import CacheError, build_cache
 from raytag.features.manifest import feature_hash
 from raytag.features.shards import ITEMS, RESULTS, compute_batch, content_hash
@@ -161,65 +160,6 @@ def test_contents_are_xxh3_128():
     assert content_hash(b"abc") == "xxh3-06b05ab6733a618578af5f94892f3950"
 
 
-def blake2b(data: bytes) -> str:
-    """What `content_hash` was at first."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-@pytest.fixture
-def old(table, run, tmp_path, monkeypatch):
-    """The manifest of a cache whose contents are BLAKE2b-128."""
-    storage = Storage(tmp_path / "cache" / feature_hash(Features()))
-    with monkeypatch.context() as patch:
-        patch.setattr(shards, "content_hash", blake2b)
-        compute_batch(items_of(table.clips), storage, Features().model_dump_json())
-    manifest, _ = run(table)
-    assert manifest.computed == 0
-    assert manifest.rows["content"].tolist() == [blake2b(Path(path).read_bytes()) for path in table.clips["path"]]
-    return manifest
-
-
-def test_a_cache_of_the_old_hash_is_read(table, run, old):
-    again, text = run(table)
-    assert "34 clips cached, 0 to compute" in text
-    assert again.rows.equals(old.rows)
-    assert_holds(again, table)
-
-
-@pytest.mark.parametrize("why", ["verify", "touched", "no index"])
-def test_clips_of_the_old_hash_are_recognised_when_read_again(table, run, old, tmp_path, why):
-    if why == "no index":
-        (tmp_path / "cache" / feature_hash(Features()) / "index.parquet").unlink()
-    if why != "verify":
-        for path in table.clips["path"]:
-            os.utime(path, ns=(1, 1))
-    again, text = run(table, verify=why == "verify")
-    assert "34 to verify" in text or "0 clips cached, 34 to compute" in text
-    assert again.computed == 0
-    assert again.rows.equals(old.rows)
-    assert "34 clips cached, 0 to compute" in run(table)[1]
-    assert_holds(again, table)
-
-
-def test_a_changed_clip_gets_the_new_hash_in_a_cache_of_the_old(table, run, old):
-    path = Path(table.clips["path"][5])
-    original = path.read_bytes()
-    write_wav(path, sound("noise", np.random.default_rng(99)))
-    changed, _ = run(table)
-    assert changed.computed == 1
-    contents = old.rows["content"].tolist()
-    contents[5] = content_hash(path.read_bytes())
-    assert changed.rows["content"].tolist() == contents
-    again, _ = run(table, verify=True)
-    assert again.computed == 0
-    assert again.rows.equals(changed.rows)
-    assert_holds(again, table)
-    path.write_bytes(original)
-    restored, _ = run(table)
-    assert restored.computed == 0
-    assert restored.rows.equals(old.rows)
-
-
 def test_two_datasets_that_share_names_share_a_cache_in_peace(run, tmp_path):
     one = datasets.load(make_folder(tmp_path / "one"))
     two = datasets.load(make_folder(tmp_path / "two"))
@@ -289,7 +229,10 @@ def test_all_cpus_compute_from_the_start(table, run, tmp_path, monkeypatch):
             time.sleep(0.01)
         reason = "unreadable: alone" if len(list(meeting.iterdir())) < 2 else "unreadable: met"
         file = {"size": 0, "mtime_ns": 0, "shard": "", "worker": "", "frames": 0}
-        rows = [item | file | {"content": "", "reason": reason, "computed": False} for item in items.to_pylist()]
+        rows = [
+            item | file | {"content": "", "reason": reason, "computed": False, "remarks": ""}
+            for item in items.to_pylist()
+        ]
         return pa.Table.from_pylist(rows, RESULTS)
 
     def first_batch_meets() -> bool:
