@@ -83,9 +83,12 @@ def _listen(
     from raytag.features.look import levels, same_sound, train_or_test
     from raytag.search.options import LaunchOptions
 
-    changes = [*arguments.set, *([f"features.channel={arguments.channel}"] if arguments.channel else [])]
     options = LaunchOptions(
-        space=arguments.space, set=tuple(changes), runs_dir=arguments.runs_dir, cache_dir=arguments.cache_dir
+        space=arguments.space,
+        set=tuple(arguments.set),
+        channel=arguments.channel,
+        runs_dir=arguments.runs_dir,
+        cache_dir=arguments.cache_dir,
     )
     features = space.load(options.space).fix(options.changes()).features
     with compiling(console, "features") as wait_for_kernels, ray_session(None, console=console) as wait_for_ray:

@@ -301,15 +301,32 @@ def _report(manifest: Manifest, table: ClipTable, max_bad_share: float, console:
         clips = found[found["code"] == code]
         named = "; ".join(_named(clips, "text")[:_REMARKED]) + "; …" * (len(clips) > _REMARKED)
         say(console, f"features: {len(clips)} of {total} clips: {MEANING[code]} ({named})", style="yellow")
-    _check_shares(bad, table, max_bad_share, console)
+    check_shares(bad, table, max_bad_share, console)
 
 
 def _named(clips: pd.DataFrame, column: str) -> list[str]:
     return [f"{clip}: {text}" for clip, text in zip(clips["clip"], clips[column], strict=True)]
 
 
-def _check_shares(bad: pd.DataFrame, table: ClipTable, max_bad_share: float, console: Console) -> None:
-    """Unusable test clips cost their own predictions only; too many others are an error."""
+def check_shares(bad: pd.DataFrame, table: ClipTable, max_bad_share: float, console: Console) -> None:
+    """Unusable test clips cost their own predictions only; too many others are an error.
+
+    Parameters
+    ----------
+    bad : pd.DataFrame
+        Unusable clips: columns clip, subset and reason.
+    table : ClipTable
+        All clips.
+    max_bad_share : float
+        Largest tolerated share of unusable curated, and of unusable noisy clips.
+    console : rich.console.Console
+        For what unusable test clips mean.
+
+    Raises
+    ------
+    CacheError
+        More than that are unusable.
+    """
     totals, counts = table.clips["subset"].value_counts(), bad["subset"].value_counts()
     if "test" in counts:
         if counts["test"] == totals["test"]:

@@ -60,6 +60,9 @@ class LaunchOptions:
     """number of folds when the data bring none (5 by default)"""
     fold_method: Literal["auto", "given", "group", "stratified", "kfold"] = "auto"
     """auto: given folds, else by group, else multi-label stratified; kfold: plain shuffled KFold, seed 42"""
+    channel: Literal["mix", "loudest", "first"] | None = None
+    """what is heard of recordings with several channels: their mean (mix; where channels cancel, the loudest), the
+    loudest or the first (short for --set features.channel=…)"""
     labels_separator: str | None = None
     """what stands between the labels of a clip: comma, semicolon, tab, bar, blank or none; by default recognised"""
     only_folds: str = ""
@@ -134,10 +137,12 @@ class LaunchOptions:
         return 8 if self.num_samples is None and self.time_budget is None else self.num_samples
 
     def changes(self) -> dict[str, Any]:
-        """Fields fixed for every experiment: by --seed, --epochs, and --set, which wins."""
+        """Fields fixed for every experiment: by --seed, --epochs, --channel, and --set, which wins."""
         fixed: dict[str, Any] = {"training.seed": self.seed}
         if self.epochs is not None:
             fixed["training.epochs"] = self.epochs
+        if self.channel is not None:
+            fixed["features.channel"] = self.channel
         for item in self.set:
             key, equals, value = item.partition("=")
             if not equals:

@@ -15,7 +15,7 @@ from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.store import lease as lease_module
 from raytag.store.events import EventLog, read_events
-from raytag.store.files import Storage
+from raytag.store.files import Storage, check_name
 from raytag.store.lease import Lease, LeaseError
 from raytag.store.run import RunStore, StoreError, list_runs
 
@@ -222,3 +222,34 @@ def test_a_run_is_found_by_name_path_or_as_the_newest(tmp_path, monkeypatch):
     assert RunStore.find("b", str(tmp_path / "others")).runs_dir == str(tmp_path / "others")
     with pytest.raises(StoreError, match=f"no run 'c' in {runs}; there are: a, b"):
         RunStore.find("c", str(runs))
+
+
+def test_a_replaced_recording_is_refused_and_named(tmp_path):
+    contents = {f"audio/{i}.wav": f"xxh3-{i}" for i in range(3)}
+    store = RunStore.open_for(str(tmp_path), "r", make_table(tmp_path), "here")
+    assert store.set_contents(contents) == ""
+    assert store.set_contents(contents) == ""
+    with pytest.raises(
+        StoreError, match=r"'r' was made with other recordings: 1 were replaced \(audio/2.wav\).*--run"
+    ):
+        store.set_contents({**contents, "audio/2.wav": "xxh3-other"})
+    assert store.contents() == contents
+
+
+def test_an_old_run_without_contents_is_told_and_compared_from_then_on(tmp_path):
+    store = RunStore.open_for(str(tmp_path), "r", make_table(tmp_path), "here")
+    store.add(Experiment())
+    assert "from before recordings were compared" in store.set_contents({"audio/0.wav": "a"})
+    assert store.set_contents({"audio/0.wav": "a"}) == ""
+    with pytest.raises(StoreError):
+        store.set_contents({"audio/0.wav": "b"})
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\\b", "/tmp/x", ".", "..", ".hidden", "", " x", "s3://b/x", "a?b"]
+)
+def test_names_that_are_no_folder_here_are_refused(name):
+    with pytest.raises(ValueError, match=r"--run .*the name of a folder cannot"):
+        check_name("--run", name)
+    for good in ("run", "my run 2", "Läufe-1.2_a"):
+        check_name("--run", good)

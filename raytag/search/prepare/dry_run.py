@@ -8,13 +8,22 @@ from rich.console import Console
 
 from raytag.cluster.resources import trials_on
 from raytag.console import duration, say
+from raytag.features.cache import check_shares
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare.estimate import predicted_seconds
 from raytag.search.prepare.prepared import Start
 
 
 def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
-    """Print the trials and how long they would take on this machine; train nothing."""
+    """Print the trials and how long they would take on this machine; train nothing.
+
+    Raises
+    ------
+    CacheError
+        More files than are tolerated are missing or unreadable, as the launch would find.
+    """
+    lost = start.table.clips[start.table.clips["duration"].isna()]
+    check_shares(lost.assign(reason="missing or unreadable"), start.table, options.max_bad_share, console)
     plan, folds, watch = start.plan, start.plan.folds, start.watch
     number = plan.number
     if number is None:

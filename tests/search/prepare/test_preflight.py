@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,8 +18,10 @@ from torch import nn
 from raytag import models, space
 from raytag.datasets.table import COLUMNS, ClipTable
 from raytag.experiment import Experiment, Features, Model
+from raytag.features.cache import CacheError
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
+from raytag.search.prepare.dry_run import dry_run
 from raytag.search.prepare.plan import make_plan
 from raytag.search.prepare.preflight import PreflightError
 from raytag.space import Space, choice, uniform
@@ -218,3 +223,24 @@ def test_a_low_sample_rate_is_said_once_with_settings_that_work():
 
 def changed(features: Features) -> tuple:
     return features.sample_rate, features.fmax, features.n_fft, features.hop_length
+
+
+def test_a_single_class_is_refused():
+    table = replace(make_table(), classes=("a",))
+    with pytest.raises(PreflightError, match="one class only, 'a': lwlrap ranks the classes of a clip, so it is 1"):
+        prepare(make_space(), table)
+
+
+def test_a_dry_run_refuses_what_the_launch_will_refuse():
+    table = make_table()
+    table.clips.loc[0, "duration"] = np.nan
+    start = SimpleNamespace(table=table, plan=None)
+    console = Console(file=io.StringIO(), width=500)
+    with pytest.raises(
+        CacheError, match=r"1 of 12 curated clips are unusable \(8.3%, more than .* missing or unread"
+    ):
+        dry_run(LaunchOptions(), start, console)
+    table.clips.loc[0, "subset"] = "test"
+    with pytest.raises(AttributeError):  # goes on to the plan: test clips stop nothing
+        dry_run(LaunchOptions(), SimpleNamespace(table=table, plan=None), console)
+    assert "1 of 1 test clips are unusable" in console.file.getvalue()
