@@ -175,34 +175,42 @@ def _mono16(samples: np.ndarray, channels: int) -> tuple[np.ndarray, float, floa
     Of several channels also, in steps of int16: the sum over their sums, over the squares of these, and over the
     squares of all samples.
     """
-    count, scale = len(samples) // channels, np.float32(2.0**-15)
-    out = np.empty(count, np.float32)
+    out = np.empty(len(samples) // channels, np.float32)
     sums = squares = every = 0.0
-    for first in range(0, count, 65536):  # whole numbers are fast, and overflow unless they are few
-        end = min(first + 65536, count)
-        total = energy = whole = 0
-        if channels == 1:
-            for i in range(first, end):
-                out[i] = np.float32(samples[i]) * scale
-        elif channels == 2:
-            for i in range(first, end):
-                left, right = samples[2 * i], samples[2 * i + 1]
-                both = left + right
-                out[i] = np.float32(both) * scale / np.float32(2)
-                total += both
-                energy += both * both
-                whole += left * left + right * right
-        else:
-            for i in range(first, end):
-                both = 0
-                for c in range(channels):
-                    value = samples[i * channels + c]
-                    both += value
-                    whole += value * value
-                out[i] = np.float32(both) * scale / np.float32(channels)
-                total += both
-                energy += both * both
+    if channels == 1:
+        for i in range(len(out)):
+            out[i] = np.float32(samples[i]) * np.float32(2.0**-15)
+        return out, sums, squares, every
+    for first in range(0, len(out), 65536):  # whole numbers are fast, and overflow unless they are few
+        total, energy, whole = _mix16(samples, channels, first, out[first : first + 65536])
         sums += total
         squares += energy
         every += whole
     return out, sums, squares, every
+
+
+@njit(cache=True, nogil=True)
+def _mix16(samples: np.ndarray, channels: int, first: int, out: np.ndarray) -> tuple[int, int, int]:
+    """The part of `_mono16` for the frames from ``first`` on that ``out`` has room for."""
+    scale = np.float32(2.0**-15)
+    part = samples[first * channels :]
+    total = energy = whole = 0
+    if channels == 2:
+        for i in range(len(out)):
+            left, right = part[2 * i], part[2 * i + 1]
+            both = left + right
+            out[i] = np.float32(both) * scale / np.float32(2)
+            total += both
+            energy += both * both
+            whole += left * left + right * right
+    else:
+        for i in range(len(out)):
+            both = 0
+            for c in range(channels):
+                value = part[i * channels + c]
+                both += value
+                whole += value * value
+            out[i] = np.float32(both) * scale / np.float32(channels)
+            total += both
+            energy += both * both
+    return total, energy, whole

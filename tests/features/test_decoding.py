@@ -118,6 +118,8 @@ def test_the_reason_names_the_channel_that_is_silent(tmp_path, kind):
     path = write(tmp_path / "clip", np.zeros((RATE, 2)), kind)
     with pytest.raises(UnusableClip, match="silent: all 44100 samples of the mean of 2 channels lie"):
         read_waveform(path)
+    with pytest.raises(UnusableClip, match="silent: all 44100 samples of channel 1 lie"):
+        read_waveform(path, channel="loudest")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
