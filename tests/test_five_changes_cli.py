@@ -88,7 +88,7 @@ class Tags:
     def recognises(self, directory):
         return (directory / "tags.csv").is_file()
 
-    def read(self, directory):
+    def read(self, directory, separator=None):
         table = read_csv(directory / "tags.csv")
         entries = csv_entries(table, "sounds", "curated", fname_column="file", label_column="tag")
         return Listing(self.name, entries)

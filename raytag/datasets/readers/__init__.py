@@ -40,7 +40,7 @@ def read(directory: Path, separator: str | None = None) -> Listing:
         raise DatasetError(f"dataset folder {directory} {there}")
     for reader in READERS:
         if reader.recognises(directory):
-            return reader.read(directory, separator)
+            return reader.read(directory) if separator is None else reader.read(directory, separator)
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in directory.iterdir())
     found = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "nothing"
     raise DatasetError(

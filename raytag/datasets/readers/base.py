@@ -110,7 +110,8 @@ def csv_entries(
     if at_labels is not None:
         cells = [(line, cells[at_labels]) for line, cells in table.rows]
         labels, how = split_cells(table.path, cells, tables.separator, classes)
-    tables.read_as.append(f"{table.path.name}: {table.read_as}" + (f"; labels separated by {how}" if how else ""))
+    words = {"": "", "lists": "; labels are lists"}.get(how, f"; labels separated by {how}")
+    tables.read_as.append(f"{table.path.name}: {table.read_as}{words}")
     return _clips(table, folder, subset, at_fname, labels, at_labels is not None, tables)
 
 

@@ -94,7 +94,7 @@ def test_two_signs_are_ambiguous_until_one_is_named(read):
 def test_lists_are_read(read, write):
     found = read("fname,labels\n" + "".join(f'{name},"{write(labels)}"\n' for name, labels in PLAIN))
     assert meant(found)
-    assert "separated by lists" in found[1].read_as[0]
+    assert "labels are lists" in found[1].read_as[0]
 
 
 def test_half_a_column_of_lists_is_refused(read):
