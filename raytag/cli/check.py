@@ -94,7 +94,7 @@ def _listen(
     with compiling(console, "features") as wait_for_kernels, ray_session(None, console=console) as wait_for_ray:
         wait_for_kernels()
         wait_for_ray()
-        manifest = build_cache(table, features, options.cache, max_bad_share=1.0, console=console)
+        manifest = build_cache(table, features, options.cache, report=False, console=console)
     usable = table.drop(manifest.quarantined["clip"].tolist())
     bank = manifest.bank(usable.clips["clip"].tolist())
     unlike = train_or_test(usable, bank)
@@ -149,4 +149,5 @@ def _show(
         style = "bold red" if finding.wrong else "yellow"
         say(console, f"  {'wrong' if finding.wrong else 'note':8} {finding}", style=style)
     wrong = sum(finding.wrong for finding in findings)
-    say(console, f"{wrong} things would make a search wrong" if wrong else "Nothing would make a search wrong")
+    things = "1 thing" if wrong == 1 else f"{wrong} things" if wrong else "Nothing"
+    say(console, f"{things} would make a search wrong")

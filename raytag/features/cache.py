@@ -54,6 +54,7 @@ def build_cache(
     *,
     verify: bool = False,
     max_bad_share: float = 0.05,
+    report: bool = True,
     console: Console | None = None,
 ) -> Manifest:
     """Make sure that the cache holds the features of every usable clip of a table.
@@ -71,6 +72,8 @@ def build_cache(
     max_bad_share : float
         Largest tolerated share of unusable clips, of the curated and of the noisy ones. Those of the test subset
         stop nothing.
+    report : bool
+        Say what is unusable and odd, and refuse too much of it; otherwise the manifest has it.
     console : rich.console.Console, optional
         Where progress goes: a bar on a terminal, else a line every few seconds.
 
@@ -125,7 +128,8 @@ def build_cache(
     )
     if known.changed:
         _save(manifest, known, status)
-    _report(manifest, table, max_bad_share, console)
+    if report:
+        _report(manifest, table, max_bad_share, console)
     return manifest
 
 
