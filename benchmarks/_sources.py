@@ -1,1 +1,0 @@
-honesty/_sources.py
