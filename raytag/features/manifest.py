@@ -107,8 +107,9 @@ class Manifest:
 
     @property
     def findings(self) -> list[Finding]:
-        """Unusable recordings and odd ones, a finding for each kind."""
+        """Unusable recordings that are there, and odd ones: a finding for each kind."""
         bad = self.quarantined.assign(code=[reason.split(":")[0] for reason in self.quarantined["reason"]])
+        bad = bad[bad["code"] != "missing"]  # which the tables alone show
         found = [
             Finding("unusable", some(own["clip"].tolist(), f"recording is {code}", f"recordings are {code}"))
             for code, own in bad.groupby("code")

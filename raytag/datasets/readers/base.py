@@ -12,7 +12,7 @@ from raytag.datasets.findings import Finding, Problems, some
 from raytag.datasets.listing import AUDIO_SUFFIXES, ListedClip, Listing
 from raytag.datasets.table import DatasetError
 from raytag.datasets.tables.csv_file import CsvFile, read_csv
-from raytag.datasets.tables.labels import split_cells
+from raytag.datasets.tables.labels import how_labels, split_cells
 
 __all__ = ["CsvFile", "ListedClip", "Listing", "Reader", "Tables", "audio_files", "csv_entries", "read_csv"]
 
@@ -110,8 +110,7 @@ def csv_entries(
     if at_labels is not None:
         cells = [(line, cells[at_labels]) for line, cells in table.rows]
         labels, how = split_cells(table.path, cells, tables.separator, classes)
-    words = {"": "", "lists": "; labels are lists"}.get(how, f"; labels separated by {how}")
-    tables.read_as.append(f"{table.path.name}: {table.read_as}{words}")
+    tables.read_as.append(f"{table.path.name}: {table.read_as}{how_labels(how)}")
     return _clips(table, folder, subset, at_fname, labels, at_labels is not None, tables)
 
 

@@ -9,7 +9,7 @@ from raytag.datasets.findings import Finding, Problems, some
 from raytag.datasets.listing import ListedClip, Listing
 from raytag.datasets.readers.base import Tables, check_fname
 from raytag.datasets.tables.csv_file import CsvFile, peek_columns, read_csv
-from raytag.datasets.tables.labels import split_cells
+from raytag.datasets.tables.labels import how_labels, split_cells
 
 _TABLES = ("train_metadata.csv", "train.csv")
 _FOLDERS = ("train_audio", "train_short_audio")
@@ -39,9 +39,7 @@ class BirdClef:
         at_primary, at_file = table.require("primary_label", "filename")
         primary = [cells[at_primary] for _, cells in table.rows]
         secondary, how = self._secondary(table, separator)
-        tables.read_as.append(
-            f"{path.name}: {table.read_as}" + (f"; secondary labels separated by {how}" if how else "")
-        )
+        tables.read_as.append(f"{path.name}: {table.read_as}{how_labels(how, 'secondary labels')}")
         classes = _classes(directory, primary)
         folder = next(folder for folder in _FOLDERS if (directory / folder).is_dir())
         first: dict[str, int] = {}

@@ -90,6 +90,11 @@ def split_cells(
     return _each(path, cells, split), DELIMITERS.get(sign, "blanks") if many else ""
 
 
+def how_labels(how: str, what: str = "labels") -> str:
+    """What `split_cells` found, for the end of a sentence."""
+    return {"": "", "lists": f"; {what} are lists"}.get(how, f"; {what} separated by {how}")
+
+
 def _recognise(path: Path, filled: Sequence[tuple[int, str]], classes: Collection[str]) -> str:
     """The sign between labels, "" where no cell holds any."""
     lines = {sign: [line for line, text in filled if sign in text] for sign in DELIMITERS}
