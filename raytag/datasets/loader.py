@@ -77,7 +77,7 @@ def table_of(
     classes = listing.classes or tuple(sorted({label for entry in entries for label in entry.labels}))
     labels.check_names(classes, str(entries[curated[0]].csv or root))
     _check_labels(entries, classes)
-    found += labels.findings(classes, [entries[i].labels for i in curated])
+    found += labels.findings(classes, [entries[i] for i in curated])
     found += _negatives([entries[i] for i in curated])
     grouped, of_copies = copies.group(root, entries)
     joined = [_joined(entry.labels, classes) for entry in entries]

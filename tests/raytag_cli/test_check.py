@@ -57,7 +57,9 @@ def test_what_is_wrong_is_named_with_its_mend(tmp_path, check):
     soundfile.write(root / "audio" / "04.wav", np.zeros(rate), rate)
     code, said = check("--n-folds", "2")
     assert code == 1
-    assert "wrong    1 class is written in several ways ('Noise' 1 times, 'noise' 5 times)" in said
+    assert (
+        "wrong    1 class is written in several ways ('Noise' once, first on labels.csv:2; 'noise' 5 times" in said
+    )
     assert "wrong    1 recording has several names and other labels under each (00.wav = copy.wav)" in said
     assert "2 things would make a search wrong" in said
     code, text = check("--n-folds", "2", "--json")

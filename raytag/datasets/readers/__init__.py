@@ -15,6 +15,7 @@ from raytag.datasets.readers.fsd50k import Fsd50k
 from raytag.datasets.readers.fsdkaggle2019 import COMPETITION, PUBLISHED
 from raytag.datasets.readers.single_csv import SingleCsv
 from raytag.datasets.table import DatasetError
+from raytag.datasets.tables.csv_file import peek_columns
 
 #: Asked in this order; the first that recognises a folder reads it.
 READERS: tuple[Reader, ...] = (COMPETITION, PUBLISHED, Esc50(), Fsd50k(), BirdClef(), SingleCsv())
@@ -43,6 +44,13 @@ def read(directory: Path, separator: str | None = None) -> Listing:
             return reader.read(directory) if separator is None else reader.read(directory, separator)
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in directory.iterdir())
     found = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "nothing"
+    for path in [path for path in sorted(directory.iterdir()) if path.suffix.lower() in (".csv", ".tsv", ".txt")][
+        :3
+    ]:
+        if columns := peek_columns(path):
+            found += f". {path.name} has the columns {', '.join(map(repr, columns[:8]))}"
+    if any(path.suffix.lower() in (".xlsx", ".xls", ".ods") for path in directory.iterdir()):
+        found += ". Save the spreadsheet as CSV"
     raise DatasetError(
         f"{directory} is no dataset that raytag knows. It holds: {found}. Expected is one of\n{layouts()}"
     )

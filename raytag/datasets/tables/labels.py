@@ -7,10 +7,11 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from raytag.datasets.findings import Finding, Problems, some
+from raytag.datasets.listing import ListedClip
 from raytag.datasets.table import DatasetError
 from raytag.datasets.tables.csv_file import DELIMITERS, one_form
 
@@ -196,18 +197,20 @@ def check_names(classes: Sequence[str], table: str) -> None:
             )
 
 
-def findings(classes: Sequence[str], labels: Sequence[Sequence[str]]) -> list[Finding]:
-    """Names of classes that look like mistakes.
+def findings(classes: Sequence[str], curated: Sequence[ListedClip]) -> list[Finding]:
+    """Names of classes that look like mistakes, with the first line that has each."""
+    counts = Counter(label for entry in curated for label in entry.labels)
+    named = dict.fromkeys(classes, "")
+    for entry in reversed(curated):
+        where = f", first on {entry.csv.name}:{entry.line}" if entry.csv else ""
+        named |= {label: f"{label!r} {_times(counts[label])}{where}" for label in entry.labels}
+    named |= {name: f"{name!r} never" for name in classes if not counts[name]}
+    found = [_single(classes), _alike(named), _odd(named), _missing(named), _parts(named)]
+    return [one for one in [*found, *_together([entry.labels for entry in curated])] if one is not None]
 
-    Parameters
-    ----------
-    classes : sequence of str
-    labels : sequence of sequence of str
-        Of each curated clip.
-    """
-    counts = Counter(label for own in labels for label in own)
-    found = [_single(classes), _alike(classes, counts), _odd(classes), _missing(classes), _parts(classes)]
-    return [one for one in [*found, *_together(labels)] if one is not None]
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
 
 
 def _single(classes: Sequence[str]) -> Finding | None:
@@ -218,24 +221,24 @@ def _single(classes: Sequence[str]) -> Finding | None:
     return Finding("one-class", text, mend, wrong=True)
 
 
-def _alike(classes: Sequence[str], counts: Counter[str]) -> Finding | None:
+def _alike(classes: Mapping[str, str]) -> Finding | None:
     """Classes that differ only in case, blanks, hyphens and underscores, or in signs that are not seen."""
     alike: dict[str, list[str]] = {}
     for name in classes:
         seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
         alike.setdefault(re.sub(r"[\s_\-\u2010-\u2015]+", "", seen.casefold()), []).append(name)
-    pairs = [", ".join(f"{n!r} {counts[n]} times" for n in names) for names in alike.values() if len(names) > 1]
+    pairs = ["; ".join(classes[name] for name in names) for names in alike.values() if len(names) > 1]
     if not pairs:
         return None
     text = some(pairs, "class is written in several ways", "classes are written in several ways")
     return Finding("labels-alike", text, f"{_MEND}: they are trained as different classes", wrong=True)
 
 
-def _odd(classes: Sequence[str]) -> Finding | None:
+def _odd(classes: Mapping[str, str]) -> Finding | None:
     """Names with a bracket or a quote that nothing closes: a list or a name that was cut in two."""
     odd = [
-        repr(name)
-        for name in classes
+        told
+        for name, told in classes.items()
         if any(name.count(a) != name.count(b) for a, b in ("()", "[]", "{}"))
         or name.count('"') % 2
         or re.search(r"^['\[{]|['\]}]$", name)
@@ -247,23 +250,23 @@ def _odd(classes: Sequence[str]) -> Finding | None:
     return Finding("labels-brackets", text, mend, wrong=True)
 
 
-def _missing(classes: Sequence[str]) -> Finding | None:
-    names = [repr(name) for name in classes if name.casefold() in _MISSING]
+def _missing(classes: Mapping[str, str]) -> Finding | None:
+    names = [told for name, told in classes.items() if name.casefold() in _MISSING]
     if not names:
         return None
     text = some(names, "class is called as a missing value is", "classes are called as missing values are")
     return Finding("labels-missing", text, "Leave the cell of a clip without a label empty", wrong=True)
 
 
-def _parts(classes: Sequence[str]) -> Finding | None:
+def _parts(classes: Mapping[str, str]) -> Finding | None:
     """Classes whose parts are classes: labels that another sign separates."""
     known = set(classes)
     joined = []
-    for name in classes:
+    for name, told in classes.items():
         for pattern in (r"\s*[,;|\t/+&]\s*", r"\s+"):
             parts = re.split(pattern, name)
             if len(parts) > 1 and known.issuperset(parts):
-                joined.append(f"{name!r} beside {' and '.join(map(repr, parts))}")
+                joined.append(f"{told}, beside {' and '.join(map(repr, parts))}")
                 break
     if not joined:
         return None

@@ -299,3 +299,12 @@ def test_copies_join_the_groups_that_a_table_has(read, tmp_path):
     (tmp_path / "clips.csv").write_text("fname,labels,group\n" + rows)
     table = load(tmp_path, n_folds=2)
     assert table.clips["group"].tolist()[:3] == ["s0 + s1", "s0 + s1", "s2"]
+
+
+def test_a_table_that_is_not_recognised_is_described(tmp_path):
+    (tmp_path / "clips.csv").write_text("a.wav;dog\nb.wav;cat\n")
+    (tmp_path / "clips.xlsx").touch()
+    with pytest.raises(
+        DatasetError, match=r"clips.csv has the columns 'a.wav', 'dog'. Save the spreadsheet as CSV"
+    ):
+        load(tmp_path)
