@@ -15,6 +15,10 @@ class RefusedError(RuntimeError):
     """What is asked is right but cannot be done now; the message says what is in the way."""
 
 
+class DamagedError(ValueError):
+    """A file of raytag's own does not hold what was written; the message names it and says what to do."""
+
+
 @contextmanager
 def explain_errors() -> Iterator[None]:
     """Turn errors that a user can mend into ``error: …`` on stderr and exit code 2.

@@ -44,7 +44,7 @@ from rich.table import Table
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
 from raytag.features import LogMel, extract, read_waveform
-from raytag.features.shards import content_hash
+from raytag.store.digest import digest
 
 FEATURES = Features()
 
@@ -128,7 +128,7 @@ def hashes(wavs: list[Path], rounds: int) -> list[Row]:
     functions: dict[str, Any] = {
         "BLAKE2b-128": lambda data: hashlib.blake2b(data, digest_size=16).hexdigest(),
         "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
-        "XXH3-128 (raytag)": content_hash,
+        "XXH3-128 (raytag)": digest,
     }
     candidates = {name: lambda f=function: [f(data) for data in contents] for name, function in functions.items()}
     return compare(candidates, rounds=rounds, per=sum(map(len, contents)) / 1e6, unit="MB")

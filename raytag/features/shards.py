@@ -3,7 +3,7 @@
 A shard is one Parquet file with one row a clip:
 
     clip      string  clip id
-    content   string  hash of the audio file's bytes, see `content_hash`
+    content   string  hash of the audio file's bytes, see `raytag.store.digest`
     frames    int32   frames; 0 where the clip is unusable
     reason    string  why it is unusable, else ""
     remarks   string  what is odd about it, a line each (`raytag.features.remarks`), else ""
@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 
 from raytag.experiment import Features
 from raytag.features import extract_from_bytes
 from raytag.features.bank import quantise
 from raytag.features.decoding import UnusableClip, read_bytes
 from raytag.features.warmup import warm_up
+from raytag.store.digest import digest
 from raytag.store.files import Storage
 
 FOLDER = "shards"
@@ -46,15 +46,6 @@ COLUMNS = [*_CELL, *_FILE]
 ITEMS = pa.schema({"clip": pa.string(), "path": pa.string(), "known": pa.list_(pa.string())})
 #: Of the rows that `compute_batch` returns.
 RESULTS = pa.schema({**_CELL, **_FILE, "shard": pa.string(), "computed": pa.bool_(), "worker": pa.string()})
-
-
-def content_hash(data: bytes) -> str:
-    """XXH3-128 of a file's content, ``xxh3-`` and 32 hexadecimal digits.
-
-    Recordings change by accident, not to deceive, so the hash need not be cryptographic; those took a third of
-    the time of a clip.
-    """
-    return "xxh3-" + xxhash.xxh3_128_hexdigest(data)
 
 
 def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.Table:
@@ -105,7 +96,7 @@ def _compute(clip: str, path: str, known: Sequence[str], features: Features) -> 
         except OSError:
             pass  # read_bytes says what is wrong
         data = read_bytes(path)
-        cell["content"] = content_hash(data)
+        cell["content"] = digest(data)
         if cell["content"] in known:
             return cell
         cell["computed"] = True

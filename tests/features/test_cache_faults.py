@@ -20,7 +20,8 @@ from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
 from raytag.features.cache import CacheError, build_cache
 from raytag.features.manifest import feature_hash
-from raytag.features.shards import content_hash, shard_name
+from raytag.features.shards import shard_name
+from raytag.store.digest import digest
 from tests.cli import environment
 from tests.features.conftest import CLIPS
 from tests.features.test_cache import assert_holds, shards_of
@@ -207,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_named(table, run, tmp_path):
 
 def test_a_worker_that_cannot_write_says_so_and_what_to_do(table, run, tmp_path):
     few = table.drop(table.clips["clip"][6:].tolist())
-    contents = [content_hash(Path(path).read_bytes()) for path in few.clips["path"]]
+    contents = [digest(Path(path).read_bytes()) for path in few.clips["path"]]
     name = shard_name(list(zip(few.clips["clip"], contents, strict=True)))
     (tmp_path / "cache" / feature_hash(Features()) / "shards" / name).mkdir(parents=True)
     with pytest.raises(CacheError, match="could not write to the mel cache") as caught:
