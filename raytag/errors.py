@@ -19,6 +19,13 @@ class DamagedError(ValueError):
     """A file of raytag's own does not hold what was written; the message names it and says what to do."""
 
 
+class NoRoomError(OSError):
+    """A folder of raytag's own cannot be written to: its disk is full, or read-only; the message names it."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 @contextmanager
 def explain_errors() -> Iterator[None]:
     """Turn errors that a user can mend into ``error: …`` on stderr and exit code 2.
@@ -27,7 +34,7 @@ def explain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, FileNotFoundError, RefusedError) as error:
+    except (ValueError, FileNotFoundError, NoRoomError, RefusedError) as error:
         if os.environ.get("RAYTAG_TRACEBACK") == "1":
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -164,7 +164,7 @@ def test_a_refused_command_ends_with_one_sentence(tmp_path):
     [
         ("c001.wav,noise,0", "../c001.wav,noise,0", ["train_curated.csv:3:", "../c001.wav"]),
         ("c001.wav,noise,0", "c001.wav,noises,0", ["train_curated.csv:3:", "noises"]),
-        ("c001.wav,noise,0", "c000.wav,noise,0", ["train_curated.csv:3:", "c000.wav"]),
+        ("c001.wav,noise,0", "c000.wav,noise,1", ["train_curated.csv:3:", "c000.wav"]),
         ("fname,labels,fold", "file,labels,fold", ["train_curated.csv:1:", "fname"]),
     ],
 )

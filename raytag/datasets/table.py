@@ -36,6 +36,15 @@ def _empty() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in COLUMNS.items()})
 
 
+def fingerprint(classes: Sequence[str], clips: pd.DataFrame) -> str:
+    """16 hexadecimal digits that change with clip ids, labels, subsets, folds, groups, classes and order.
+
+    Audio, its place on the disk and the machine do not enter.
+    """
+    content = [list(classes), *(clips[name].tolist() for name in ("clip", "labels", "subset", "fold", "group"))]
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, eq=False)
 class ClipTable:
     """All clips of a dataset, one row a clip.
@@ -113,13 +122,8 @@ class ClipTable:
         return multi_hot(labels if rows is None else labels[rows], self.classes)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with clip ids, labels, subsets, folds, groups, classes and order.
-
-        Audio, its place on the disk and the machine do not enter.
-        """
-        columns = ["clip", "labels", "subset", "fold", "group"]
-        content = [list(self.classes), *(self.clips[name].tolist() for name in columns)]
-        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()[:16]
+        """See `fingerprint`."""
+        return fingerprint(self.classes, self.clips)
 
     def drop(self, clip_ids: Collection[str]) -> ClipTable:
         """The table without these clips, rows renumbered; the class list stays as it is.

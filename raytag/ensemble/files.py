@@ -23,8 +23,9 @@ from raytag.ensemble.stackers.case import HISTORY_COLUMNS
 from raytag.ensemble.stackers.second_level import SecondLevel
 from raytag.metrics import chance_lwlrap, tied_pairs
 from raytag.store.files import Storage
+from raytag.store.fold import FoldStore
 from raytag.store.predictions import predictions_frame
-from raytag.store.run import REPORT, FoldStore, RunStore
+from raytag.store.run import REPORT, RunStore
 
 
 def submission_frame(

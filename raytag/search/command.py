@@ -9,12 +9,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 
 from rich.console import Console
 
 from raytag.cluster.resources import Resources
 from raytag.console import say
+from raytag.errors import NoRoomError
 from raytag.features.bank import Bank
 from raytag.search.driver import Driver
 from raytag.search.ending import report
@@ -22,7 +24,7 @@ from raytag.search.options import LaunchOptions
 from raytag.search.prepare.plan import Plan, fold_weights, make_budget, order_folds
 from raytag.search.prepare.prepared import Prepared, Start, prepare
 from raytag.search.screen import Screen
-from raytag.search.trial import Shared, open_bank
+from raytag.search.trial import Shared, open_bank, wait_for_room
 from raytag.search.tuner import run
 from raytag.store.files import Storage
 from raytag.store.lease import Lease
@@ -54,6 +56,11 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         plan = settle(options, start, prepared, resources, shared, console)
         driver = Driver(prepared.store, prepared.log, plan)
         screen = Screen(console, driver, resources.slots())
+        if options.when_full == "wait":
+            tell = partial(say, console, style="yellow")
+            prepared.store.storage.patience = partial(
+                wait_for_room, should_stop=lambda: driver.interrupted, tell=tell
+            )
         driver.begin(screen)
         say(console, _summary(name, options, driver, resources))
         start.watch.lap("plan")
@@ -63,7 +70,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         with screen, on_interrupt(driver, storage, stop_file, screen, lease):
             run(driver, shared, resources.slots, waiting=UNSEEN if resources.may_grow else 0)
         storage.delete(stop_file)
-        prepared.log.append("end", interrupted=driver.interrupted, failed=sorted(driver.failed))
+        driver.end()
         if resources.gpus and any(t.device == "cpu" for t in driver.trials.values()):
             say(console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there")
         return report(options, prepared.store, driver, resources, console)
@@ -110,7 +117,11 @@ def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Scree
         if driver.interrupted:
             raise KeyboardInterrupt
         driver.interrupt()
-        storage.write(stop_file, b"stop\n")
+        try:
+            storage.write(stop_file, b"stop\n")
+        except NoRoomError as error:
+            driver.stop_for(str(error))
+            return
         screen.say("Interrupted: running trials write their checkpoints (press Ctrl-C again to quit at once)")
 
     previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}

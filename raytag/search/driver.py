@@ -10,60 +10,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from raytag.errors import DamagedError, NoRoomError
 from raytag.experiment import Experiment
 from raytag.search.prepare.plan import Plan
+from raytag.search.progress import Listener, Trial
 from raytag.search.race.clip_luck import clip_variance
 from raytag.search.race.race import Race
 from raytag.store.events import EventLog
+from raytag.store.fold import PREDICTIONS
 from raytag.store.run import RunStore
 
 MOVED = 1e-3  # lwlrap: an estimate that moved by less is not told again
 REPEATS = 100  # proposals in a row that were made before: the space has no more
-
-
-@dataclass
-class Trial:
-    """One experiment on one fold, as the screen shows it."""
-
-    experiment: Experiment
-    fold: int
-    state: str = "waiting"  # waiting, running, finished, stopped, failed, interrupted
-    epoch: int = 0
-    lwlrap: float = float("nan")
-    best: float = float("nan")
-    seconds: float = 0.0  # on this fold, earlier launches included
-    resumed_from: int = 0
-    started: float = field(default_factory=time.monotonic)
-    reason: str = ""
-    device: str = ""  # cpu or cuda, once finished
-
-    @property
-    def name(self) -> str:
-        return f"{self.experiment.id} fold {self.fold}"
-
-    @property
-    def epochs(self) -> int:
-        return self.experiment.training.epochs
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Predicted from this trial's own epochs; None before the first."""
-        if self.state != "running" or self.epoch == 0:
-            return None
-        return self.seconds / self.epoch * (self.epochs - self.epoch)
-
-
-class Listener(Protocol):
-    """Whoever is told what happens, such as the screen."""
-
-    def notify(self, what: str, trial: Trial) -> None:
-        """A trial changed."""
-
-    def announce(self, words: str) -> None:
-        """An experiment was dropped between trials or taken up again."""
 
 
 class Driver:
@@ -95,10 +55,14 @@ class Driver:
         self.failed: dict[str, str] = {}
         self.reasons: dict[str, str] = {}  # why an experiment was dropped
         self.interrupted = False
+        self.full = ""  # why nothing more can be written
         self._clips = store.clips()
 
     def begin(self, listener: Listener) -> None:
-        """Take over what the log and the store hold, and enter this launch and its rules."""
+        """Take over what the log and the store hold, and enter this launch and its rules.
+
+        The store is the truth: what the log calls finished and is not there as a whole is taken back.
+        """
         self.listener = listener
         self._replay()
         self._put(
@@ -108,14 +72,20 @@ class Driver:
             weights=[float(w) for w in self.plan.weights],
             number=self.number,
         )
+        for experiment_id, experiment in self.experiments.items():
+            self.store.add(experiment)
+            self._take_back(experiment_id)
+        for words in self.store.take_mended():
+            listener.announce(words)
         for experiment_id in list(self.experiments):
             self._find_folds(experiment_id)
+        self._propose_again()
 
     # -- what to train next ---------------------------------------------------------------------------
 
     def next_trial(self, trial_id: str) -> Trial | None:
         """The next trial to start, registered under ``trial_id``; None when there is none now."""
-        if self.interrupted:
+        if self.interrupted or self.full:
             return None
         found = self._next()
         if found is None:
@@ -166,8 +136,10 @@ class Driver:
         index = self.proposed
         # other folds, and other experiments' gains from a rung, tell more about all of them
         self._tell(self.experiments, least=MOVED)
-        experiment = self.searcher.propose(index)
+        self._enter(index, self.searcher.propose(index))
         self.proposed += 1
+
+    def _enter(self, index: int, experiment: Experiment) -> None:
         self.store.add(experiment)
         new = experiment.id not in self.experiments
         self.repeats = 0 if new else self.repeats + 1
@@ -180,9 +152,24 @@ class Driver:
             experiment=experiment.id,
             kind=experiment.schedule.name,
             epochs=experiment.training.epochs,
+            fields=experiment.model_dump(mode="json"),
         )
         if new:
             self._find_folds(experiment.id)
+
+    def _take_back(self, experiment_id: str) -> None:
+        """Folds that were finished and are gone, or damaged, are open again."""
+        entry = self.race.entries[experiment_id]
+        for fold in range(self.store.n_folds):
+            there = self.store.fold(experiment_id, fold)
+            finished, damage = there.look(read=PREDICTIONS)
+            if damage:
+                there.set_aside()
+            if finished or not (damage or fold in entry.folds):
+                continue
+            reason = damage or f"{there.storage.where()} holds no result any more"
+            self.listener.announce(f"{experiment_id} fold {fold} is lost, and open again: {reason}")
+            self._put("lost", experiment=experiment_id, fold=fold, reason=reason)
 
     def _find_folds(self, experiment_id: str) -> None:
         """Enter folds that the store has and this race has not seen: of a killed launch, or of another search."""
@@ -208,6 +195,13 @@ class Driver:
         trial.epoch, trial.seconds = int(result["epoch"]), float(result["seconds"])
         trial.lwlrap, trial.best = float(result["lwlrap"]), float(result["best"])
         trial.resumed_from = int(result["resumed_from"])
+        if result.get("passed_over") and not before[0]:
+            reason, begin = (
+                result["passed_over"],
+                f"epoch {trial.resumed_from}" if trial.resumed_from else "the start",
+            )
+            self._write("passed_over", experiment=trial.experiment.id, fold=trial.fold, reason=reason)
+            self.listener.announce(f"{trial.name}: continues from {begin}, for {reason}")
         # a first epoch compiles and fills caches; where it is the only one it is what an epoch costs
         if self.budget is not None and trial.epoch > before[0] and (before[0] or trial.epochs == 1):
             self.budget.observe(trial.seconds - before[1], trial.epoch - before[0])
@@ -216,12 +210,28 @@ class Driver:
         if rung is not None:
             where = {"experiment": experiment_id, "fold": trial.fold, "rung": rung, "epoch": trial.epoch}
             self._put("rung", **where, value=trial.best)
+        if self.full:
+            return self._cut_off(trial)
         if self.race.entries[experiment_id].dropped and not self.interrupted:
             trial.state, trial.reason = "stopped", self.reasons.get(experiment_id, "")
             self.listener.notify("stopped", trial)
             return True
         self.listener.notify("epoch", trial)
         return False
+
+    def on_wait(self, trial_id: str, reason: str) -> bool:
+        """A trial waits for room on a disk; whether it shall stop now."""
+        trial = self.trials[trial_id]
+        if self.interrupted or self.full:
+            return self._cut_off(trial)
+        self.listener.announce(f"{trial.name} waits: {reason}")
+        return False
+
+    def _cut_off(self, trial: Trial) -> bool:
+        """Leave a trial with the checkpoint that it has."""
+        trial.state, trial.reason = "interrupted", self.full
+        self.listener.notify("interrupted", trial)
+        return True
 
     def on_end(
         self,
@@ -248,6 +258,8 @@ class Driver:
             self._finish_fold(trial.experiment.id, trial.fold, **dict(worker or {}))
         elif state == "failed":
             # not a fact about the experiment: the next launch tries it again
+            if reason.startswith(NoRoomError.__name__):
+                self.stop_for(reason.partition(": ")[2])
             self.failed[trial.experiment.id] = f"fold {trial.fold}: {reason}"
             self._put("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason, trace=trace)
         self.listener.notify(state, trial)
@@ -270,22 +282,40 @@ class Driver:
     def on_lost_worker(self, trial_id: str) -> None:
         """The worker of a trial died; it starts again elsewhere from its checkpoint."""
         trial = self.trials[trial_id]
-        self.log.append("lost_worker", experiment=trial.experiment.id, fold=trial.fold)
+        self._write("lost_worker", experiment=trial.experiment.id, fold=trial.fold)
         self.listener.notify("lost its worker", trial)
+
+    def stop_for(self, reason: str) -> None:
+        """Start nothing more, and end what runs at its next epoch: nothing can be written."""
+        if not self.full:
+            self.full = reason
+            self.listener.announce(f"Nothing more is started: {reason}")
 
     def interrupt(self) -> None:
         """Start nothing more."""
         if not self.interrupted:
             self.interrupted = True
-            self.log.append("interrupt")
+            self._write("interrupt")
+
+    def end(self) -> None:
+        """The launch is over."""
+        self._write("end", interrupted=self.interrupted, failed=sorted(self.failed))
 
     # -- the log --------------------------------------------------------------------------------------
 
+    def _write(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Record an event. On a full disk nothing more is decided; what happened is found in the store later."""
+        try:
+            return self.log.append(event, **fields)
+        except NoRoomError as error:
+            self.stop_for(str(error))
+            return {"event": event, **fields}
+
     def _put(self, event: str, **fields: Any) -> None:
         """Write a fact down, and every decision that follows from it."""
-        self.race.apply(self.log.append(event, key=self.key, **fields))
+        self.race.apply(self._write(event, key=self.key, **fields))
         while (decision := self.race.next_decision()) is not None:
-            self.race.apply(self.log.append(**decision, key=self.key))
+            self.race.apply(self._write(**decision, key=self.key))
             experiment_id, reason = decision["experiment"], decision["reason"]
             if decision["event"] == "reopen":
                 self.listener.announce(f"{experiment_id}: taken up again: {reason}")
@@ -303,7 +333,32 @@ class Driver:
             if value is not None and (index not in self.told or abs(self.told[index] - value) > least):
                 self.told[index] = value
                 self.searcher.tell(index, value)
-                self.log.append("tell", key=self.key, index=index, experiment=experiment_id, value=value)
+                self._write("tell", key=self.key, index=index, experiment=experiment_id, value=value)
+
+    def _proposed(self, event: Mapping[str, Any]) -> Experiment:
+        """The experiment of a proposal, from the store or else from the log."""
+        try:
+            return self.store.experiment(event["experiment"])
+        except (DamagedError, FileNotFoundError):
+            if "fields" not in event:
+                raise
+            return Experiment.model_validate(event["fields"])
+
+    def _propose_again(self) -> None:
+        """Proposals whose line in the log is damaged: what was told of them names them, or they are made again."""
+        own = [e for e in self.log.past if e.get("key") == self.key]
+        made = {e["index"] for e in own if e["event"] == "propose"}
+        told = {e["index"]: e["experiment"] for e in own if e["event"] == "tell"}
+        for index in sorted(set(range(self.proposed)) - made):
+            if index in told:
+                experiment = self.store.experiment(told[index])
+                self.searcher.restore(index, experiment)
+            else:
+                experiment = self.searcher.propose(index)
+            self._enter(index, experiment)
+            for event in own:  # the race did not know whom they were about
+                if event["event"] == "rung" and event["experiment"] == experiment.id:
+                    self._put(**{k: v for k, v in event.items() if k not in ("n", "time", "key")})
 
     def _replay(self) -> None:
         """Take over what earlier launches of this sequence proposed, measured and decided."""
@@ -312,7 +367,7 @@ class Driver:
                 continue
             what = event["event"]
             if what == "propose":
-                experiment = self.store.experiment(event["experiment"])
+                experiment = self._proposed(event)
                 self.experiments.setdefault(experiment.id, experiment)
                 if self.number is None or event["index"] < self.number:
                     self.searcher.restore(event["index"], experiment)

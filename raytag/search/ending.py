@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
 from raytag.cluster.resources import Resources
 from raytag.console import say
+from raytag.datasets.findings import some
+from raytag.errors import NoRoomError
 from raytag.search.driver import Driver
 from raytag.search.failures import advice
-from raytag.search.leaderboard import accuracy, write_leaderboard
+from raytag.search.leaderboard import accuracy, leaderboard
 from raytag.search.options import LaunchOptions
 from raytag.search.screen import show_leaderboard
-from raytag.store.events import read_events
+from raytag.store.events import launch_command, read_events
 from raytag.store.run import RunStore
 
 
 def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: Resources, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
-    table = write_leaderboard(store)
+    table = leaderboard(store)
+    try:
+        store.storage.write_csv("leaderboard.csv", table)
+    except NoRoomError as error:
+        say(console, f"The leaderboard is not written: {error}", "yellow")
     states: dict[str, str] = {}
-    for event in read_events(store.storage):  # not the race alone: a run may hold the races of several searches
+    events = read_events(store.storage)
+    for event in events:  # not the race alone: a run may hold the races of several searches
         if event["event"] == "drop":
             states[event["experiment"]] = "dropped"
         elif event["event"] == "reopen":
@@ -50,11 +59,33 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]
         say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
         return 130
+    if driver.full:
+        say(console, f"Stopped: {driver.full}. What is finished is kept; make room, then continue with: {again}")
+        return 1
     traces = store.storage.where("events")
     slots = resources.slots()
     for words in advice(driver.failed, driver.experiments, again, resources.cpus, resources.gpus, slots, traces):
+        say(console, words)
+    for words in _incomplete(store, events, states, again):
         say(console, words)
     if complete:
         where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
         say(console, "Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))
     return 1 if driver.failed else 0
+
+
+def _incomplete(
+    store: RunStore, events: Sequence[Mapping[str, Any]], states: Mapping[str, str], again: str
+) -> list[str]:
+    """Experiments that lack folds though they neither failed nor were dropped, and the command that trains them."""
+    commands: dict[str, list[str]] = {}
+    for name, folds in store.incomplete().items():
+        if name not in states:
+            words = f"{name} lacks fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}"
+            commands.setdefault(launch_command(events, store.name, name), []).append(words)
+    left_out = "this launch leaves them out by its --only-folds or --num-samples"
+    return [
+        some(own, "experiment is incomplete", "experiments are incomplete")
+        + (f"; {left_out}" if command == again else f"; train them with: {command}")
+        for command, own in commands.items()
+    ]

@@ -44,10 +44,3 @@ def accuracy(store: RunStore, experiment_id: str) -> list[float | None]:
     """Top-1 accuracy of each finished fold over its clips with one label; None where unfinished."""
     folds = [store.fold(experiment_id, fold) for fold in range(store.n_folds)]
     return [part.result()["accuracy"] if part.finished else None for part in folds]
-
-
-def write_leaderboard(store: RunStore) -> pd.DataFrame:
-    """Write ``leaderboard.csv`` into the run and return the table."""
-    table = leaderboard(store)
-    store.storage.write_csv("leaderboard.csv", table)
-    return table

@@ -86,6 +86,9 @@ class LaunchOptions:
     """of the search, the folds and the training"""
     checkpoint_seconds: float = 60.0
     """least seconds between two checkpoints of a trial; the first is written after its first epoch"""
+    when_full: Literal["wait", "stop"] = "wait"
+    """when the disk of --runs-dir is full: wait until somebody makes room, looking every few seconds, or stop; all
+    that is finished and the last checkpoints are kept either way"""
     max_bad_share: float = 0.05
     """give up when more than this share of the curated or of the noisy clips is unusable (they are listed with
     their reasons); unusable test clips stop nothing"""

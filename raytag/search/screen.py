@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from raytag.console import duration, say
-from raytag.search.driver import Driver, Trial
+from raytag.search.driver import Driver
+from raytag.search.progress import Trial
 
 ENDED_ROWS = 8  # ended trials that stay in the live table
 PLAIN_SECONDS = 10.0  # without a terminal: least time between two progress lines

@@ -8,8 +8,9 @@ import platform
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from ray import tune
 
 from raytag.datasets.table import ClipTable
+from raytag.errors import NoRoomError
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.features.cache import Manifest
@@ -27,6 +29,7 @@ from raytag.train.fold import EpochReport, train_fold
 from raytag.train.warmup import warm_up
 
 STOP_POLL_SECONDS = 0.5
+ROOM_POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Shared:
     gpus: float
     threads: int
     checkpoint_seconds: float
+    waits_for_room: bool
 
 
 class StopFlag:
@@ -78,9 +82,16 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         print(f"{name}: epoch {progress.epoch}/{progress.epochs}  lwlrap {progress.lwlrap:.4f}", flush=True)
         tune.report({"state": "running", **asdict(progress)})
 
+    def tell(words: str) -> None:
+        print(f"{name}: {words}", flush=True)
+        tune.report({"state": "waiting", "reason": words})
+
     try:
         warm_up()
         store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
+        should_stop = StopFlag(store.storage, shared.stop_file)
+        if shared.waits_for_room:
+            store.storage.patience = partial(wait_for_room, should_stop=should_stop, tell=tell)
         outcome = train_fold(
             experiment,
             fold,
@@ -91,7 +102,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             threads=shared.threads,
             checkpoint_seconds=shared.checkpoint_seconds,
             report=report,
-            should_stop=StopFlag(store.storage, shared.stop_file),
+            should_stop=should_stop,
         )
     except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
         tune.report(
@@ -113,6 +124,16 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             "worker": json.dumps(worker),
         }
     )
+
+
+def wait_for_room(error: NoRoomError, should_stop: Callable[[], bool], tell: Callable[[str], None]) -> None:
+    """Sleep for a while after a disk was found full; raises ``error`` where everyone is to stop."""
+    tell(str(error))
+    until = time.monotonic() + ROOM_POLL_SECONDS
+    while time.monotonic() < until:
+        if should_stop():
+            raise error
+        time.sleep(STOP_POLL_SECONDS)
 
 
 def open_bank(shared: Shared) -> Bank:

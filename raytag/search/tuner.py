@@ -67,6 +67,9 @@ class _Racer(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         driver = _drivers[self.key]
+        if result.get("state") == "waiting":
+            stop = driver.on_wait(trial.trial_id, result["reason"])
+            return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
         if result.get("state") != "running":
             _finish(driver, trial.trial_id, result, error=False)
             return TrialScheduler.CONTINUE

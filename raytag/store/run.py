@@ -7,122 +7,39 @@
     runs/RUN/public.csv                             what leaderboards said (``raytag.store.public``)
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
     runs/RUN/experiments/NAME-HASH8/experiment.json
-    runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoint.safetensors + checkpoint.json, curve.csv, and at
-                                                    the end weights.safetensors, oof.parquet, test.parquet
-                                                    and, written last, result.json
+    runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoints, predictions, result (``raytag.store.fold``)
     runs/RUN/ensembles/NAME/                        what ``ensemble_search.py`` wrote
 
-A fold is finished exactly when its ``result.json`` exists; from then on it is never written again. An
-experiment is complete when all folds of ``run.json`` are finished.
+An experiment is complete when all folds of ``run.json`` are finished. Whatever tells which data a run is about
+stands in two places, ``run.json`` and each fold: what is lost or damaged in one is made again from the other and
+the dataset, where they agree.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from raytag import __version__
-from raytag.datasets.table import ClipTable
+from raytag.datasets.table import ClipTable, fingerprint
+from raytag.errors import DamagedError
 from raytag.experiment import Experiment
+from raytag.store.difference import difference, replaced_clips
+from raytag.store.digest import digest
 from raytag.store.files import Storage
-
-if TYPE_CHECKING:
-    import torch
+from raytag.store.fold import CHECKPOINTS, RESULT, FoldStore
 
 FORMAT = 1
 REPORT = "ensemble.json"  # of an ensemble, written last: it is there exactly when this is
 CONTENTS = ["clip", "content"]  # columns of contents.parquet
-CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 
 
 class StoreError(ValueError):
     """The run store does not fit what is asked of it; the message says what differs and what to do."""
-
-
-class FoldStore:
-    """One fold of one experiment."""
-
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
-
-    @property
-    def finished(self) -> bool:
-        return self.storage.exists("result.json")
-
-    def result(self) -> dict[str, Any]:
-        """``result.json``: lwlrap, tied_pairs, epochs, kept_epoch, steps, seconds and more."""
-        result: dict[str, Any] = self.storage.read_json("result.json")
-        return result
-
-    def curve(self) -> pd.DataFrame:
-        """One row an epoch, columns ``CURVE_COLUMNS``; empty before the first."""
-        if not self.storage.exists("curve.csv"):
-            return pd.DataFrame(columns=CURVE_COLUMNS)
-        return self.storage.read_csv("curve.csv")
-
-    def checkpoint(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        """Tensors and state of the newest checkpoint that is whole, or None.
-
-        The JSON names the tensor file that belongs to it, so a kill between the two writes leaves the
-        older pair in force.
-        """
-        if not self.storage.exists("checkpoint.json"):
-            return None
-        state = self.storage.read_json("checkpoint.json")
-        return _load_tensors(self.storage.read(state["tensors"])), state["state"]
-
-    def write_checkpoint(
-        self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], curve: pd.DataFrame
-    ) -> None:
-        """Replace the checkpoint and the curve up to it."""
-        previous = self.storage.read_json("checkpoint.json") if self.storage.exists("checkpoint.json") else None
-        current = "checkpoint.safetensors"
-        if previous is not None and previous["tensors"] == current:
-            current = "checkpoint-b.safetensors"
-        self.storage.write(current, _save_tensors(tensors))
-        self.storage.write_csv("curve.csv", curve)
-        self.storage.write_json("checkpoint.json", {"tensors": current, "state": dict(state)})
-
-    def finish(
-        self,
-        *,
-        weights: Mapping[str, torch.Tensor],
-        oof: pd.DataFrame,
-        test: pd.DataFrame | None,
-        curve: pd.DataFrame | None,
-        result: Mapping[str, Any],
-    ) -> None:
-        """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoint.
-
-        Second-level models have no curve.
-        """
-        if self.finished:
-            return
-        self.storage.write("weights.safetensors", _save_tensors(weights))
-        self.storage.write_parquet("oof.parquet", oof)
-        if test is not None:
-            self.storage.write_parquet("test.parquet", test)
-        if curve is not None:
-            self.storage.write_csv("curve.csv", curve)
-        self.storage.write_json("result.json", dict(result))
-        for name in ("checkpoint.json", "checkpoint.safetensors", "checkpoint-b.safetensors"):
-            self.storage.delete(name)
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return _load_tensors(self.storage.read("weights.safetensors"))
-
-    def oof(self) -> pd.DataFrame:
-        """Out-of-fold predictions: fname, then one float32 probability a class in class order."""
-        return self.storage.read_parquet("oof.parquet")
-
-    def test(self) -> pd.DataFrame | None:
-        """Predictions of this fold's model for the test clips, or None when the data have none."""
-        return self.storage.read_parquet("test.parquet") if self.storage.exists("test.parquet") else None
 
 
 class RunStore:
@@ -132,6 +49,7 @@ class RunStore:
         self.runs_dir = runs_dir
         self.name = name
         self.storage = Storage(runs_dir).sub(name)
+        self.mended: list[str] = []  # what a launch made again, in words
         try:
             self.run: dict[str, Any] = self.storage.read_json("run.json")
         except FileNotFoundError:
@@ -140,6 +58,8 @@ class RunStore:
                 f"no run {name!r} in {Storage(runs_dir).where()}; "
                 + (f"there are: {', '.join(known)}" if known else "start one with python launch.py")
             ) from None
+        except DamagedError as error:
+            raise DamagedError(f"{error}; the launch that made the run writes it anew") from None
         if self.run.get("format") != FORMAT:
             raise StoreError(
                 f"{self.storage.where('run.json')} has format {self.run.get('format')}, this raytag reads {FORMAT}"
@@ -172,6 +92,8 @@ class RunStore:
     def open_for(cls, runs_dir: str, name: str, table: ClipTable, data: str) -> RunStore:
         """The run of that name if ``table`` fits it, else a new one.
 
+        What is lost or damaged and follows from the table is written again; `mended` says what.
+
         Raises
         ------
         StoreError
@@ -188,19 +110,89 @@ class RunStore:
             "n_folds": table.n_folds,
             "submission": list(table.submission) if table.submission is not None else None,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "files": {},
         }
-        if storage.exists("run.json"):
+        try:
             store = cls(runs_dir, name)
-            if store.run["fingerprint"] != run["fingerprint"]:
-                raise StoreError(
-                    f"run {name!r} was made on other data ({store.run['data']}): "
-                    f"{difference(store.run, store.clips(), run, table.clips)}. Use another --run name"
-                )
-            storage.write_json("run.json", store.run)  # renews its time: this is now the newest run
+        except DamagedError as error:
+            store = cls._again(storage, runs_dir, name, run, str(error).partition(";")[0])
+        except StoreError:
+            if storage.exists("run.json"):  # of another format
+                raise
+            store = cls._again(storage, runs_dir, name, run, "")
+        if store.run["fingerprint"] != run["fingerprint"]:
+            try:
+                words = difference(store.run, store.clips(), run, table.clips)
+            except (DamagedError, FileNotFoundError) as error:
+                words = f"labels, folds or classes differ (no more can be said: {error})"
+            raise StoreError(
+                f"run {name!r} was made on other data ({store.run['data']}): {words}. Use another --run name"
+            )
+        store._keep_clips(table)
+        store._write_run()  # renews its time: this is now the newest run
+        return store
+
+    @classmethod
+    def _again(cls, storage: Storage, runs_dir: str, name: str, run: Mapping[str, Any], damage: str) -> RunStore:
+        """A new run, or one whose ``run.json`` is lost or damaged while its folds are of the same data."""
+        store = cls.__new__(cls)
+        store.runs_dir, store.name, store.storage, store.mended = runs_dir, name, storage, []
+        store.run = dict(run)
+        if not storage.exists("experiments"):
             return store
-        storage.write_parquet("clips.parquet", table.clips.drop(columns="path"))
-        storage.write_json("run.json", run)
-        return cls(runs_dir, name)
+        damage = damage or f"{storage.where('run.json')} is gone"
+        known = store._origins("fingerprint")
+        if not known and storage.exists("clips.parquet"):  # folds of before they knew their data
+            known["clips.parquet"] = fingerprint(run["classes"], store.storage.read_parquet("clips.parquet"))
+        other = [where for where, own in known.items() if own != run["fingerprint"]]
+        if other or not known:
+            words = (
+                f"{other[0]} has other labels, folds or classes" if other else "nothing tells of what data it was"
+            )
+            raise StoreError(f"{damage}, and {words}. Restore it or the tables, or use another --run name")
+        store.mended.append(f"{damage}: written anew, for its folds were trained on these very labels and folds")
+        return store
+
+    def _origins(self, what: str) -> dict[str, str]:
+        """The fingerprint or the contents of the data that each fold was trained on, as far as it knows."""
+        found = {}
+        for experiment in self.experiments():
+            for fold in self.storage.folders(f"experiments/{experiment}"):
+                for file in (RESULT, *(f"{name}.json" for name in CHECKPOINTS)):
+                    name = f"experiments/{experiment}/{fold}/{file}"
+                    if not self.storage.exists(name):
+                        continue
+                    try:
+                        own = (self.storage.read_json(name).get("data") or {}).get(what)
+                    except DamagedError:
+                        continue  # it is taken back before anything trains
+                    if own is not None:
+                        found[f"{experiment} {fold} ({file})"] = own
+        return found
+
+    def _keep_clips(self, table: ClipTable) -> None:
+        """Write ``clips.parquet`` unless it is there; the table is the run's."""
+        name, kept = "clips.parquet", self.run.get("files", {}).get("clips.parquet")
+        try:
+            self.storage.read(name, kept)
+            if kept is not None:
+                return
+            damage = ""  # a run of before there were digests
+        except (DamagedError, FileNotFoundError) as error:
+            damage = str(error).replace("does not exist", "is gone") if self.storage.exists("experiments") else ""
+        self._keep(name, self.storage.write_parquet(name, table.clips.drop(columns="path")))
+        self.mended += [f"{damage}: written anew from the tables"] * bool(damage)
+
+    def _keep(self, name: str, kept: Mapping[str, Any]) -> None:
+        self.run["files"] = {**self.run.get("files", {}), name: dict(kept)}
+
+    def _write_run(self) -> None:
+        self.storage.write_json("run.json", self.run)
+
+    @property
+    def data(self) -> dict[str, str | None]:
+        """What tells the data of this run from others: of the tables, and of the recordings once they are known."""
+        return {"fingerprint": self.run["fingerprint"], "contents": self.run.get("contents")}
 
     def set_contents(self, contents: Mapping[str, str]) -> str:
         """Record what the recordings of this run hold: a hash of the bytes of each usable one by clip.
@@ -215,25 +207,42 @@ class RunStore:
         StoreError
             Recordings were replaced since an earlier launch: finished folds were trained on other sound.
         """
-        before = self.contents()
-        if before is None:
-            self.storage.write_parquet("contents.parquet", pd.DataFrame(contents.items(), columns=CONTENTS))
-            if not self.experiments():
-                return ""
-            return f"Run {self.name} is from before recordings were compared: from now on they are"
-        if replaced := replaced_clips(before, contents):
+        name, damage, before = "contents.parquet", "", None
+        try:
+            before = self.contents()
+        except DamagedError as error:
+            damage = str(error)
+        if before is not None and (replaced := replaced_clips(before, contents)):
             raise StoreError(
                 f"run {self.name!r} was made with other recordings: {len(replaced)} were replaced "
                 f"({', '.join(replaced[:3])}{', …' if len(replaced) > 3 else ''}). Restore them, or use another "
                 "--run name"
             )
-        return ""
+        if before is not None and name in self.run.get("files", {}):
+            return ""
+        known: dict[str, str] = {}
+        if before is None:
+            known = {"run.json": self.run["contents"]} if self.run.get("contents") else self._origins("contents")
+            damage = damage or f"{self.storage.where(name)} is gone"
+            if other := [where for where, own in known.items() if own != _of_contents(contents)]:
+                raise StoreError(
+                    f"{damage}, and {other[0]} knows other recordings than there are now. Restore what was "
+                    "replaced, or use another --run name"
+                )
+            self.mended += [f"{damage}: written anew"] * bool(known)
+        kept = contents if before is None else before
+        self._keep(name, self.storage.write_parquet(name, pd.DataFrame(kept.items(), columns=CONTENTS)))
+        self.run["contents"] = _of_contents(kept)
+        self._write_run()
+        if before is not None or known or not self.experiments():
+            return ""
+        return f"Run {self.name} is from before recordings were compared: from now on they are"
 
     def contents(self) -> dict[str, str] | None:
         """Hash of each recording by clip, as the first launch found them; None in old runs."""
         if not self.storage.exists("contents.parquet"):
             return None
-        frame = self.storage.read_parquet("contents.parquet")
+        frame = self.storage.read_parquet("contents.parquet", self.run.get("files", {}).get("contents.parquet"))
         return dict(zip(frame["clip"], frame["content"], strict=True))
 
     def set_quarantine(self, quarantined: pd.DataFrame) -> None:
@@ -244,9 +253,16 @@ class RunStore:
         StoreError
             Another set of clips was unusable at an earlier launch: its predictions would not fit.
         """
-        now = quarantined[["clip", "reason"]].sort_values("clip", ignore_index=True)
-        if self.storage.exists("quarantine.csv"):
-            before, after = set(self.quarantine()["clip"]), set(now["clip"])
+        name, now = "quarantine.csv", quarantined[["clip", "reason"]].sort_values("clip", ignore_index=True)
+        kept = self.run.get("files", {}).get(name)
+        try:
+            old = self.quarantine()
+        except (DamagedError, FileNotFoundError) as error:
+            old = None
+            if kept:  # which clips are usable is part of the contents, and those were compared
+                self.mended.append(f"{str(error).removesuffix(' does not exist')}: written anew")
+        if old is not None:
+            before, after = set(old["clip"]), set(now["clip"])
             if before != after:
                 mended, broken = sorted(before - after), sorted(after - before)
                 words = [f"usable now: {', '.join(mended[:5])}"] * bool(mended)
@@ -255,12 +271,19 @@ class RunStore:
                     f"run {self.name!r} was made with other usable clips ({'; '.join(words)}). "
                     "Restore the files or use another --run name"
                 )
-            return
-        self.storage.write_csv("quarantine.csv", now)
+            if kept:
+                return
+        self._keep(name, self.storage.write_csv(name, now))
+        self._write_run()
 
     def quarantine(self) -> pd.DataFrame:
         """The unusable clips (clip, reason); predictions leave them out."""
-        return self.storage.read_csv("quarantine.csv")
+        return self.storage.read_csv("quarantine.csv", self.run.get("files", {}).get("quarantine.csv"))
+
+    def take_mended(self) -> list[str]:
+        """What was made again since this was asked last, in words."""
+        words, self.mended = self.mended, []
+        return words
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -272,98 +295,48 @@ class RunStore:
 
     def clips(self) -> pd.DataFrame:
         """The table of clips (clip, fname, labels, subset, fold, group, duration, rate)."""
-        return self.storage.read_parquet("clips.parquet")
+        return self.storage.read_parquet("clips.parquet", self.run.get("files", {}).get("clips.parquet"))
 
     def add(self, experiment: Experiment) -> None:
-        """Record an experiment; a second time changes nothing."""
+        """Record an experiment; a second time changes nothing but what is damaged."""
         name = f"experiments/{experiment.id}/experiment.json"
-        if not self.storage.exists(name):
-            self.storage.write(name, (experiment.to_json() + "\n").encode())
+        if self.storage.exists(name):
+            try:
+                self.storage.read_json(name)
+                return
+            except DamagedError as error:
+                self.mended.append(f"{error}: written anew")
+        elif self.storage.exists(f"experiments/{experiment.id}"):
+            self.mended.append(f"{self.storage.where(name)} is gone: written anew")
+        self.storage.write_json(name, experiment.model_dump(mode="json"))
 
     def experiments(self) -> list[str]:
         """Identities of all experiments, sorted."""
         return self.storage.folders("experiments")
 
     def experiment(self, experiment_id: str) -> Experiment:
-        return Experiment.from_json(self.storage.read(f"experiments/{experiment_id}/experiment.json"))
+        return Experiment.model_validate(self.storage.read_json(f"experiments/{experiment_id}/experiment.json"))
 
     def fold(self, experiment_id: str, fold: int) -> FoldStore:
-        return FoldStore(self.storage.sub(f"experiments/{experiment_id}/fold_{fold}"))
+        return FoldStore(self.storage.sub(f"experiments/{experiment_id}/fold_{fold}"), self.data)
 
     def finished_folds(self, experiment_id: str) -> list[int]:
         return [k for k in range(self.n_folds) if self.fold(experiment_id, k).finished]
+
+    def incomplete(self) -> dict[str, list[int]]:
+        """The folds that are not finished, of each experiment that has such."""
+        folds = {e: set(range(self.n_folds)) - set(self.finished_folds(e)) for e in self.experiments()}
+        return {e: sorted(missing) for e, missing in folds.items() if missing}
 
     def complete(self) -> list[str]:
         """Experiments of which every fold is finished, sorted."""
         return [e for e in self.experiments() if len(self.finished_folds(e)) == self.n_folds]
 
 
-# Only tensors need torch, so it is imported here: a run's tables are read without it.
-def _load_tensors(data: bytes) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load
-
-    tensors: dict[str, torch.Tensor] = load(data)
-    return tensors
-
-
-def _save_tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    from safetensors.torch import save
-
-    data: bytes = save({k: v.contiguous() for k, v in tensors.items()})
-    return data
-
-
-def replaced_clips(a: Mapping[str, str] | None, b: Mapping[str, str] | None) -> list[str]:
-    """Clips whose recordings differ in two tables of contents; none where either is not known."""
-    return sorted(clip for clip, content in (a or {}).items() if (b or {}).get(clip, content) != content)
+def _of_contents(contents: Mapping[str, str]) -> str:
+    return digest("".join(f"{clip}\0{content}\n" for clip, content in sorted(contents.items())).encode())
 
 
 def list_runs(runs_dir: str) -> list[str]:
     storage = Storage(runs_dir)
     return [name for name in storage.folders() if storage.exists(f"{name}/run.json")]
-
-
-def difference(
-    old: Mapping[str, Any],
-    old_clips: pd.DataFrame,
-    new: Mapping[str, Any],
-    new_clips: pd.DataFrame,
-    there: str = "there",
-    now: str = "now",
-) -> str:
-    """What distinguishes two tables of clips, in words.
-
-    Parameters
-    ----------
-    old, new : mapping
-        With ``classes`` and ``n_folds``, as in ``run.json``.
-    old_clips, new_clips : pd.DataFrame
-        See `RunStore.clips`.
-    there, now : str
-        What the two are called: ``"5 folds there, 4 now"``.
-    """
-    found = []
-    if old["classes"] != new["classes"]:
-        gone = sorted(set(old["classes"]) - set(new["classes"]))
-        more = sorted(set(new["classes"]) - set(old["classes"]))
-        changes = [f"without {', '.join(gone[:5])}" if gone else "", f"with {', '.join(more[:5])}" if more else ""]
-        found.append(f"the classes differ: {now} " + (" and ".join(c for c in changes if c) or "in another order"))
-    if old["n_folds"] != new["n_folds"]:
-        found.append(f"{old['n_folds']} folds {there}, {new['n_folds']} {now}")
-    a, b = old_clips.set_index("clip"), new_clips.set_index("clip")
-    lost, added = a.index.difference(b.index), b.index.difference(a.index)
-    if len(lost):
-        found.append(f"{len(lost)} clips are missing {now} (first {lost[0]})")
-    if len(added):
-        only = "new" if now == "now" else f"only {now}"
-        found.append(f"{len(added)} clips are {only} (first {added[0]})")
-    both = a.index.intersection(b.index)
-    for column in ("labels", "fold", "group", "subset"):
-        changed = both[(a.loc[both, column] != b.loc[both, column]).to_numpy()]
-        if len(changed):
-            clip = changed[0]
-            found.append(
-                f"{column} of {len(changed)} clips differs (first {clip}: "
-                f"{json.dumps(str(a.loc[clip, column]))} {there}, {json.dumps(str(b.loc[clip, column]))} {now})"
-            )
-    return "; ".join(found) or "their order differs"

@@ -26,8 +26,8 @@ from raytag.inputs.logmel_images import Augmenter
 from raytag.metrics import lwlrap, tied_pairs, top1_accuracy
 from raytag.predict import predict, predict_center
 from raytag.seeding import generator, torch_seed
+from raytag.store.fold import CURVE_COLUMNS, FoldStore
 from raytag.store.predictions import predictions_frame
-from raytag.store.run import CURVE_COLUMNS, FoldStore
 from raytag.train.memory import tune_malloc
 from raytag.train.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from raytag.train.precision import resolve_precision
@@ -45,6 +45,7 @@ class EpochReport:
     best: float  # highest so far
     seconds: float  # spent on this fold, earlier launches included
     resumed_from: int  # epochs that this launch found done
+    passed_over: str = ""  # what is wrong with checkpoints that would have been newer
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def train_fold(
                 best=training.best,
                 seconds=training.seconds,
                 resumed_from=resumed,
+                passed_over="; ".join(training.passed_over),
             )
         )
     result = training.finish(store, before + time.monotonic() - started, resumed)
@@ -157,6 +159,7 @@ class FoldTraining:
         self.rows: list[tuple[int, float, float, float, float]] = []
         self.seconds = 0.0
         self.first_step: float | None = None
+        self.passed_over: list[str] = []  # what is wrong with checkpoints that were newer
 
     @property
     def done(self) -> bool:
@@ -265,11 +268,13 @@ class FoldTraining:
         store.write_checkpoint({k: v.detach().cpu() for k, v in tensors.items()}, state, self.curve())
 
     def restore(self, store: FoldStore) -> int:
-        """Continue from the store's checkpoint if it has one; the number of epochs found done."""
+        """Continue from the store's newest whole checkpoint if it has one; the number of epochs found done."""
         found = store.checkpoint()
         if found is None:
             return 0
-        tensors, state = found
+        tensors, state, self.passed_over = found
+        if not state:
+            return 0
 
         def part(prefix: str) -> dict[str, torch.Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -327,4 +332,4 @@ class FoldTraining:
         weights = {k: v.detach().cpu() for k, v in self.model.state_dict().items()}
         frame = predictions_frame(fnames[self.split.oof], oof, classes)
         store.finish(weights=weights, oof=frame, test=test, curve=self.curve(), result=result)
-        return result
+        return store.result()

@@ -20,7 +20,8 @@ from raytag.ensemble.predictions.oof import load_oof
 from raytag.ensemble.stackers.case import LinearConfig, StackerConfig, predict_stacker
 from raytag.metrics import lwlrap
 from raytag.store.files import Storage
-from raytag.store.run import FoldStore, RunStore
+from raytag.store.fold import FoldStore
+from raytag.store.run import RunStore
 from tests.cli import call, run
 from tests.ensemble.fakes import CLASSES, experiment, make_store
 

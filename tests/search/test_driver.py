@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ import pytest
 
 from raytag import space
 from raytag.datasets.table import ClipTable
+from raytag.errors import NoRoomError
 from raytag.search import searchers
 from raytag.search.budget import Budget
 from raytag.search.driver import Driver
@@ -18,6 +22,7 @@ from raytag.search.race.replay import check
 from raytag.search.race.settings import Settings
 from raytag.space import choice
 from raytag.store.events import EventLog, read_events
+from raytag.store.files import Storage
 from raytag.store.run import RunStore
 
 SPACE = """
@@ -54,23 +59,25 @@ def store(tmp_path):
     return RunStore.open_for(str(tmp_path / "runs"), "r", ClipTable(clips, ("a", "b"), None, tmp_path, "t"), "d")
 
 
-def make_driver(store, chosen, *, number=6, search="random", stopping="paired", keep=2, seed=0, budget=None):
+def make_driver(
+    store, chosen, *, number=6, search="random", stopping="paired", keep=2, seed=0, budget=None, said=None
+):
     searcher = searchers.build(search, chosen, seed, number or 1000)
     key = searchers.search_key(search, chosen, seed)
     log = EventLog(store.storage)
     plan = Plan(searcher, key, Settings(stopping, keep), [0, 1, 2], [2.0, 2.0, 2.0], number, budget)
     driver = Driver(store, log, plan)
-    driver.begin(Silent())
+    driver.begin(Listening(said if said is not None else []))
     return driver
 
 
-class Silent:
-    """A listener that keeps what it hears to itself."""
+class Listening:
+    """A listener that keeps what is announced."""
+
+    def __init__(self, said):
+        self.announce = said.append
 
     def notify(self, what, trial):
-        pass
-
-    def announce(self, words):
         pass
 
 
@@ -280,8 +287,7 @@ def test_a_search_ends_when_the_space_has_no_more(store, chosen, monkeypatch):
     monkeypatch.setattr("raytag.search.driver.REPEATS", 7)
     few = replace(chosen, vary={"model.dropout": choice([0.1, 0.2])})
     driver = make_driver(store, few, number=None, stopping="none", budget=Budget(1e9, lambda: 1, prior=1.0))
-    said = []
-    driver.listener.announce = said.append
+    driver.listener = Listening(said := [])
     assert len(run(driver, store)) == 9  # the base and two values, three folds each
     assert said == ["7 proposals in a row were made before: no more are made"]
 
@@ -352,3 +358,133 @@ def test_what_a_searcher_needs(tmp_path):
         searchers.build("hyperopt", fixed, 0, 3)
     with pytest.raises(ValueError, match="random, grid, hyperopt"):
         searchers.build("best", fixed, 0, 3)
+
+
+def spoil(store, experiment_id, fold, name, how):
+    path = Path(store.fold(experiment_id, fold).storage.root) / name
+    if how == "folder":
+        shutil.rmtree(path)
+    elif how == "gone":
+        path.unlink()
+    else:
+        data = path.read_bytes()
+        path.write_bytes(data[:-9] if how == "cut" else data[:9] + bytes([data[9] ^ 1]) + data[10:])
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("result.json", "gone"),
+        ("result.json", "cut"),
+        ("oof.parquet", "gone"),
+        ("oof.parquet", "flip"),
+        ("weights.safetensors", "gone"),
+        ("weights.safetensors", "cut"),
+        ("", "folder"),
+    ],
+)
+def test_a_finished_fold_that_is_lost_or_damaged_is_trained_again(store, chosen, name, how):
+    first = make_driver(store, chosen, number=4, keep=1)
+    weak = chosen.first.id  # best in its first fold, worst in the second
+    run(first, store, value=lambda e, fold: 0.3 if (e.id, fold) == (weak, 1) else quality(e) + 0.1 * (e.id == weak))
+    complete = store.complete()
+    assert first.race.entries[weak].dropped
+    lost = [(complete[0], 1), (complete[0], 2), (weak, 0)]
+    for experiment_id, fold in lost:
+        spoil(store, experiment_id, fold, name, how)
+    said = []
+    again = make_driver(store, chosen, number=4, keep=1, said=said)
+    told = [line for line in said if "is lost, and open again" in line]
+    assert [f"{e} fold {k}" in " ".join(told) for e, k in lost] == [True] * 3
+    assert [e["event"] for e in read_events(store.storage) if e["event"] == "lost"] == ["lost"] * 3
+    assert sorted(run(again, store)) == lost[:2]  # a dropped experiment stays dropped
+    assert store.complete() == complete
+    assert check(read_events(store.storage), again.key)[1] == []
+    quiet = []
+    assert run(make_driver(store, chosen, number=4, keep=1, said=quiet), store) == []
+    assert quiet == []
+
+
+def test_an_experiment_that_lost_a_fold_is_not_dropped_where_it_had_passed(store, chosen):
+    """Complete in an easy race, it would fail the bar that later experiments set."""
+    run(make_driver(store, chosen, number=1), store)
+    (weak,) = store.complete()
+    run(make_driver(store, chosen, number=6, keep=1), store)
+    assert weak in store.complete()
+    spoil(store, weak, 1, "result.json", "gone")
+    spoil(store, weak, 2, "result.json", "gone")
+    assert sorted(run(make_driver(store, chosen, number=6, keep=1), store)) == [(weak, 1), (weak, 2)]
+
+
+def damaged_log(store, lost):
+    """Flip a bit of every line of the log that ``lost`` names."""
+    for name in store.storage.files("events"):
+        lines = store.storage.read(f"events/{name}").splitlines()
+        for i, line in enumerate(lines):
+            if lost(json.loads(line)):
+                lines[i] = line[:30] + bytes([line[30] ^ 1]) + line[31:]
+        store.storage.write(f"events/{name}", b"\n".join(lines) + b"\n")
+
+
+@pytest.mark.parametrize("search", ["random", "hyperopt"])
+@pytest.mark.parametrize("what", ["propose", "rung", "fold", "drop", "tell", "race", "all"])
+def test_nothing_is_trained_again_whatever_line_of_the_log_is_damaged(store, chosen, what, search):
+    first = make_driver(store, chosen, search=search)
+    run(first, store)
+    complete, experiments = store.complete(), set(first.experiments)
+    damaged_log(store, lambda event: event["event"] == what or what == "all")
+    again = make_driver(store, chosen, search=search)
+    assert again.log.damage
+    done = run(again, store)
+    assert not {e for e, _ in done} & set(complete)
+    assert set(complete) <= set(store.complete())
+    if what not in ("propose", "all"):
+        assert set(again.experiments) == experiments
+        assert what in ("drop", "race") or done == []
+
+
+def test_proposals_whose_lines_are_damaged_are_found_again(store, chosen):
+    for search in ("random", "hyperopt"):
+        first = make_driver(store, chosen, search=search)
+        run(first, store)
+        damaged_log(store, lambda event: event["event"] == "propose" and event["index"] in (2, 4))
+        again = make_driver(store, chosen, search=search)
+        assert {e.id: e.index for e in again.race.entries.values()} == {
+            e.id: e.index for e in first.race.entries.values()
+        }
+        assert run(again, store) == []
+        once_more = make_driver(store, chosen, search=search)
+        proposed = [e["index"] for e in once_more.log.past if e["event"] == "propose" and e["key"] == again.key]
+        assert sorted(proposed) == list(range(6))
+
+
+def test_an_experiment_whose_file_is_gone_is_taken_from_the_log(store, chosen):
+    first = make_driver(store, chosen)
+    run(first, store)
+    for experiment_id in first.experiments:
+        store.storage.delete(f"experiments/{experiment_id}/experiment.json")
+    said = []
+    again = make_driver(store, chosen, said=said)
+    assert again.experiments == first.experiments
+    assert len([line for line in said if "experiment.json is gone: written anew" in line]) == 6
+    assert {e: store.experiment(e) for e in first.experiments} == first.experiments
+
+
+def test_a_full_disk_stops_the_search_and_the_same_command_continues(store, chosen, monkeypatch):
+    driver = make_driver(store, chosen, number=2, stopping="none", said=(said := []))
+    run(driver, store, steps=2)
+    driver.next_trial("x")
+
+    def full(storage, name, line):
+        raise NoRoomError(28, "/runs has no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "append", full)
+        driver.on_end("x", "failed", {}, "NoRoomError: /runs has no room")
+        driver.end()
+    assert driver.full == "/runs has no room"
+    assert [line for line in said if "/runs has no room" in line] == ["Nothing more is started: /runs has no room"]
+    assert driver.next_trial("y") is None
+    again = make_driver(store, chosen, number=2, stopping="none")
+    assert len(run(again, store)) == 4
+    assert len(store.complete()) == 2

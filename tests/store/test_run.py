@@ -14,7 +14,7 @@ import pytest
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.store import lease as lease_module
-from raytag.store.events import EventLog, read_events
+from raytag.store.events import EventLog, launch_command, read_events
 from raytag.store.files import Storage, check_name
 from raytag.store.lease import Lease, LeaseError
 from raytag.store.run import RunStore, StoreError, list_runs
@@ -64,34 +64,6 @@ def test_a_fold_is_finished_with_its_result_and_complete_with_all(tmp_path, runs
     assert store.complete() == [e.id]
     assert store.fold(e.id, 1).oof()["b"].dtype == np.float32
     assert store.fold(e.id, 1).test() is None
-
-
-def test_a_finished_fold_is_never_written_again(tmp_path):
-    store = RunStore.open_for(str(tmp_path / "runs"), "r", make_table(tmp_path), "data")
-    finish(store, "e-1", 0)
-    fold = store.fold("e-1", 0)
-    before = fold.storage.read("result.json")
-    fold.finish(weights={}, oof=pd.DataFrame(), test=None, curve=pd.DataFrame(), result={"lwlrap": 0.9})
-    assert fold.storage.read("result.json") == before
-
-
-def test_checkpoints_alternate_so_that_a_kill_leaves_a_whole_pair(tmp_path):
-    import torch
-
-    store = RunStore.open_for(str(tmp_path / "runs"), "r", make_table(tmp_path), "data")
-    fold = store.fold("e-1", 0)
-    assert fold.checkpoint() is None
-    fold.write_checkpoint({"w": torch.full((3,), 1.0)}, {"epoch": 1}, pd.DataFrame({"epoch": [1]}))
-    # a kill between the tensors and the JSON of the second checkpoint
-    fold.storage.write("checkpoint-b.safetensors", b"half of a fi")
-    tensors, state = fold.checkpoint()
-    assert (tensors["w"].tolist(), state) == ([1.0, 1.0, 1.0], {"epoch": 1})
-    for epoch in (2, 3):
-        fold.write_checkpoint({"w": torch.full((3,), float(epoch))}, {"epoch": epoch}, pd.DataFrame({"epoch": [1]}))
-        tensors, state = fold.checkpoint()
-        assert (tensors["w"][0].item(), state["epoch"]) == (epoch, epoch)
-    finish(store, "e-1", 0)
-    assert not [f for f in fold.storage.files() if "checkpoint" in f]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +122,48 @@ def test_events_are_numbered_over_launches_and_survive_a_cut_line(tmp_path, runs
     whole = storage.read("events/002.jsonl")
     storage.write("events/002.jsonl", whole + b'{"n": 3, "eve')
     assert [e["n"] for e in read_events(storage)] == [0, 1, 2]
-    storage.write("events/002.jsonl", b'{"n": 3, "eve\n' + whole)
-    with pytest.raises(ValueError, match=r"002\.jsonl line 1"):
-        read_events(storage)
+    assert EventLog(storage).damage == []
+
+
+def test_damaged_lines_of_the_log_are_left_out_and_named(tmp_path, runs_dir):
+    storage = Storage(runs_dir).sub("r")
+    log = EventLog(storage)
+    for n in range(4):
+        log.append("fold", lwlrap=0.25 * n)
+    whole = storage.read("events/001.jsonl")
+    lines = whole.splitlines(keepends=True)
+    end = len(lines[0]) + len(lines[1]) - 1  # a bit of any byte of the second line, its end excepted
+    for position in range(len(lines[0]), end, 3):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << position % 8
+        storage.write("events/001.jsonl", bytes(flipped))
+        again = EventLog(storage)
+        told = [(e["n"], e["lwlrap"]) for e in again.past]
+        assert told == [(0, 0.0), (2, 0.5), (3, 0.75)] or told == [(n, 0.25 * n) for n in range(4)], position
+        assert len(told) == 4 or "001.jsonl line 2 is damaged" in again.damage[0]
+    storage.write("events/001.jsonl", lines[0] + b"".join(lines[2:]))
+    assert "line 2: events 1 to 1 are missing before it" in EventLog(storage).damage[0]
+    assert [e["n"] for e in read_events(storage)] == [0, 2, 3]
+
+
+def test_events_of_before_there_were_checksums_are_read(tmp_path):
+    storage = Storage(tmp_path)
+    storage.write("events/001.jsonl", b'{"n": 0, "time": "t", "event": "launch", "command": "launch.py -x"}\n')
+    assert EventLog(storage).past == [{"n": 0, "time": "t", "event": "launch", "command": "launch.py -x"}]
+
+
+def test_the_command_of_an_experiment_is_that_of_its_own_search():
+    events = [
+        {"event": "launch", "command": "launch.py --space a"},
+        {"event": "race", "key": "a"},
+        {"event": "propose", "key": "a", "experiment": "one"},
+        {"event": "launch", "command": "launch.py --space b"},
+        {"event": "race", "key": "b"},
+        {"event": "propose", "key": "b", "experiment": "two"},
+    ]
+    assert launch_command(events, "r", "one") == "python launch.py --space a"
+    assert launch_command(events, "r", "two") == launch_command(events, "r") == "python launch.py --space b"
+    assert "launch.py --run r" in launch_command(events, "r", "three")
 
 
 def test_a_second_driver_is_refused_with_the_owners_name(tmp_path):

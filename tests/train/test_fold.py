@@ -16,7 +16,7 @@ from raytag.metrics import lwlrap
 from raytag.predict import predict
 from raytag.predict import predict_center as predict_middles
 from raytag.store.files import Storage
-from raytag.store.run import FoldStore
+from raytag.store.fold import FoldStore
 from raytag.train.fold import FoldTraining, train_fold
 from raytag.train.sources import draw_rows, split, steps_per_epoch
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from raytag.blends.means.base import geometric_mean
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.predictions.external import ExternalModel, read_external
-from raytag.store.events import read_events
+from raytag.store.difference import difference, replaced_clips
+from raytag.store.events import launch_command, read_events
 from raytag.store.predictions import PredictionsError, aligned
-from raytag.store.run import RunStore, difference, replaced_clips
+from raytag.store.run import RunStore
 
 
 class EnsembleError(ValueError):
@@ -234,7 +235,7 @@ def _test_predictions(store: RunStore, experiment: str, name: str, fnames: Seque
         if frame is None:
             raise EnsembleError(
                 f"{where} is missing though the run has {len(fnames)} test clips; delete the fold's folder and "
-                f"train it again with: {continue_command(store)}"
+                f"train it again with: {launch_command(read_events(store.storage), store.name, experiment)}"
             )
         folds.append(aligned(frame, fnames, store.classes, where))
     return geometric_mean(np.stack(folds))
@@ -242,22 +243,16 @@ def _test_predictions(store: RunStore, experiment: str, name: str, fnames: Seque
 
 def _incomplete(store: RunStore) -> str:
     """Which folds of which experiments are missing, and how to train them."""
-    lines = []
-    for experiment in store.experiments():
-        finished = store.finished_folds(experiment)
-        missing = [str(k) for k in range(store.n_folds) if k not in finished]
-        lines.append(f"{experiment} lacks {len(missing)} of {store.n_folds} folds ({', '.join(missing)})")
+    events = read_events(store.storage)
+    lacking = store.incomplete()
+    lines = [
+        f"{e} lacks {len(folds)} of {store.n_folds} folds ({', '.join(map(str, folds))})"
+        for e, folds in lacking.items()
+    ]
     more = f", and {len(lines) - 5} more experiments" if len(lines) > 5 else ""
+    commands = {launch_command(events, store.name, e): None for e in [*lacking][:5]}
     return (
         f"no experiment of run {store.name!r} is complete: "
         + ("; ".join(lines[:5]) + more if lines else "it has no experiments")
-        + f". Continue the run with: {continue_command(store)}"
-    )
-
-
-def continue_command(store: RunStore) -> str:
-    """The command line that last launched the run, as its event log tells."""
-    commands = [e["command"] for e in read_events(store.storage) if e["event"] == "launch"]
-    return (
-        f"python {commands[-1]}" if commands else f"python launch.py --run {store.name} (and its --space, --data)"
+        + f". Continue the run with: {' and with: '.join(commands or [launch_command(events, store.name)])}"
     )

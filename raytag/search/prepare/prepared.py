@@ -93,6 +93,7 @@ class Prepared:
             gpus=resources.gpus,
             threads=max(1, int(resources.cpus)),
             checkpoint_seconds=options.checkpoint_seconds,
+            waits_for_room=options.when_full == "wait",
         )
 
 
@@ -107,6 +108,8 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     """
     store = RunStore.open_for(runs_dir, name, start.table, str(start.directory))
     log = EventLog(store.storage)
+    for words in log.damage:
+        say(console, f"{words}: what it told is found in the store, or decided again", "yellow")
     command = shlex.join(sys.argv)
     log.append("launch", command=command, options=options.plain(), layout=start.table.layout)
     nodes = check_nodes(runs_dir, options.cache, str(start.table.clips["path"].iloc[0]))
@@ -124,6 +127,8 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     if told := store.set_contents(dict(zip(usable["clip"], usable["content"], strict=True))):
         say(console, told)
     store.set_quarantine(manifest.quarantined)
+    for words in store.take_mended():
+        say(console, words, "yellow")
     table = start.table.drop(manifest.quarantined["clip"].tolist())
     if len(table) < len(start.table):  # what is left may lack what the tables promised
         preflight.check_space(start.space, table, start.plan.folds)

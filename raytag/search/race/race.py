@@ -1,10 +1,10 @@
 """A race between experiments over folds: decisions as a function of the event log, without Ray.
 
 A race reads events. Facts say what happened: ``race`` (a launch and its rules), ``propose``, ``rung`` and ``fold``
-(values), ``fail``. Decisions say what followed: ``drop`` and ``reopen``. After every fact ``next_decision`` names
-what is due; whoever drives the race writes it to the log and applies it, so that a later launch takes it as given,
-and ``raytag.search.race.replay`` can check that the log explains itself. What is known is a `State`; the rules that
-judge by it are in ``raytag.search.race.rules``.
+(values), ``fail``, ``lost`` (a finished fold is in the store no more). Decisions say what followed: ``drop`` and
+``reopen``. After every fact ``next_decision`` names what is due; whoever drives the race writes it to the log and
+applies it, so that a later launch takes it as given, and ``raytag.search.race.replay`` can check that the log
+explains itself. What is known is a `State`; the rules that judge by it are in ``raytag.search.race.rules``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from raytag.search.race.settings import Settings
 from raytag.search.race.state import Decision, Entry, State, rung_epoch
 
-FACTS = ("race", "propose", "rung", "fold", "fail")
+FACTS = ("race", "propose", "rung", "fold", "fail", "lost")
 DECISIONS = ("drop", "reopen")
 
 
@@ -86,6 +86,8 @@ class Race:
         if not math.isfinite(value):  # neither above nor below any bar
             raise ValueError(f"fold {event['fold']} of {entry.id}: its {what} value {value} is not a finite number")
         if what == "rung":
+            if int(event["rung"]) >= len(self.settings.shares):
+                return  # the line that told the rules is damaged
             rung = int(event["fold"]), self.settings.shares[int(event["rung"])]
             entry.rungs.setdefault(rung, value)
             self.state.judged = entry.id, rung
@@ -93,6 +95,9 @@ class Race:
             entry.folds[int(event["fold"])] = value
             if event.get("clip_variance") is not None:
                 self.state.priors.append(float(event["clip_variance"]))
+        elif what == "lost":
+            entry.passed = max(entry.passed, self.state.depth(entry))
+            entry.folds.pop(int(event["fold"]), None)
         elif what == "fail":
             entry.failed = True
         else:
@@ -142,9 +147,11 @@ class Race:
         return depth, rung[1], entry.rungs[rung]
 
     def _failing(self, entry: Entry) -> Decision | None:
-        """Why an experiment does not pass where it stands now; None if it passes, as all do that are complete."""
-        complete = self.state.depth(entry) == len(self.folds)
-        return None if complete else self.settings.rule.failing(self.state, entry)
+        """Why an experiment does not pass where it stands now; None if it passes, as all do that are complete, and
+        those that passed here before they lost a fold."""
+        depth = self.state.depth(entry)
+        passed = depth == len(self.folds) or depth < entry.passed
+        return None if passed else self.settings.rule.failing(self.state, entry)
 
     # -- what to train next ---------------------------------------------------------------------------
 

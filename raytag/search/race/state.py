@@ -27,6 +27,7 @@ class Entry:
     folds: dict[int, float] = field(default_factory=dict)  # finished folds: lwlrap
     dropped: bool = False
     failed: bool = False  # in this launch; the next one tries again
+    passed: int = 0  # folds without a gap that it had when one was lost
 
     @property
     def open(self) -> bool:

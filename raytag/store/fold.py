@@ -1,0 +1,232 @@
+"""One fold of one experiment, from its first checkpoint to its result.
+
+    fold_K/  checkpoint-0.safetensors + checkpoint-0.json, the same with 1: the last two states of its training
+             curve.csv       a row an epoch
+             weights.safetensors, oof.parquet, test.parquet
+             result.json     written last: scores, the data it was trained on, and size and digest of each file
+             damaged-N/      what was finished once and found damaged
+
+A fold is finished when it is whole: ``result.json`` holds what was written, and the files that it lists are there
+with their sizes. Then it is never written again. Files are compared with their digests whenever they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from raytag.errors import DamagedError
+from raytag.store.files import Storage
+
+if TYPE_CHECKING:
+    import torch
+
+RESULT = "result.json"
+WEIGHTS = "weights.safetensors"
+PREDICTIONS = ("oof.parquet", "test.parquet")
+CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
+#: Pairs of tensors and state, written in turn. The last is that of before there were two states.
+CHECKPOINTS = ("checkpoint-0", "checkpoint-1", "checkpoint")
+
+
+class FoldStore:
+    """The files of a fold.
+
+    Parameters
+    ----------
+    storage : Storage
+        Of its folder.
+    data : mapping, optional
+        What tells the data of its run from others (`raytag.store.run.RunStore.data`); None where that does not
+        matter.
+    """
+
+    def __init__(self, storage: Storage, data: Mapping[str, str | None] | None = None) -> None:
+        self.storage, self.data = storage, data
+
+    @property
+    def finished(self) -> bool:
+        """Whether the fold is there as a whole; sizes are looked at, contents when they are read."""
+        return self.look()[0]
+
+    def look(self, read: Collection[str] = ()) -> tuple[bool, str]:
+        """Whether the fold is finished, and if a result is there that is not whole, what is wrong with it.
+
+        Parameters
+        ----------
+        read : collection of str
+            Files whose content is compared too.
+        """
+        sizes = self.storage.sizes()
+        if RESULT not in sizes:
+            return False, ""
+        try:
+            result = self.result()
+            _check_data(self.data, result.get("data"), self.storage.where())
+            for name, kept in _files(result).items():
+                if name not in sizes:
+                    raise DamagedError(f"{self.storage.where(name)} is gone")
+                if kept and kept["bytes"] != sizes[name]:
+                    words = f"has {sizes[name]} bytes instead of {kept['bytes']}"
+                    raise DamagedError(f"{self.storage.where(name)} is damaged: it {words}")
+                if name in read:
+                    self.storage.read(name, kept)
+        except DamagedError as error:
+            return False, str(error)
+        return True, ""
+
+    def result(self) -> dict[str, Any]:
+        """``result.json``: lwlrap, tied_pairs, epochs, kept_epoch, steps, seconds, files and more."""
+        result: dict[str, Any] = self.storage.read_json(RESULT)
+        return result
+
+    def set_aside(self) -> None:
+        """Take the fold back: what was finished goes to a folder of its own, its result first."""
+        number = len([n for n in self.storage.folders() if n.startswith("damaged-")])
+        names = self.storage.files()
+        for name in sorted(names, key=lambda n: n != RESULT):
+            if not name.startswith("checkpoint"):
+                self.storage.move(name, f"damaged-{number}/{name}")
+
+    def curve(self) -> pd.DataFrame:
+        """One row an epoch, columns ``CURVE_COLUMNS``; empty before the first.
+
+        That of an unfinished fold is for looking at alone: the checkpoint has its own, and it is written anew after
+        each epoch. So what cannot be read of it is no error, but empty too.
+        """
+        if self.finished and (kept := _files(self.result()).get("curve.csv")):
+            return self.storage.read_csv("curve.csv", kept)
+        try:
+            found = self.storage.read_csv("curve.csv")
+        except (FileNotFoundError, DamagedError):
+            found = pd.DataFrame()
+        return found if list(found) == CURVE_COLUMNS else pd.DataFrame(columns=CURVE_COLUMNS)
+
+    # -- checkpoints ----------------------------------------------------------------------------------
+
+    def checkpoints(self) -> Iterator[tuple[str, dict[str, Any] | None, str]]:
+        """Each checkpoint: its name, its JSON, and "" or why it is not whole; the newest first, damaged last."""
+        found: list[tuple[str, dict[str, Any] | None, str]] = []
+        for name in CHECKPOINTS:
+            if not self.storage.exists(f"{name}.json"):
+                continue
+            try:
+                kept = self.storage.read_json(f"{name}.json")
+                _check_data(self.data, kept.get("data"), self.storage.where(f"{name}.json"))
+                found.append((name, kept, ""))
+            except DamagedError as error:
+                found.append((name, None, str(error)))
+        yield from sorted(found, key=lambda c: _progress(c[1]), reverse=True)
+
+    def checkpoint(self) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]] | None:
+        """Tensors and state of the newest checkpoint that is whole, and what is wrong with others.
+
+        None when there is none; where all are damaged tensors and state are empty.
+        """
+        found = list(self.checkpoints())
+        wrong = [why for _, kept, why in found if kept is None]
+        for _, kept, _ in found:
+            if kept is None:
+                continue
+            try:
+                data = self.storage.read(kept["tensors"], kept.get("file"))
+                return load_tensors(data, self.storage.where(kept["tensors"])), kept["state"], wrong
+            except (DamagedError, FileNotFoundError) as error:
+                wrong.append(str(error))
+        return ({}, {}, wrong) if wrong else None
+
+    def write_checkpoint(
+        self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], curve: pd.DataFrame
+    ) -> None:
+        """Put a state beside the last one, and the curve up to it."""
+        last = next((name for name, kept, _ in self.checkpoints() if kept is not None), "")
+        name = CHECKPOINTS[1] if last == CHECKPOINTS[0] else CHECKPOINTS[0]
+        file = self.storage.write(f"{name}.safetensors", save_tensors(tensors))
+        self.storage.write_csv("curve.csv", curve)
+        kept = {"tensors": f"{name}.safetensors", "file": file, "data": self.data, "state": dict(state)}
+        self.storage.write_json(f"{name}.json", kept)
+
+    # -- what is finished -----------------------------------------------------------------------------
+
+    def finish(
+        self,
+        *,
+        weights: Mapping[str, torch.Tensor],
+        oof: pd.DataFrame,
+        test: pd.DataFrame | None,
+        curve: pd.DataFrame | None,
+        result: Mapping[str, Any],
+    ) -> None:
+        """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoints.
+
+        Second-level models have no curve.
+        """
+        if self.finished:
+            return
+        files = {
+            WEIGHTS: self.storage.write(WEIGHTS, save_tensors(weights)),
+            "oof.parquet": self.storage.write_parquet("oof.parquet", oof),
+        }
+        if test is not None:
+            files["test.parquet"] = self.storage.write_parquet("test.parquet", test)
+        if curve is not None:
+            files["curve.csv"] = self.storage.write_csv("curve.csv", curve)
+        self.storage.write_json(RESULT, {**result, "data": self.data, "files": files})
+        for name in self.storage.files():
+            if name.startswith("checkpoint"):
+                self.storage.delete(name)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        kept = _files(self.result())[WEIGHTS]
+        return load_tensors(self.storage.read(WEIGHTS, kept), self.storage.where(WEIGHTS))
+
+    def oof(self) -> pd.DataFrame:
+        """Out-of-fold predictions: fname, then one float32 probability a class in class order."""
+        return self.storage.read_parquet("oof.parquet", _files(self.result())["oof.parquet"])
+
+    def test(self) -> pd.DataFrame | None:
+        """Predictions of this fold's model for the test clips, or None when the data have none."""
+        files = _files(self.result())
+        if "test.parquet" in files or self.storage.exists("test.parquet"):
+            return self.storage.read_parquet("test.parquet", files.get("test.parquet"))
+        return None
+
+
+def _files(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is kept of each file of a finished fold: nothing in folds of before."""
+    files: dict[str, dict[str, Any]] = result.get("files", {WEIGHTS: {}, "oof.parquet": {}})
+    return files
+
+
+def _check_data(run: Mapping[str, str | None] | None, own: Mapping[str, str | None] | None, where: str) -> None:
+    """Compare what is known of both."""
+    for name, value in (own or {}).items():
+        known = (run or {}).get(name)
+        if value is not None and known is not None and value != known:
+            raise DamagedError(f"{where} belongs to other data: its {name} differ from the run's")
+
+
+def _progress(kept: Mapping[str, Any] | None) -> tuple[int, int]:
+    return (-1, -1) if kept is None else (kept["state"].get("epoch", 0), kept["state"].get("step", 0))
+
+
+# Only tensors need torch, so it is imported here: a run's tables are read without it.
+def load_tensors(data: bytes, where: str) -> dict[str, torch.Tensor]:
+    """Of a safetensors file; a `DamagedError` where it is none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors: dict[str, torch.Tensor] = load(data)
+    except SafetensorError as error:
+        raise DamagedError(f"{where} is damaged: {error}") from None
+    return tensors
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    data: bytes = save({k: v.contiguous() for k, v in tensors.items()})
+    return data
