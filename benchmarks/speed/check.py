@@ -91,7 +91,10 @@ def main() -> None:
                 ("the cache build alone", seconds(["-c", BUILD, name, one])),
                 ("raytag check", seconds([*check, "--cache-dir", two])),
                 ("raytag check again", seconds([*check, "--cache-dir", two])),
-                ("a launch to its first trial", seconds([*launch, "--runs-dir", f"{runs}a"], "Run ")),
+                (
+                    "a launch to its first trial",
+                    seconds([*launch, "--runs-dir", f"{runs}a", "--cache-dir", f"{runs}c"], "Run "),
+                ),
                 (
                     "a launch after raytag check",
                     seconds([*launch, "--runs-dir", f"{runs}b", "--cache-dir", two], "Run "),

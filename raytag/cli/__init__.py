@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("raytag.cli.check", "what raytag understands of a folder of recordings, and what looks wrong in it"),
     "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
+    "verify": ("raytag.cli.verify", "whether all that a run holds is what was written"),
 }
 
 

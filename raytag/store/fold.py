@@ -65,7 +65,7 @@ class FoldStore:
         try:
             result = self.result()
             _check_data(self.data, result.get("data"), self.storage.where())
-            for name, kept in _files(result).items():
+            for name, kept in result_files(result).items():
                 if name not in sizes:
                     raise DamagedError(f"{self.storage.where(name)} is gone")
                 if kept and kept["bytes"] != sizes[name]:
@@ -96,7 +96,7 @@ class FoldStore:
         That of an unfinished fold is for looking at alone: the checkpoint has its own, and it is written anew after
         each epoch. So what cannot be read of it is no error, but empty too.
         """
-        if self.finished and (kept := _files(self.result()).get("curve.csv")):
+        if self.finished and (kept := result_files(self.result()).get("curve.csv")):
             return self.storage.read_csv("curve.csv", kept)
         try:
             found = self.storage.read_csv("curve.csv")
@@ -179,22 +179,22 @@ class FoldStore:
                 self.storage.delete(name)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        kept = _files(self.result())[WEIGHTS]
+        kept = result_files(self.result())[WEIGHTS]
         return load_tensors(self.storage.read(WEIGHTS, kept), self.storage.where(WEIGHTS))
 
     def oof(self) -> pd.DataFrame:
         """Out-of-fold predictions: fname, then one float32 probability a class in class order."""
-        return self.storage.read_parquet("oof.parquet", _files(self.result())["oof.parquet"])
+        return self.storage.read_parquet("oof.parquet", result_files(self.result())["oof.parquet"])
 
     def test(self) -> pd.DataFrame | None:
         """Predictions of this fold's model for the test clips, or None when the data have none."""
-        files = _files(self.result())
+        files = result_files(self.result())
         if "test.parquet" in files or self.storage.exists("test.parquet"):
             return self.storage.read_parquet("test.parquet", files.get("test.parquet"))
         return None
 
 
-def _files(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def result_files(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What is kept of each file of a finished fold: nothing in folds of before."""
     files: dict[str, dict[str, Any]] = result.get("files", {WEIGHTS: {}, "oof.parquet": {}})
     return files

@@ -68,25 +68,12 @@ class RunStore:
     @classmethod
     def newest(cls, runs_dir: str) -> RunStore:
         """The run that was launched last."""
-        storage = Storage(runs_dir)
-        names = list_runs(runs_dir)
-        if not names:
-            raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
-        return cls(runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json")))
+        return cls(*locate(None, runs_dir))
 
     @classmethod
     def find(cls, run: str | None, runs_dir: str) -> RunStore:
         """A run by its name below ``runs_dir``, else by the path or URI of its folder; None is the newest."""
-        if run is None:
-            return cls.newest(runs_dir)
-        if "://" in run:
-            base, mark, query = run.partition("?")
-            parent, _, name = base.rstrip("/").rpartition("/")
-            return cls(parent + mark + query, name)
-        named = Storage(runs_dir).exists(f"{run}/run.json")
-        if not named and (os.sep in run or os.path.isfile(f"{run}/run.json")):
-            return cls(*os.path.split(os.path.abspath(run)))
-        return cls(runs_dir, run)
+        return cls(*locate(run, runs_dir))
 
     @classmethod
     def open_for(cls, runs_dir: str, name: str, table: ClipTable, data: str) -> RunStore:
@@ -335,6 +322,25 @@ class RunStore:
 
 def _of_contents(contents: Mapping[str, str]) -> str:
     return digest("".join(f"{clip}\0{content}\n" for clip, content in sorted(contents.items())).encode())
+
+
+def locate(run: str | None, runs_dir: str) -> tuple[str, str]:
+    """The folder or URI of runs, and the name in it, of what `RunStore.find` finds."""
+    if run is None:
+        storage = Storage(runs_dir)
+        names = list_runs(runs_dir)
+        if not names:
+            raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
+        return runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json"))
+    if "://" in run:
+        base, mark, query = run.partition("?")
+        parent, _, name = base.rstrip("/").rpartition("/")
+        return parent + mark + query, name
+    named = Storage(runs_dir).exists(f"{run}/run.json")
+    if not named and (os.sep in run or os.path.isfile(f"{run}/run.json")):
+        parent, name = os.path.split(os.path.abspath(run))
+        return parent, name
+    return runs_dir, run
 
 
 def list_runs(runs_dir: str) -> list[str]:

@@ -1,0 +1,137 @@
+"""Read all that a run holds, and say what does not hold what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from raytag.errors import DamagedError
+from raytag.store.events import read_log
+from raytag.store.files import Storage
+from raytag.store.fold import RESULT, FoldStore, load_tensors, result_files
+from raytag.store.run import REPORT
+
+ANEW = "the next launch writes it anew"
+AGAIN = "the next launch trains the fold again"
+AFTER = "raytag verify --take-back, then a launch, trains the fold again"
+BACK = "the fold continues from its other checkpoint, or from its start"
+LEFT_OUT = "left out: what it told is found in the store, or decided again"
+SEARCH = "delete the folder, and ensemble_search.py searches it again"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not what was written.
+
+    Attributes
+    ----------
+    reason : str
+        Names the file.
+    outcome : str
+        What becomes of it.
+    fold : FoldStore or None
+        The fold that is to be taken back, where no launch would notice by itself.
+    """
+
+    reason: str
+    outcome: str
+    fold: FoldStore | None = None
+
+
+class Verifier:
+    """Reads a run; counts what it read.
+
+    Attributes
+    ----------
+    files, bytes : int
+        That were read and compared.
+    unknown : int
+        Files of before there were digests: they can be read, and that is all that is known.
+    """
+
+    def __init__(self, storage: Storage, advance: Callable[[float], None] = lambda _: None) -> None:
+        self.storage, self.advance = storage, advance
+        self.files = self.bytes = self.unknown = 0
+
+    def damage(self) -> Iterator[Damage]:
+        """What is not whole, in the order of the folders."""
+        run: dict[str, Any] = {}
+        try:
+            run = self._json("run.json")
+        except (DamagedError, FileNotFoundError) as error:
+            yield Damage(str(error), ANEW)
+        for name, kept in run.get("files", {}).items():
+            yield from self._file(name, kept, ANEW)
+        for words in read_log(self.storage)[1]:
+            yield Damage(words, LEFT_OUT)
+        data = {"fingerprint": run.get("fingerprint"), "contents": run.get("contents")}
+        for experiment in self.storage.folders("experiments"):
+            folder = f"experiments/{experiment}"
+            try:
+                self._json(f"{folder}/experiment.json")
+            except (DamagedError, FileNotFoundError) as error:
+                yield Damage(str(error), ANEW)
+            for fold in self.storage.folders(folder):
+                yield from self._fold(FoldStore(self.storage.sub(f"{folder}/{fold}"), data), f"{folder}/{fold}")
+            self.advance(1)
+        for name in self.storage.folders("ensembles"):
+            yield from self._ensemble(f"ensembles/{name}")
+            self.advance(1)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = self.storage.read_json(name)
+        self.files += 1
+        return value
+
+    def _file(
+        self, name: str, kept: dict[str, Any], outcome: str, fold: FoldStore | None = None
+    ) -> Iterator[Damage]:
+        try:
+            data = self.storage.read(name, kept)
+        except (DamagedError, FileNotFoundError) as error:
+            yield Damage(str(error).replace("does not exist", "is gone"), outcome, fold)
+            return
+        self.files, self.bytes, self.unknown = self.files + 1, self.bytes + len(data), self.unknown + (not kept)
+
+    def _fold(self, fold: FoldStore, folder: str) -> Iterator[Damage]:
+        finished, damage = fold.look()
+        if damage:
+            yield Damage(damage, AGAIN)
+        elif finished:
+            self.files += 1
+            for name, kept in result_files(fold.result()).items():
+                noticed = name.endswith(".parquet")
+                yield from self._file(
+                    f"{folder}/{name}", kept, AGAIN if noticed else AFTER, None if noticed else fold
+                )
+            return
+        for _, kept, why in fold.checkpoints():
+            if kept is None:
+                yield Damage(why, BACK)
+                continue
+            try:
+                load_tensors(
+                    fold.storage.read(kept["tensors"], kept.get("file")), fold.storage.where(kept["tensors"])
+                )
+                self.files += 2
+            except (DamagedError, FileNotFoundError) as error:
+                yield Damage(str(error), BACK)
+
+    def _ensemble(self, folder: str) -> Iterator[Damage]:
+        if not self.storage.exists(f"{folder}/{REPORT}"):
+            return  # it is being searched, or the search was killed
+        try:
+            report = self._json(f"{folder}/{REPORT}")
+        except DamagedError as error:
+            yield Damage(str(error), SEARCH)
+            return
+        for name, kept in report.get("files", {}).items():
+            yield from self._file(f"{folder}/{name}", kept, SEARCH)
+        for stacker in self.storage.folders(f"{folder}/stackers"):
+            for fold in self.storage.folders(f"{folder}/stackers/{stacker}"):
+                path = f"{folder}/stackers/{stacker}/{fold}"
+                if not self.storage.exists(f"{path}/{RESULT}"):
+                    yield Damage(f"{self.storage.where(path)} holds no {RESULT}", SEARCH)
+                for found in self._fold(FoldStore(self.storage.sub(path)), path):
+                    yield Damage(found.reason, SEARCH)
