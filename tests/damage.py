@@ -4,9 +4,9 @@
 
 A small run is made: finished folds, an unfinished one with two checkpoints, an ensemble, its cache. Then, for each
 draw, a copy of it gets one fault: a bit of a file is flipped, its end is cut off, or it is deleted. The launch that
-made the run is repeated, then ``raytag score`` and ``raytag verify`` read it. Afterwards every prediction, weight and
-score has to be that of an undisturbed run, to the bit, or the fault has to be named. Trials train in this process, not
-in Ray's workers, which changes none of what is read and written.
+made the run is repeated, then ``raytag score`` and ``raytag verify`` read it. Afterwards every prediction, weight
+and score has to be that of an undisturbed run, to the bit, or the fault has to be named. Trials train in this
+process, not in Ray's workers, which changes none of what is read and written.
 """
 
 from __future__ import annotations
