@@ -28,8 +28,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
-
 from tests.cli import REPOSITORY, SMALL
 from tests.recordings import make_folder
 
@@ -55,7 +53,7 @@ def train_here(driver: Any, shared: Any, slots: Any, *, waiting: int = 0, steps:
 
     while (trial := driver.next_trial(name := f"t{len(driver.trials)}")) is not None:
         driver.on_start(name)
-        last = steps is not None and len(driver.store.incomplete()) == 1
+        last = steps is not None and sum(map(len, driver.store.incomplete().values())) == 1
         left = [steps if last else 10**9]
 
         def should_stop(left: list[int] = left) -> bool:
@@ -118,7 +116,7 @@ class World:
         self.root = root
         make_folder(root / "recordings", clips=12)
         self.launch = ["--data", "recordings", "--run", RUN, "--num-samples", "2", "--stopping", "none", *SMALL]
-        self.launch += ["--epochs", "2", "--max-bad-share", "0.9"]
+        self.launch += ["--epochs", "2", "--set", "sampling.samples_per_epoch=12", "--max-bad-share", "0.9"]
         os.chdir(root)
         code, output = command("launch.py", *self.launch, "--num-samples", "1")
         assert code == 0, output
@@ -254,7 +252,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{sum(counts.values())} faults in {len(world.files)} files of {len({k for k, _ in counts})} kinds")
     for verdict, count in sorted(verdicts.items()):
         print(f"  {count:5d}  {verdict}")
-    assert np.isfinite(failed)
     return 1 if failed else 0
 
 

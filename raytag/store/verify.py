@@ -106,21 +106,24 @@ class Verifier:
                     f"{folder}/{name}", kept, AGAIN if noticed else AFTER, None if noticed else fold
                 )
             return
-        for _, kept, why in fold.checkpoints():
-            if kept is None:
+        for _, state, why in fold.checkpoints():
+            if state is None:
                 yield Damage(why, BACK)
                 continue
             try:
-                load_tensors(
-                    fold.storage.read(kept["tensors"], kept.get("file")), fold.storage.where(kept["tensors"])
-                )
+                tensors = state["tensors"]
+                load_tensors(fold.storage.read(tensors, state.get("file")), fold.storage.where(tensors))
                 self.files += 2
             except (DamagedError, FileNotFoundError) as error:
                 yield Damage(str(error), BACK)
 
     def _ensemble(self, folder: str) -> Iterator[Damage]:
         if not self.storage.exists(f"{folder}/{REPORT}"):
-            return  # it is being searched, or the search was killed
+            if self.storage.exists(f"{folder}/oof.parquet"):
+                yield Damage(
+                    f"{self.storage.where(folder)} holds no {REPORT}: it is lost, or not yet written", SEARCH
+                )
+            return
         try:
             report = self._json(f"{folder}/{REPORT}")
         except DamagedError as error:
