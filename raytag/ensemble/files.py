@@ -231,7 +231,10 @@ def write(
     submission: pd.DataFrame | None,
     figure: bytes | None,
 ) -> None:
-    """Write the files of an ensemble, ``ensemble.json`` last."""
+    """Write the files of an ensemble, ``ensemble.json`` last; what a killed search left there goes."""
+    for name in ("sizes.png", "submission.csv", "stackers.csv"):
+        storage.delete(name)
+    storage.delete_folder("stackers")
     storage.write_parquet("subsets.parquet", subsets_frame(oof, ensemble.choices))
     storage.write_csv("sizes.csv", sizes_frame(oof, ensemble.choices))
     storage.write_parquet("oof.parquet", predictions_frame(oof.fnames, ensemble.oof, oof.classes))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import sys
 
 from rich.console import Console
 
 from raytag.cluster.resources import Resources
 from raytag.console import say
+from raytag.errors import this_command
 from raytag.search.driver import Driver
 from raytag.search.failures import advice
 from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.options import LaunchOptions
 from raytag.search.screen import show_leaderboard
+from raytag.signals import exit_code
 from raytag.store.events import read_events
 from raytag.store.run import RunStore
 
@@ -45,11 +46,11 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         say(console, f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
     say(console, f"Leaderboard: {store.storage.where('leaderboard.csv')}")
     say(console, f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
-    again = shlex.join(["python", *sys.argv])
+    again = this_command()
     if driver.interrupted:
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]
         say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
-        return 130
+        return exit_code()
     traces = store.storage.where("events")
     slots = resources.slots()
     for words in advice(driver.failed, driver.experiments, again, resources.cpus, resources.gpus, slots, traces):

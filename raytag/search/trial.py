@@ -18,6 +18,7 @@ import torch
 from ray import tune
 
 from raytag.datasets.table import ClipTable
+from raytag.errors import redacted
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.features.cache import Manifest
@@ -65,7 +66,7 @@ class StopFlag:
 
 
 def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
-    """Train one fold. Errors of the training itself are reported; a lost worker is Tune's to restart."""
+    """Train one fold. Any error is reported as what it is; only a lost worker is Tune's to restart."""
     experiment = Experiment.from_json(config["experiment"])
     fold = int(config["fold"])
     gpu = shared.gpus > 0 and torch.cuda.is_available()
@@ -93,10 +94,9 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             report=report,
             should_stop=StopFlag(store.storage, shared.stop_file),
         )
-    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-        tune.report(
-            {"state": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-        )
+    except Exception as error:
+        reason, trace = redacted(f"{type(error).__name__}: {error}"), redacted(traceback.format_exc())
+        tune.report({"state": "failed", "reason": reason, "trace": trace})
         return
     worker = {
         "node": platform.node(),
