@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from raytag.signals import exit_code, interruptible
 
-_SECRET = r"(?:key|secret|token|password|passwd|signature|credential)"
+_SECRET = r"(?:key|secret|token|password|passwd|sig|credential)"
 #: USER:PASSWORD@ after a scheme; a password as people paste it may hold slashes.
 _LOGIN = re.compile(r"([A-Za-z][\w+.-]*:/{1,3})[^\s'\"@:/]*(?::[^\s'\"]*)?@")
 _QUERY = re.compile(rf"([?&][\w.-]*{_SECRET}[\w.-]*=)[^\s'\"&#]+", re.IGNORECASE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from raytag.cli import main
+from raytag.ensemble.command import reserved
+from raytag.store import lease as leases
 from raytag.store.public import noted_scores
 from raytag.store.run import RunStore
 from tests.cli import SMALL, call
@@ -19,6 +21,17 @@ def test_a_run_in_a_bucket_is_scored_and_notes_what_leaderboards_said(tmp_path, 
     assert "by class, the worst first" in capsys.readouterr().out
     assert [row["score"] for row in noted_scores(store.storage)] == [0.5, 0.75]
     assert main(["explain", f"{bucket}/runs/fake/"]) == 0
+
+
+def test_names_of_ensembles_are_reserved_in_a_bucket(tmp_path, bucket, monkeypatch):
+    monkeypatch.setattr(leases, "REMOTE_SETTLE_SECONDS", 0.5)
+    store = make_store(tmp_path, n_models=1, n_clips=8, runs_dir=f"{bucket}/runs")
+    with reserved(store, None) as (first, _), reserved(store, None) as (second, _):
+        assert (first, second) == ("ensemble-001", "ensemble-002")
+        with pytest.raises(leases.LeaseError), reserved(store, first):
+            pass
+    with reserved(store, None) as (again, _):
+        assert again == first
 
 
 @pytest.mark.long

@@ -1,7 +1,7 @@
 """Joining a Ray cluster, or starting Ray on this machine, beside what else is to be done.
 
-A Ray that is started here is this user's alone: it listens on 127.0.0.1, and its files, which Ray itself leaves open
-to everybody, lie below a private folder.
+A Ray that is started here is this user's alone: it listens on 127.0.0.1, and its files, which Ray itself leaves
+open to everybody, lie below a private folder.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def ray_session(
 def _as_raytag_likes(alone: bool) -> Iterator[None]:
     """What Ray reads from its constants while it starts in this process; its workers keep their own.
 
-    Its answer to SIGTERM, a C++ stack on the screen, would replace raytag's. And a Ray ``alone`` on this machine needs
-    no address that other machines reach: Ray itself forgoes it on systems where it has no clusters.
+    Its answer to SIGTERM, a C++ stack on the screen, would replace raytag's. And a Ray ``alone`` on this machine
+    needs no address that other machines reach: Ray itself forgoes it on systems where it has no clusters.
     """
     from ray._private import ray_constants
 

@@ -12,8 +12,15 @@ OUT_OF_MEMORY = ("MemoryError", "out of memory", "can't allocate memory")
 LOST = "worker died"
 
 
+def why_lost(error: str, times: int) -> str:
+    """Why a trial's worker was lost again and again, as far as Ray's ``error`` tells: it guesses at memory anyway."""
+    if "running low on memory" in error:
+        return f"its worker was killed {times} times: the machine ran out of memory"
+    return f"its worker died {times} times: killed from outside, or crashed"
+
+
 def cause(reason: str) -> str:
-    """``diverged``, ``memory``, ``lost``, ``files`` or ``other``, from ``fold K: Error: …`` or `tuner.why_lost`."""
+    """``diverged``, ``memory``, ``lost``, ``files`` or ``other``, from ``fold K: Error: …`` or `why_lost`."""
     if any(words in reason for words in OUT_OF_MEMORY):
         return "memory"
     if LOST in reason:

@@ -24,6 +24,7 @@ from ray.tune.trainable import wrap_function
 
 from raytag.cluster.resources import Slots
 from raytag.search.driver import Driver
+from raytag.search.failures import why_lost
 from raytag.search.trial import Shared, run_trial
 
 MAX_WORKER_LOSSES = 3  # a trial whose worker dies more often than this fails
@@ -124,19 +125,11 @@ def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) 
     state = "failed" if error else str(result.get("state", "failed"))
     if state == "running":  # Tune ended it without a word of its own
         state = "failed"
-    reason = str(result.get("reason", why_lost(_errors.get(trial_id, "")) if error else ""))
+    reason = str(result.get("reason", why_lost(_errors.get(trial_id, ""), MAX_WORKER_LOSSES + 1) if error else ""))
     values = json.loads(result.get("result", "null")) or {}
     driver.on_end(
         trial_id, state, values, reason, json.loads(result.get("worker", "null")), result.get("trace", "")
     )
-
-
-def why_lost(error: str) -> str:
-    """Why a worker was lost for the last time, as far as Ray knows: whatever the cause, its words speak of memory."""
-    times = f"{MAX_WORKER_LOSSES + 1} times"
-    if "running low on memory" in error:
-        return f"its worker was killed {times}: the machine ran out of memory"
-    return f"its worker died {times}: killed from outside, or crashed"
 
 
 def _trainable(run_name: str, shared: Shared, slots: Slots) -> Any:

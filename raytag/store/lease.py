@@ -78,10 +78,11 @@ class Lease:
             self._beat()
             if time.monotonic() - looked < settle:
                 break
-            # Somebody may have written and settled since this process looked: it looks again, and gives a disk or a
-            # store that is slow more time.
+            # Somebody may have written and settled since this process looked, and lost its record to this one's: it
+            # gets time to beat before the next look, and a disk or a store that is slow gets more.
             self._remove()
             settle *= 2
+            time.sleep(HEARTBEAT_SECONDS + settle)
         else:
             raise LeaseError(
                 f"{self.storage.where()} answers too slowly to tell who works on {self.what}; try again"
