@@ -18,7 +18,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from raytag.errors import redacted
+from raytag.errors import let_go, redacted
 
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: tables in a log file should not be cut
 PLAIN_SECONDS = 5.0  # without a terminal: least time between two lines of progress
@@ -50,9 +50,7 @@ class Outlet:
 
     def _let_go(self, error: OSError) -> int:
         if error.errno in (errno.EPIPE, errno.EIO):  # not a full disk, on which there may be room again
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())  # what is buffered leaves without a word at the end
-            os.close(nowhere)
+            let_go(self._stream)
         return 0
 
 

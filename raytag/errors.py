@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from raytag.signals import exit_code, interruptible
 
@@ -75,5 +76,15 @@ def explain_errors(kept: str = "") -> Iterator[None]:
 
 
 def _last_word(words: str) -> None:
-    with suppress(OSError):  # nobody reads it any more
+    try:
         print(redacted(words), file=sys.stderr, flush=True)
+    except OSError:
+        let_go(sys.stderr)
+
+
+def let_go(stream: TextIO) -> None:
+    """Let a stream whose reader has left lead nowhere: what it still holds would fail again when Python ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

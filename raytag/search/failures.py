@@ -13,7 +13,7 @@ LOST = "worker died"
 
 
 def why_lost(error: str, times: int) -> str:
-    """Why a trial's worker was lost again and again, as far as Ray's ``error`` tells: it guesses at memory anyway."""
+    """Why a trial's worker was lost each time, as far as Ray's ``error`` tells: it guesses at memory anyway."""
     if "running low on memory" in error:
         return f"its worker was killed {times} times: the machine ran out of memory"
     return f"its worker died {times} times: killed from outside, or crashed"
