@@ -13,8 +13,8 @@ from raytag.search.failures import advice, cause, why_lost
 COMMAND = "python launch.py --data x"
 #: What Ray says of a worker that was killed, and of one that its own watch over memory killed.
 KILLED = """The actor died unexpectedly before finishing this task. Worker exit type: SYSTEM_ERROR. Worker exit
-detail: Worker unexpectedly exits with a connection error code 2. End of file. There are some potential root causes. (1)
-The process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop --force is called."""
+detail: Worker unexpectedly exits with a connection error code 2. End of file. There are some potential root causes.
+(1) The process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop --force is called."""
 SHORT = "Task was killed due to the node running low on memory. Memory on the node was 15.28GB / 16.00GB (0.95)"
 
 
