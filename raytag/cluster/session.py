@@ -63,7 +63,9 @@ def ray_session(
         try:
             with _as_raytag_likes(alone=address is None):
                 # "local": without it Ray would join whatever cluster it last heard of here, even a dead one
-                own = {} if address else {"include_dashboard": dashboard, "_temp_dir": _private_folder()}
+                own: dict[str, Any] = (
+                    {} if address else {"include_dashboard": dashboard, "_temp_dir": _private_folder()}
+                )
                 found.append(
                     ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
                 )

@@ -76,7 +76,7 @@ class Lease:
         for _ in range(ATTEMPTS):
             looked = self._refuse_while_held()
             self._beat()
-            if time.monotonic() - looked < settle:
+            if time.monotonic() - looked < 0.9 * settle:
                 break
             # Somebody may have written and settled since this process looked, and lost its record to this one's: it
             # gets time to beat before the next look, and a disk or a store that is slow gets more.
