@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import subprocess
@@ -36,6 +37,11 @@ print(json.dumps({"listening": listening, "hangup": hangup, "session": session, 
 """
 
 
+def on_loopback(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("dashboard", ["", "dashboard"])
 def test_a_local_ray_listens_to_this_machine_only_and_its_files_are_private(tmp_path, dashboard):
@@ -50,7 +56,7 @@ def test_a_local_ray_listens_to_this_machine_only_and_its_files_are_private(tmp_
     )
     found = json.loads(told.stdout.splitlines()[-1])
     assert len(found["listening"]) > 3
-    assert [where for where in found["listening"] if where[0] not in ("127.0.0.1", "::1")] == []
+    assert [where for where in found["listening"] if not on_loopback(where[0])] == []
     assert found["left"] == []
     private = Path(found["session"]).parents[1]
     assert private.parent == Path(tempfile.gettempdir())
