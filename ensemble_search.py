@@ -5,23 +5,20 @@ from __future__ import annotations
 
 import sys
 
-import tyro
-
-from raytag.console import make_console
-from raytag.ensemble.options import EnsembleOptions
 from raytag.errors import explain_errors
 
 
 def main() -> int:
-    options = tyro.cli(EnsembleOptions, prog="ensemble_search.py")
-    with explain_errors():
+    with explain_errors("an ensemble is written as a whole or not at all, and the runs are as they were"):
+        import tyro
+
+        from raytag.console import make_console
+        from raytag.ensemble.options import EnsembleOptions
+
+        options = tyro.cli(EnsembleOptions, prog="ensemble_search.py")
         from raytag.ensemble.command import ensemble_search  # takes seconds to import: --help should not
 
-        try:
-            return ensemble_search(options, make_console())
-        except KeyboardInterrupt:
-            print("interrupted: no ensemble was written", file=sys.stderr)
-            return 130
+        return ensemble_search(options, make_console())
 
 
 if __name__ == "__main__":

@@ -5,23 +5,20 @@ from __future__ import annotations
 
 import sys
 
-import tyro
-
-from raytag.console import make_console
 from raytag.errors import explain_errors
-from raytag.search.options import LaunchOptions
 
 
 def main() -> int:
-    options = tyro.cli(LaunchOptions, prog="launch.py")
-    try:
-        with explain_errors():
-            from raytag.search.start import start  # --help need not wait for it
+    with explain_errors("finished folds, checkpoints and computed features are kept"):
+        import tyro
 
-            return start(options, make_console())
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
+        from raytag.console import make_console
+        from raytag.search.options import LaunchOptions
+
+        options = tyro.cli(LaunchOptions, prog="launch.py")
+        from raytag.search.start import start  # --help need not wait for it
+
+        return start(options, make_console())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TextIO
 
 import psutil
 from rich.console import Console
@@ -17,15 +18,48 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from raytag.errors import let_go, redacted
+
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: tables in a log file should not be cut
 PLAIN_SECONDS = 5.0  # without a terminal: least time between two lines of progress
 
 
+class Outlet:
+    """A text stream whose reader may leave, as a terminal that is closed does: what is said then goes nowhere.
+
+    Work goes on; without it the first line after that would end it with an error.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            return self._let_go(error)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._let_go(error)
+
+    def _let_go(self, error: OSError) -> int:
+        if error.errno in (errno.EPIPE, errno.EIO):  # not a full disk, on which there may be room again
+            let_go(self._stream)
+        return 0
+
+
 def make_console() -> Console:
     """Standard output: as wide as the terminal, wide enough for tables elsewhere."""
+    outlet: Any = Outlet(sys.stdout)
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        return Console()
-    return Console(width=PLAIN_WIDTH)
+        return Console(file=outlet)
+    return Console(file=outlet, width=PLAIN_WIDTH)
 
 
 def duration(seconds: float | None) -> str:
@@ -63,8 +97,8 @@ def parse_duration(option: str, text: str) -> float:
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print one line as it is: not wrapped, and with square brackets and numbers left alone."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    """Print one line as it is, without secrets: not wrapped, and with square brackets and numbers left alone."""
+    console.print(redacted(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def make_table(title: str, columns: Sequence[str]) -> Table:

@@ -45,7 +45,7 @@ UNREAD = (
 )
 
 
-def train_here(driver: Any, shared: Any, slots: Any, *, waiting: int = 0, steps: int | None = None) -> None:
+def train_here(driver: Any, shared: Any, *_: Any, waiting: int = 0, steps: int | None = None) -> None:
     """What the tuner does, without workers; the last trial is interrupted after ``steps``, if that is given."""
     from raytag.search.trial import open_bank
     from raytag.store.run import RunStore

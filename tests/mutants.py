@@ -89,10 +89,9 @@ MUTANTS = (
     ),
     Mutant(
         "result.json comes first",
-        "raytag/store/run.py",
-        'self.storage.write("weights.safetensors", _save_tensors(weights))',
-        'self.storage.write_json("result.json", dict(result)), '
-        'self.storage.write("weights.safetensors", _save_tensors(weights))',
+        "raytag/store/fold.py",
+        "        files = {\n",
+        "        self.storage.write_json(RESULT, dict(result))\n        files = {\n",
         "tests/store",
     ),
     Mutant(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import sys
 
 import pytest
 from rich.console import Console
@@ -90,3 +93,41 @@ def test_progress_on_a_terminal_is_a_bar():
 def test_tables_in_a_log_file_are_not_cut(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert make_console().width == console_module.PLAIN_WIDTH
+
+
+@pytest.mark.parametrize("code", [errno.EPIPE, errno.EIO])
+def test_a_reader_that_leaves_ends_nothing(code, tmp_path, monkeypatch):
+    """As ``head`` does, and a terminal that is closed: what is said goes nowhere, and work goes on."""
+
+    class Gone(io.TextIOWrapper):
+        def write(self, text):
+            if not os.path.samestat(os.fstat(self.fileno()), os.stat(os.devnull)):
+                raise OSError(code, os.strerror(code))
+            return super().write(text)
+
+    with open(tmp_path / "output", "wb") as file, Gone(file, encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        console = make_console()
+        for _ in range(3):
+            say(console, "nobody hears this")
+        with ProgressBar(console, "work", 1.0) as bar:
+            bar.advance(1.0)
+        monkeypatch.undo()
+    assert (tmp_path / "output").read_bytes() == b""
+
+
+def test_a_full_disk_below_the_output_is_no_reader_that_left(tmp_path, monkeypatch):
+    class Full(io.StringIO):
+        full = True
+
+        def write(self, text):
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    console = make_console()
+    say(console, "lost")
+    sys.stdout.full = False
+    say(console, "said")
+    assert sys.stdout.getvalue() == "said\n"

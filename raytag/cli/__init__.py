@@ -1,8 +1,9 @@
 """The command ``raytag``: what is asked of runs that exist, one file a subcommand.
 
 A subcommand is a row of `COMMANDS` and a module with ``add_arguments(parser)`` and ``run(arguments)``, which
-returns the exit code. Its docstring is its help. Until arguments are parsed nothing that takes time is imported:
-help must come at once, so ``run`` imports what it needs. Imports of raytag whatever lies below: everything.
+returns the exit code; ``KEPT`` says what is left of a long one that is stopped half-way. Its docstring is its help.
+Until arguments are parsed nothing that takes time is imported: help must come at once, so ``run`` imports what it
+needs. Imports of raytag whatever lies below: everything.
 """
 
 from __future__ import annotations
@@ -51,12 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     module.add_arguments(parser)
     options = parser.parse_args(rest)
-    try:
-        with explain_errors():
-            return int(module.run(options))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    with explain_errors(getattr(module, "KEPT", "")):
+        return int(module.run(options))
 
 
 def _help() -> str:

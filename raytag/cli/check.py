@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from raytag.datasets.table import ClipTable
     from raytag.features.manifest import Manifest
 
+KEPT = "computed features are kept"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     storage = Storage(runs_dir).sub(name)
     if not storage.exists("experiments"):
         RunStore(runs_dir, name)  # says so where there is no such run
-    with Lease(storage, name) if arguments.take_back else nullcontext():
+    with Lease(storage, f"run {name!r}", "wait for it or stop it") if arguments.take_back else nullcontext():
         folders = len(storage.folders("experiments")) + len(storage.folders("ensembles"))
         with ProgressBar(Console(stderr=True), "verify", folders, "experiments and ensembles") as progress:
             verifier = Verifier(storage, progress.advance)

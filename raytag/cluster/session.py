@@ -1,19 +1,28 @@
-"""Joining a Ray cluster, or starting Ray on this machine, beside what else is to be done."""
+"""Joining a Ray cluster, or starting Ray on this machine, beside what else is to be done.
+
+A Ray that is started here is this user's alone: it listens on 127.0.0.1, and its files, which Ray itself leaves
+open to everybody, lie below a private folder.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from raytag.compiled.cache_folder import is_private
 from raytag.console import say
+from raytag.signals import HANGUP
+
+LONGEST = 40  # letters of the folder of Ray's files: the paths of sockets in it may have 107, 103 on some systems
 
 
 @contextmanager
@@ -49,16 +58,17 @@ def ray_session(
 
     def live() -> None:
         # One thread for Ray's whole life: its processes end with the thread that started them.
+        if HANGUP:  # they inherit this: a terminal that closes leaves trials time for their checkpoints
+            signal.pthread_sigmask(signal.SIG_BLOCK, {HANGUP})
         try:
-            # "local": without it Ray would join whatever cluster it last heard of here, even a dead one
-            found.append(
-                ray.init(
-                    address=address or "local",
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    include_dashboard=None if address else dashboard,
+            with _as_raytag_likes(alone=address is None):
+                # "local": without it Ray would join whatever cluster it last heard of here, even a dead one
+                own: dict[str, Any] = (
+                    {} if address else {"include_dashboard": dashboard, "_temp_dir": _private_folder()}
                 )
-            )
+                found.append(
+                    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+                )
         except BaseException as error:
             found.append(error)
         started.set()
@@ -75,28 +85,47 @@ def ray_session(
         if dashboard and console is not None:
             say(console, describe_dashboard(found[0].dashboard_url))
 
-    thread = threading.Thread(target=live, name="ray")
+    thread = threading.Thread(target=live, name="ray", daemon=True)  # should nobody come to end it
     logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # it would warn: not the main thread
     thread.start()
     try:
-        with _exit_on_sigterm():
-            yield ready
+        yield ready
     finally:
         ended.set()
         thread.join()
 
 
 @contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """End as on an error, so that what was opened is closed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+def _as_raytag_likes(alone: bool) -> Iterator[None]:
+    """What Ray reads from its constants while it starts in this process; its workers keep their own.
+
+    Its answer to SIGTERM, a C++ stack on the screen, would replace raytag's. And a Ray ``alone`` on this machine
+    needs no address that other machines reach: Ray itself forgoes it on systems where it has no clusters.
+    """
+    from ray._private import ray_constants
+
+    wanted = {"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": True} | ({"ENABLE_RAY_CLUSTER": False} if alone else {})
+    before = {name: getattr(ray_constants, name) for name in wanted}
+    vars(ray_constants).update(wanted)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        vars(ray_constants).update(before)
+
+
+def _private_folder() -> str | None:
+    """A folder for Ray's files that nobody else can enter; None where Ray shall choose.
+
+    Ray makes its folders writable for everybody, those of code that workers import and of their sockets too.
+    """
+    if "RAY_TMPDIR" in os.environ or not hasattr(os, "getuid"):
+        return None
+    folder = Path(tempfile.gettempdir()) / f"raytag-{os.getuid()}"
+    if len(str(folder / "ray")) > LONGEST:
+        return None
+    if not is_private(folder, 0o077):
+        folder = Path(tempfile.mkdtemp(prefix="raytag-"))
+    return str(folder / "ray")
 
 
 def describe_dashboard(url: str | None) -> str:

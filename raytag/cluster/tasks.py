@@ -151,7 +151,7 @@ def run_tasks(
                     if isinstance(result, RayError):
                         repeated.append(index)
                         if repeated.count(index) > MAX_RETRIES:
-                            times = f"{MAX_RETRIES + 1} times (out of memory?)"
+                            times = f"{MAX_RETRIES + 1} times"  # Ray's error says more
                             raise RuntimeError(f"{label}: a task lost its worker {times}: {result}")
                         say(console, f"{label}: a worker was lost; part {index + 1} of {len(items)} runs again")
                         waiting.append(index)

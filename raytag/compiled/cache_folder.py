@@ -30,7 +30,7 @@ def choose_cache_folder() -> None:
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given and Path(given).name == kernel_digest():
         return
-    parent = given or next(filter(_is_private, _folders()), None) or tempfile.mkdtemp(prefix="raytag-kernels-")
+    parent = given or next(filter(is_private, _folders()), None) or tempfile.mkdtemp(prefix="raytag-kernels-")
     folder = Path(parent) / kernel_digest()
     with suppress(OSError):  # then nothing is kept
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,12 +60,15 @@ def _folders() -> Iterator[Path]:
     yield Path(tempfile.gettempdir()) / f"raytag-kernels-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
 
 
-def _is_private(folder: Path) -> bool:
-    """Whether this user can write to a folder, and no other one: what lies in it is loaded as code."""
+def is_private(folder: Path, forbidden: int = 0o022) -> bool:
+    """Whether this user can write to a folder, which is made where it is missing, and others cannot.
+
+    What lies in it is loaded as code. ``forbidden`` are the rights that others may not have.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
         status = folder.stat(follow_symlinks=False)
     except OSError:
         return False
-    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & forbidden)

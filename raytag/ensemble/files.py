@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,11 +21,14 @@ from raytag.ensemble.pipeline import Ensemble
 from raytag.ensemble.predictions.oof import OofMatrix
 from raytag.ensemble.stackers.case import HISTORY_COLUMNS
 from raytag.ensemble.stackers.second_level import SecondLevel
+from raytag.errors import DamagedError
 from raytag.metrics import chance_lwlrap, tied_pairs
 from raytag.store.files import Storage
 from raytag.store.fold import FoldStore
 from raytag.store.predictions import predictions_frame
 from raytag.store.run import REPORT, RunStore
+
+OOF = "oof.parquet"
 
 
 def submission_frame(
@@ -232,18 +235,48 @@ def write(
     submission: pd.DataFrame | None,
     figure: bytes | None,
 ) -> None:
-    """Write the files of an ensemble, ``ensemble.json`` last."""
-    storage.write_parquet("subsets.parquet", subsets_frame(oof, ensemble.choices))
-    storage.write_csv("sizes.csv", sizes_frame(oof, ensemble.choices))
-    storage.write_parquet("oof.parquet", predictions_frame(oof.fnames, ensemble.oof, oof.classes))
+    """Write the files of an ensemble, ``ensemble.json`` last; what a killed search left there goes."""
+    for name in ("sizes.png", "submission.csv", "stackers.csv"):
+        storage.delete(name)
+    storage.delete_folder("stackers")
+    files = {
+        "subsets.parquet": storage.write_parquet("subsets.parquet", subsets_frame(oof, ensemble.choices)),
+        "sizes.csv": storage.write_csv("sizes.csv", sizes_frame(oof, ensemble.choices)),
+        OOF: storage.write_parquet(OOF, predictions_frame(oof.fnames, ensemble.oof, oof.classes)),
+    }
     if figure is not None:
-        storage.write("sizes.png", figure)
+        files["sizes.png"] = storage.write("sizes.png", figure)
     if submission is not None:
-        storage.write_csv("submission.csv", submission)
+        files["submission.csv"] = storage.write_csv("submission.csv", submission)
     if ensemble.second is not None:
-        storage.write_csv("stackers.csv", stackers_frame(ensemble.second))
+        files["stackers.csv"] = storage.write_csv("stackers.csv", stackers_frame(ensemble.second))
         write_stackers(storage.sub("stackers"), oof, ensemble.second)
-    storage.write_json(REPORT, dict(report))
+    storage.write_json(REPORT, {**report, "files": files})
+
+
+def read_report(storage: Storage, read: Collection[str] | None = None) -> dict[str, Any]:
+    """The content of ``ensemble.json``, once the files beside it are found to hold what was written.
+
+    Parameters
+    ----------
+    storage : Storage
+        Of the ensemble.
+    read : collection of str, optional
+        The files that matter; by default all.
+
+    Raises
+    ------
+    DamagedError
+        It, or one of them, does not, or is gone.
+    """
+    report: dict[str, Any] = storage.read_json(REPORT)
+    for name, kept in report.get("files", {}).items():
+        if read is None or name in read:
+            try:
+                storage.read(name, kept)
+            except FileNotFoundError:
+                raise DamagedError(f"{storage.where(name)} is gone") from None
+    return report
 
 
 def write_stackers(storage: Storage, oof: OofMatrix, second: SecondLevel) -> None:

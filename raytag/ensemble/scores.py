@@ -14,8 +14,10 @@ from raytag.datasets.readers.base import csv_entries
 from raytag.datasets.table import join_labels, multi_hot
 from raytag.datasets.tables.csv_file import read_csv
 from raytag.ensemble.assess.bootstrap import Bootstrap
+from raytag.ensemble.files import read_report
 from raytag.ensemble.predictions.external import closest, read_table
 from raytag.ensemble.predictions.oof import load_oof
+from raytag.errors import DamagedError
 from raytag.metrics import best_rank_lwlrap, label_precisions, lwlrap, per_class_lwlrap, tied_pairs
 from raytag.store.predictions import aligned, class_values
 from raytag.store.run import REPORT, RunStore
@@ -232,12 +234,16 @@ def of_run(store: RunStore, truth: Path | None, advance: Callable[[float], None]
         if lacks:
             scores.note(f"not scored: ensemble {name}, which has no {lacks[0]}")
             continue
+        try:
+            report = read_report(storage, [file])
+        except DamagedError as error:
+            scores.note(f"not scored: ensemble {name}; {error}")
+            continue
         if truth is None:
             values = aligned(storage.read_parquet(file), oof.fnames, classes, where)
         else:
             frame = read_table(Path(file), classes, storage.read(file))
             values = scores.place(where, frame["fname"], class_values(frame, classes, where), unusable)
-        report = storage.read_json(REPORT)
         scores.candidates.append(Candidate(name, "ensemble", values, report["in_sample"], report["nested"]))
     return scores
 

@@ -4,19 +4,16 @@ refused."""
 from __future__ import annotations
 
 import re
-import signal
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from types import FrameType
 
 from rich.console import Console
 
 from raytag.cluster.resources import Resources
 from raytag.console import say
-from raytag.errors import NoRoomError
 from raytag.features.bank import Bank
 from raytag.search.driver import Driver
 from raytag.search.ending import report
@@ -26,6 +23,7 @@ from raytag.search.prepare.prepared import Prepared, Start, prepare
 from raytag.search.screen import Screen
 from raytag.search.trial import Shared, open_bank, wait_for_room
 from raytag.search.tuner import run
+from raytag.signals import noted, received
 from raytag.store.files import Storage
 from raytag.store.lease import Lease
 
@@ -33,7 +31,7 @@ UNSEEN = 16  # trials that wait for room on a cluster that can grow, so that it 
 
 
 def launch(options: LaunchOptions, start: Start, console: Console) -> int:
-    """Run a search to its end; the exit code (0 done, 1 some trials failed, 130 interrupted).
+    """Run a search to its end; the exit code: 0 done, 1 some trials failed, 128 and the number of a signal.
 
     Raises
     ------
@@ -43,7 +41,9 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
     runs_dir = Storage(options.runs_dir).uri
     name = options.run or re.sub(r"[\\?#:*]", "_", f"{start.space.name}-{start.directory.resolve().name}").strip()
     storage = Storage(runs_dir).sub(name)
-    with Lease(storage, name) as lease:
+    with Lease(storage, f"run {name!r}", "give this launch another --run name") as lease:
+        if lease.note:
+            say(console, lease.note, "yellow")
         start.wait_for_ray()
         start.watch.lap("Ray")
         prepared = prepare(options, start, runs_dir, name, console)
@@ -59,7 +59,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         if options.when_full == "wait":
             tell = partial(say, console, style="yellow")
             prepared.store.storage.patience = partial(
-                wait_for_room, should_stop=lambda: driver.interrupted, tell=tell
+                wait_for_room, should_stop=lambda: bool(received() or lease.lost), tell=tell
             )
         driver.begin(screen)
         say(console, _summary(name, options, driver, resources))
@@ -67,9 +67,13 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         prepared.log.append("ready", seconds=start.watch.parts)
         if options.timings:
             say(console, str(start.watch))
-        with screen, on_interrupt(driver, storage, stop_file, screen, lease):
-            run(driver, shared, resources.slots, waiting=UNSEEN if resources.may_grow else 0)
-        storage.delete(stop_file)
+        look = interruption(driver, storage, stop_file, screen, lease)
+        try:
+            with screen, noted():
+                run(driver, shared, resources.slots, look, waiting=UNSEEN if resources.may_grow else 0)
+        finally:
+            with suppress(OSError):
+                storage.delete(stop_file)
         driver.end()
         if resources.gpus and any(t.device == "cpu" for t in driver.trials.values()):
             say(console, "Trials had a GPU but trained on the CPU: torch sees no CUDA device there")
@@ -109,25 +113,22 @@ def _summary(name: str, options: LaunchOptions, driver: Driver, resources: Resou
     )
 
 
-@contextmanager
-def on_interrupt(driver: Driver, storage: Storage, stop_file: str, screen: Screen, lease: Lease) -> Iterator[None]:
-    """Ctrl-C or SIGTERM: let running trials write a checkpoint and start no more; a second one ends at once."""
+def interruption(
+    driver: Driver, storage: Storage, stop_file: str, screen: Screen, lease: Lease
+) -> Callable[[], None]:
+    """To be called between the events of a search: after a signal, or when another launch has taken the run over,
+    running trials write a checkpoint and no more start. A second signal ends the launch at once."""
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if driver.interrupted:
-            raise KeyboardInterrupt
-        driver.interrupt()
-        try:
-            storage.write(stop_file, b"stop\n")
-        except NoRoomError as error:
-            driver.stop_for(str(error))
+    def look() -> None:
+        if driver.interrupted or not (received() or lease.lost):
             return
-        screen.say("Interrupted: running trials write their checkpoints (press Ctrl-C again to quit at once)")
+        why = "Interrupted" if received() else f"Another launch works on run {driver.store.name!r}"
+        try:
+            driver.interrupt()
+            storage.write(stop_file, b"stop\n")
+        except OSError as error:
+            screen.say(f"{why}: running trials end with their last checkpoints, for they cannot be told: {error}")
+            raise KeyboardInterrupt from None
+        screen.say(f"{why}: running trials write their checkpoints (press Ctrl-C again to quit at once)")
 
-    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    lease.on_lost = lambda: handle(signal.SIGTERM, None)
-    try:
-        yield
-    finally:
-        for s, old in previous.items():
-            signal.signal(s, old)
+    return look

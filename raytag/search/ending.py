@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,13 @@ from rich.console import Console
 from raytag.cluster.resources import Resources
 from raytag.console import say
 from raytag.datasets.findings import some
-from raytag.errors import NoRoomError
+from raytag.errors import NoRoomError, this_command
 from raytag.search.driver import Driver
 from raytag.search.failures import advice
 from raytag.search.leaderboard import accuracy, leaderboard
 from raytag.search.options import LaunchOptions
 from raytag.search.screen import show_leaderboard
+from raytag.signals import exit_code
 from raytag.store.events import launch_command, read_events
 from raytag.store.run import RunStore
 
@@ -54,11 +54,11 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         say(console, f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
     say(console, f"Leaderboard: {store.storage.where('leaderboard.csv')}")
     say(console, f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
-    again = shlex.join(["python", *sys.argv])
+    again = this_command()
     if driver.interrupted:
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]
         say(console, f"Interrupted. Kept: every finished fold and {len(ended)} checkpoints. Continue with: {again}")
-        return 130
+        return exit_code()
     if driver.full:
         say(console, f"Stopped: {driver.full}. What is finished is kept; make room, then continue with: {again}")
         return 1

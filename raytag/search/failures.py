@@ -7,14 +7,24 @@ from collections.abc import Mapping
 
 from raytag.experiment import Experiment
 
-#: What a reason says where memory was short. A worker that is killed for it leaves no word of its own.
-OUT_OF_MEMORY = ("worker died", "OutOfMemoryError", "out of memory", "can't allocate memory")
+#: What a reason says where memory was short, and where a worker left no word of its own.
+OUT_OF_MEMORY = ("MemoryError", "out of memory", "can't allocate memory")
+LOST = "worker died"
+
+
+def why_lost(error: str, times: int) -> str:
+    """Why a trial's worker was lost each time, as far as Ray's ``error`` tells: it guesses at memory anyway."""
+    if "running low on memory" in error:
+        return f"its worker was killed {times} times: the machine ran out of memory"
+    return f"its worker died {times} times: killed from outside, or crashed"
 
 
 def cause(reason: str) -> str:
-    """``diverged``, ``memory``, ``files`` or ``other``, from ``fold K: Error: …`` or what the scheduler said."""
+    """``diverged``, ``memory``, ``lost``, ``files`` or ``other``, from ``fold K: Error: …`` or `why_lost`."""
     if any(words in reason for words in OUT_OF_MEMORY):
         return "memory"
+    if LOST in reason:
+        return "lost"
     kind = getattr(builtins, reason.split(": ")[1] if ": " in reason else "", None)
     if isinstance(kind, type) and issubclass(kind, ArithmeticError):
         return "diverged"
@@ -59,11 +69,14 @@ def advice(
                 f"{many} diverged and would diverge again: give the space lower optimizer.lr, or fix it, e.g. "
                 f"--set optimizer.lr={lowest / 2:.2g}"
             )
-        elif what == "memory":
+        elif what in ("memory", "lost"):
             smaller = "a smaller --set training.batch_size or --set model.base_size needs less"
             share = f"--gpus-per-trial {min(1.0, 2 * gpus):g}" if gpus else f"--cpus-per-trial {2 * cpus:g}"
             fewer = f"fewer at a time leave each more: {command} {share}; " if slots > 1 else ""
-            said.append(f"{many} lost their worker or ran out of memory: {fewer}{smaller}")
+            if what == "lost":
+                said.append(f"{many} lost their worker each time. Was memory short? Then {fewer}{smaller}")
+            else:
+                said.append(f"{many} ran out of memory: {fewer}{smaller}")
         elif what == "files":
             said.append(
                 f"{many} could not read or write files; once there is room and access, try them again: {command}"

@@ -10,6 +10,7 @@ import tyro
 
 from raytag.console import parse_duration
 from raytag.datasets.readers import layouts
+from raytag.errors import redacted
 from raytag.losses import LOSSES
 from raytag.models import MODELS
 from raytag.registry import choice_of
@@ -174,8 +175,8 @@ class LaunchOptions:
             raise ValueError(f"--gpus-per-trial {gpus:g}: a fraction up to 1, or a whole number")
 
     def plain(self) -> dict[str, Any]:
-        """The options as JSON values, for the event log."""
-        return {k: v if isinstance(v, int | float | str | None) else str(v) for k, v in vars(self).items()}
+        """The options as JSON values, for the event log: without secrets."""
+        return {k: v if isinstance(v, int | float | None) else redacted(str(v)) for k, v in vars(self).items()}
 
 
 def _fold_numbers(option: str, text: str, n_folds: int) -> list[int]:

@@ -19,7 +19,7 @@ import torch
 from ray import tune
 
 from raytag.datasets.table import ClipTable
-from raytag.errors import NoRoomError
+from raytag.errors import NoRoomError, redacted
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.features.cache import Manifest
@@ -69,7 +69,7 @@ class StopFlag:
 
 
 def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
-    """Train one fold. Errors of the training itself are reported; a lost worker is Tune's to restart."""
+    """Train one fold. Any error is reported as what it is; only a lost worker is Tune's to restart."""
     experiment = Experiment.from_json(config["experiment"])
     fold = int(config["fold"])
     gpu = shared.gpus > 0 and torch.cuda.is_available()
@@ -104,10 +104,9 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             report=report,
             should_stop=should_stop,
         )
-    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-        tune.report(
-            {"state": "failed", "reason": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-        )
+    except Exception as error:
+        reason, trace = redacted(f"{type(error).__name__}: {error}"), redacted(traceback.format_exc())
+        tune.report({"state": "failed", "reason": reason, "trace": trace})
         return
     worker = {
         "node": platform.node(),

@@ -24,10 +24,13 @@ from ray.tune.trainable import wrap_function
 
 from raytag.cluster.resources import Slots
 from raytag.search.driver import Driver
+from raytag.search.failures import why_lost
 from raytag.search.trial import Shared, run_trial
 
 MAX_WORKER_LOSSES = 3  # a trial whose worker dies more often than this fails
 _drivers: dict[str, Driver] = {}
+_looks: dict[str, Callable[[], None]] = {}  # what is called between events
+_errors: dict[str, str] = {}  # by trial: what Ray said when its worker was last lost
 
 
 class _Gate(Searcher):
@@ -75,6 +78,10 @@ class _Racer(FIFOScheduler):
             return TrialScheduler.CONTINUE
         return TrialScheduler.STOP if driver.on_epoch(trial.trial_id, result) else TrialScheduler.CONTINUE
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        _errors[trial.trial_id] = str(trial.get_error())
+        super().on_trial_error(tune_controller, trial)
+
 
 class _Watch(tune.Callback):
     """Tells the driver when a trial starts and when its worker died (Tune starts it again by itself)."""
@@ -100,7 +107,10 @@ class _Names:
 
 
 class _Interrupt(Stopper):
-    """Ends the launch once an interrupted driver has no running trial: what waits for room never starts."""
+    """Ends the launch once an interrupted driver has no running trial: what waits for room never starts.
+
+    Tune asks several times a second.
+    """
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -110,6 +120,7 @@ class _Interrupt(Stopper):
 
     def stop_all(self) -> bool:
         driver = _drivers[self.key]
+        _looks[self.key]()
         return driver.interrupted and not any(t.state == "running" for t in driver.trials.values())
 
 
@@ -117,7 +128,7 @@ def _finish(driver: Driver, trial_id: str, result: dict[str, Any], error: bool) 
     state = "failed" if error else str(result.get("state", "failed"))
     if state == "running":  # Tune ended it without a word of its own
         state = "failed"
-    reason = str(result.get("reason", "its worker died too often (out of memory?)" if error else ""))
+    reason = str(result.get("reason", why_lost(_errors.get(trial_id, ""), MAX_WORKER_LOSSES + 1) if error else ""))
     values = json.loads(result.get("result", "null")) or {}
     driver.on_end(
         trial_id, state, values, reason, json.loads(result.get("worker", "null")), result.get("trace", "")
@@ -136,7 +147,9 @@ def _trainable(run_name: str, shared: Shared, slots: Slots) -> Any:
     return trainable
 
 
-def run(driver: Driver, shared: Shared, slots: Slots, *, waiting: int = 0) -> None:
+def run(
+    driver: Driver, shared: Shared, slots: Slots, look: Callable[[], None] = lambda: None, *, waiting: int = 0
+) -> None:
     """Train all that the driver names; returns when it has nothing left or was interrupted.
 
     Parameters
@@ -146,11 +159,13 @@ def run(driver: Driver, shared: Shared, slots: Slots, *, waiting: int = 0) -> No
         Handed to every trial through the object store.
     slots : Slots
         What a trial takes, and how many run at a time.
+    look : callable
+        Called several times a second: may interrupt the driver.
     waiting : int
         So many trials are asked for beyond what fits now: a cluster that can grow sees the demand.
     """
     key = f"{driver.store.name}-{id(driver)}"
-    _drivers[key] = driver
+    _drivers[key], _looks[key] = driver, look
     scratch = tempfile.mkdtemp(prefix="raytag-tune-")
     os.environ.update(
         RAY_AIR_NEW_OUTPUT="0",  # Tune's own tables would fight with ours for the screen
@@ -185,5 +200,6 @@ def run(driver: Driver, shared: Shared, slots: Slots, *, waiting: int = 0) -> No
                 ),
             ).fit()
     finally:
-        del _drivers[key]
+        del _drivers[key], _looks[key]
+        _errors.clear()
         shutil.rmtree(scratch, ignore_errors=True)

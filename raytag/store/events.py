@@ -72,7 +72,9 @@ def read_log(storage: Storage) -> tuple[list[dict[str, Any]], list[str]]:
     damage: list[str] = []
     for name in storage.files(FOLDER):
         where = storage.where(f"{FOLDER}/{name}")
-        *lines, _cut = storage.read(f"{FOLDER}/{name}").split(b"\n")
+        *lines, last = storage.read(f"{FOLDER}/{name}").split(b"\n")
+        # where only its end is damaged a last line counts
+        lines += [line for line in (last, last[:-1]) if line and _unsealed(line) is not None][:1]
         for i, line in enumerate(lines):
             event = _unsealed(line)
             if event is None:

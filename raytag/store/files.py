@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from raytag.errors import DamagedError, NoRoomError
+from raytag.errors import DamagedError, NoRoomError, redacted
 from raytag.store.digest import digest, seal, unseal
 
 #: What is known of a file: ``{"bytes": size, "digest": …}``; empty for files of before there were digests.
@@ -69,8 +69,8 @@ class Storage:
         return Storage(f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else ""))
 
     def where(self, name: str = "") -> str:
-        """The path or URI of ``name``, for messages."""
-        base = self.uri.partition("?")[0]
+        """The path or URI of ``name``, for messages: without secrets."""
+        base = redacted(self.uri.partition("?")[0])
         return f"{base}/{name}" if name else base
 
     def _path(self, name: str) -> str:
@@ -138,6 +138,11 @@ class Storage:
         """Remove a file if it is there."""
         if self.exists(name):
             self.filesystem.delete_file(self._path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder and all that is in it, if it is there."""
+        if self.exists(name):
+            self.filesystem.delete_dir(self._path(name))
 
     def folders(self, name: str = "") -> list[str]:
         """Names of the folders directly below ``name``, sorted."""

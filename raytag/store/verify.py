@@ -17,7 +17,7 @@ AGAIN = "the next launch trains the fold again"
 AFTER = "raytag verify --take-back, then a launch, trains the fold again"
 BACK = "the fold continues from its other checkpoint, or from its start"
 LEFT_OUT = "left out: what it told is found in the store, or decided again"
-SEARCH = "delete the folder, and ensemble_search.py searches it again"
+SEARCH = "ensemble_search.py with its --name searches it again"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +16,7 @@ from rich.console import Console
 
 from raytag.blends.means.base import blend
 from raytag.cluster.tasks import keep_workers
+from raytag.ensemble import command
 from raytag.ensemble.choose.left_out import epoch_optimism
 from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.command import ensemble_search
@@ -21,6 +26,7 @@ from raytag.ensemble.stackers.case import LinearConfig, StackerConfig, predict_s
 from raytag.metrics import lwlrap
 from raytag.store.files import Storage
 from raytag.store.fold import FoldStore
+from raytag.store.lease import Lease, LeaseError, place
 from raytag.store.run import RunStore
 from tests.cli import call, run
 from tests.ensemble.fakes import CLASSES, experiment, make_store
@@ -189,6 +195,64 @@ def test_without_stackers_test_clips_or_a_given_name(workers, tmp_path):
         assert found["search"]["sizes"] == [1, 2, 3]
         assert list(found["ways"]) == ["single", "subset", "greedy", "weighted"]
     assert store.storage.folders("ensembles") == ["ensemble-001", "ensemble-002"]
+
+
+def test_two_searches_at_once_both_keep_their_result(workers, tmp_path, monkeypatch):
+    """The second one runs from start to end while the first one searches; a third was killed before both."""
+    store = make_store(tmp_path, n_models=3, n_test=0)
+    killed = store.storage.sub("ensembles/ensemble-001")
+    killed.write_json("lease.json", {"id": "x", **place(), "pid": 2**22 + 1, "since": 0.0, "beat": time.time()})
+    killed.write("stackers/old/fold_0/result.json", b"{}")
+    killed.write("submission.csv", b"old")
+    search, options = command.search_ensemble, EnsembleOptions(runs_dir=str(tmp_path / "runs"), stackers=0)
+
+    def search_beside(*given):
+        monkeypatch.setattr(command, "search_ensemble", search)
+        assert ensemble_search(replace(options, blend="rank"), quiet()) == 0
+        with pytest.raises(LeaseError, match=rf"'ensemble-001' of run 'fake'.*process {os.getpid()} .*--name"):
+            ensemble_search(replace(options, name="ensemble-001", seed=1), quiet())
+        return search(*given)
+
+    monkeypatch.setattr(command, "search_ensemble", search_beside)
+    assert ensemble_search(options, quiet()) == 0
+    folders = [tmp_path / f"runs/fake/ensembles/ensemble-00{n}" for n in (1, 2)]
+    blends = [json.loads((folder / "ensemble.json").read_text())["search"]["blend"] for folder in folders]
+    assert blends == ["geometric", "rank"]
+    for folder in folders:
+        assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def test_a_search_that_fails_leaves_no_name_behind(tmp_path, monkeypatch):
+    store = make_store(tmp_path, n_models=2)
+
+    def fail(*given):
+        assert store.storage.exists("ensembles/ensemble-001/lease.json")
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(command, "search_ensemble", fail)
+    monkeypatch.setattr(command, "ray_session", lambda address: contextlib.nullcontext(lambda: None))
+    with pytest.raises(RuntimeError, match="it broke"):
+        ensemble_search(EnsembleOptions(runs_dir=str(tmp_path / "runs")), quiet())
+    assert store.storage.folders("ensembles") == []
+
+
+def test_a_search_whose_name_was_taken_while_the_machine_slept_keeps_its_result(workers, tmp_path, monkeypatch):
+    make_store(tmp_path, n_models=2)
+    search = command.search_ensemble
+
+    def sleep(*given):
+        leases[0].lost = True
+        return search(*given)
+
+    leases = []
+    monkeypatch.setattr(command, "search_ensemble", sleep)
+    monkeypatch.setattr(command, "Lease", lambda *given: leases.append(Lease(*given)) or leases[-1])
+    console = quiet()
+    options = EnsembleOptions(runs_dir=str(tmp_path / "runs"), stackers=0, name="mine")
+    assert ensemble_search(options, console) == 0
+    assert "took the name mine" in console.file.getvalue()
+    assert (tmp_path / "runs/fake/ensembles/ensemble-001/ensemble.json").exists()
+    assert not (tmp_path / "runs/fake/ensembles/mine").exists()
 
 
 def test_one_fold_has_no_nested_score_and_no_stackers(workers, tmp_path):

@@ -15,7 +15,7 @@ from raytag.cli import main
 from raytag.metrics import lwlrap, per_class_lwlrap
 from raytag.store.public import noted_scores
 from raytag.store.run import RunStore
-from tests.ensemble.fakes import CLASSES, experiment, make_store, simulate
+from tests.ensemble.fakes import CLASSES, experiment, make_store, rewrite, simulate
 
 TEST = [f"{i:03d}.wav" for i in range(48, 55)]  # what make_store predicts for
 PROBABILITIES, TARGETS = simulate(3, 55, len(CLASSES))
@@ -189,9 +189,9 @@ def test_clips_that_the_run_could_not_use_get_the_mean_row(store, truth, capsys)
     store.set_quarantine(pd.DataFrame({"clip": ["test/050.wav"], "reason": "silent"}))
     for m in range(3):
         for k in range(4):
-            storage = store.fold(experiment(m).id, k).storage
-            test = storage.read_parquet("test.parquet")
-            storage.write_parquet("test.parquet", test[test["fname"] != "050.wav"])
+            fold = store.fold(experiment(m).id, k)
+            test = fold.test()
+            rewrite(fold, "test.parquet", test[test["fname"] != "050.wav"])
     values = PROBABILITIES[0, 48:].astype(np.float64)
     values[2] = np.delete(values, 2, axis=0).mean(axis=0)
     report = score(capsys, "--truth", truth())

@@ -8,21 +8,29 @@ from types import SimpleNamespace
 import pytest
 
 from raytag.experiment import Experiment
-from raytag.search.failures import advice, cause
+from raytag.search.failures import advice, cause, why_lost
 
 COMMAND = "python launch.py --data x"
+#: What Ray says of a worker that was killed, and of one that its own watch over memory killed.
+KILLED = """The actor died unexpectedly before finishing this task. Worker exit type: SYSTEM_ERROR. Worker exit
+detail: Worker unexpectedly exits with a connection error code 2. End of file. There are some potential root causes.
+(1) The process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop --force is called."""
+SHORT = "Task was killed due to the node running low on memory. Memory on the node was 15.28GB / 16.00GB (0.95)"
 
 
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
         ("fold 0: FloatingPointError: a-1 fold 0 diverged in epoch 3", "diverged"),
-        ("fold 1: its worker died too often (out of memory?)", "memory"),
+        (f"fold 1: {why_lost(KILLED, 4)}", "lost"),
+        (f"fold 1: {why_lost(SHORT, 4)}", "memory"),
+        ("fold 1: MemoryError: ", "memory"),
         ("fold 1: OutOfMemoryError: CUDA out of memory. Tried to allocate", "memory"),
         ("fold 0: RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory", "memory"),
         ("fold 0: OSError: [Errno 28] No space left on device", "files"),
         ("fold 0: FileNotFoundError: gone", "files"),
         ("fold 0: ValueError: fold 0 has 0 training clips", "other"),
+        ("fold 0: SafetensorError: Error while deserializing header", "other"),
         ("no colon", "other"),
     ],
 )
@@ -46,7 +54,8 @@ def test_a_diverged_training_is_not_tried_again():
 
 
 def test_a_lost_worker_is_tried_again_with_more_room():
-    reason = "fold 0: its worker died too often (out of memory?)"
+    reason = f"fold 0: {why_lost(KILLED, 4)}"
+    assert "Was memory short?" in said(reason)
     assert f"{COMMAND} --cpus-per-trial 2;" in said(reason)
     assert f"{COMMAND} --gpus-per-trial 1;" in said(reason, gpus=0.5)
     alone = said(reason, slots=1)  # it had the machine to itself
@@ -64,14 +73,31 @@ def test_other_causes():
     assert advice({}, {}, COMMAND, 1.0, 0.0, 2, "events") == []
 
 
-def test_a_full_disk_is_reported_as_what_it_is(monkeypatch):
+class Unheard(Exception):
+    """As safetensors' errors: of no kind that Python has."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "files"),
+        (Unheard("Error while deserializing header: checkpoint.safetensors"), "other"),
+        (KeyError("tensors"), "other"),
+        (MemoryError("8 GiB"), "memory"),
+        (TypeError("unhashable"), "other"),
+        (ConnectionError("s3://me:secret@bucket/runs: no answer"), "files"),
+    ],
+)
+def test_an_error_of_a_trial_is_reported_as_what_it_is(monkeypatch, error, kind):
+    """And once: were it not caught, Tune would start the trial again, and say that its worker died."""
     pytest.importorskip("torch")
     from raytag.search import trial
 
-    def fail(runs_dir, run):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     told = []
+
+    def fail(runs_dir, run):
+        raise error
+
     monkeypatch.setattr(trial, "warm_up", lambda: None)
     monkeypatch.setattr(trial, "RunStore", fail)
     monkeypatch.setattr(trial.tune, "report", told.append)
@@ -79,5 +105,8 @@ def test_a_full_disk_is_reported_as_what_it_is(monkeypatch):
     trial.run_trial({"experiment": Experiment().to_json(), "fold": 1}, shared)
     (words,) = told
     assert words["state"] == "failed"
-    assert "No space left on device" in words["reason"]
-    assert cause(f"fold 1: {words['reason']}") == "files"
+    assert words["reason"].startswith(f"{type(error).__name__}: ")
+    assert str(error).replace("me:secret", "***") in words["reason"]
+    assert "Traceback" in words["trace"]
+    assert "me:secret" not in str(words)
+    assert cause(f"fold 1: {words['reason']}") == kind

@@ -1,10 +1,8 @@
-"""The run store, its event log and its lease: finished work is kept, once, and by one driver."""
+"""The run store and its event log: finished work is kept, and once."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -13,10 +11,8 @@ import pytest
 
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
-from raytag.store import lease as lease_module
 from raytag.store.events import EventLog, launch_command, read_events
 from raytag.store.files import Storage, check_name
-from raytag.store.lease import Lease, LeaseError
 from raytag.store.run import RunStore, StoreError, list_runs
 
 
@@ -164,58 +160,6 @@ def test_the_command_of_an_experiment_is_that_of_its_own_search():
     assert launch_command(events, "r", "one") == "python launch.py --space a"
     assert launch_command(events, "r", "two") == launch_command(events, "r") == "python launch.py --space b"
     assert "launch.py --run r" in launch_command(events, "r", "three")
-
-
-def test_a_second_driver_is_refused_with_the_owners_name(tmp_path):
-    storage = Storage(tmp_path / "r")
-    with Lease(storage, "r"):
-        with pytest.raises(LeaseError, match=f"process {os.getpid()} on ") as error, Lease(storage, "r"):
-            pass
-        assert "--run" in str(error.value)
-    with Lease(storage, "r"):
-        pass
-
-
-def test_the_lease_of_a_killed_driver_is_free_at_once(tmp_path):
-    code = (
-        "import sys, time; from raytag.store.lease import Lease; from raytag.store.files import Storage\n"
-        f"with Lease(Storage({str(tmp_path / 'r')!r}), 'r'): print('held', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        with pytest.raises(LeaseError), Lease(Storage(tmp_path / "r"), "r"):
-            pass
-        process.kill()
-        process.wait()
-    with Lease(Storage(tmp_path / "r"), "r"):
-        pass
-
-
-def test_a_silent_owner_on_another_host_loses_the_lease_after_a_while(tmp_path):
-    storage = Storage(tmp_path / "r")
-    other = {"id": "x", "host": "elsewhere", "pid": 1, "process_started": 0.0, "since": 0.0}
-    storage.write_json("lease.json", {**other, "beat": time.time()})
-    with pytest.raises(LeaseError, match="on elsewhere"), Lease(storage, "r"):
-        pass
-    storage.write_json("lease.json", {**other, "beat": time.time() - lease_module.STALE_SECONDS - 1})
-    with Lease(storage, "r"):
-        pass
-
-
-def test_the_owner_notices_that_it_lost_the_lease(tmp_path, monkeypatch):
-    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.02)
-    storage, lost = Storage(tmp_path / "r"), []
-    with Lease(storage, "r") as lease:
-        lease.on_lost = lambda: lost.append(True)
-        beat = storage.read_json("lease.json")
-        storage.write_json("lease.json", {**beat, "id": "someone else"})
-        for _ in range(100):
-            if lost:
-                break
-            time.sleep(0.02)
-            storage.write_json("lease.json", {**beat, "id": "someone else"})
-    assert lost
-    assert storage.read_json("lease.json")["id"] == "someone else"
 
 
 def test_a_run_is_found_by_name_path_or_as_the_newest(tmp_path, monkeypatch):

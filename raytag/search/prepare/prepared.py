@@ -14,6 +14,7 @@ from raytag.cluster.resources import Resources, object_store_room
 from raytag.cluster.same_files import check_nodes
 from raytag.console import Stopwatch, say
 from raytag.datasets.table import ClipTable
+from raytag.errors import redacted
 from raytag.features.cache import Manifest, build_cache
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
@@ -106,11 +107,11 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
         The run holds other data, nodes see other files, too many clips are unusable, or an experiment cannot run
         on those that are left.
     """
-    store = RunStore.open_for(runs_dir, name, start.table, str(start.directory))
+    store = RunStore.open_for(runs_dir, name, start.table, redacted(str(start.directory)))
     log = EventLog(store.storage)
     for words in log.damage:
         say(console, f"{words}: what it told is found in the store, or decided again", "yellow")
-    command = shlex.join(sys.argv)
+    command = redacted(shlex.join(sys.argv))
     log.append("launch", command=command, options=options.plain(), layout=start.table.layout)
     nodes = check_nodes(runs_dir, options.cache, str(start.table.clips["path"].iloc[0]))
     start.watch.lap("run store")

@@ -8,12 +8,13 @@ import pytest
 
 from raytag.blends.means.base import geometric_mean
 from raytag.ensemble.predictions.oof import EnsembleError, load_oof
+from tests.ensemble import fakes
 from tests.ensemble.fakes import CLASSES, experiment, make_store, simulate
 
 
 def rewrite(store, model, fold, change, file="oof.parquet"):
-    storage = store.fold(experiment(model).id, fold).storage
-    storage.write_parquet(file, change(storage.read_parquet(file)))
+    whole = store.fold(experiment(model).id, fold)
+    fakes.rewrite(whole, file, change(whole.oof() if file == "oof.parquet" else whole.test()))
 
 
 def test_predictions_are_aligned_by_clip(tmp_path):

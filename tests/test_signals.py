@@ -1,0 +1,86 @@
+"""SIGINT, SIGTERM and SIGHUP: a last word and the exit code of shells; a second one ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import nullcontext
+
+import pytest
+
+from raytag import signals
+from raytag.errors import explain_errors
+
+NUMBERS = [pytest.param(number, id=number.name) for number in signals.SIGNALS]
+KEPT = "what is finished is kept"
+
+
+@pytest.fixture(autouse=True)
+def command(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["launch.py", "--runs-dir", "s3://me:pass/word@bucket/runs"])
+    monkeypatch.setattr(os, "_exit", lambda code: (_ for _ in ()).throw(Dead(code)))
+
+
+class Dead(BaseException):
+    """The process would be gone."""
+
+
+def end_of(*numbers: int, closing: tuple[int, ...] = (), patiently: bool = False) -> int | None:
+    """The exit code of a command to which signals come, others while it closes what it opened; None: it goes on."""
+    try:
+        with explain_errors(KEPT), signals.noted() if patiently else nullcontext():
+            try:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+            finally:
+                for number in closing:
+                    os.kill(os.getpid(), number)
+    except SystemExit as end:
+        return end.code
+    return None
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_ends_a_command_with_what_is_kept_and_its_number(number, capsys):
+    before = [signal.getsignal(n) for n in signals.SIGNALS]
+    assert end_of(number) == 128 + number
+    words = f"interrupted: {KEPT}; continue with: python launch.py --runs-dir s3://***@bucket/runs\n"
+    assert capsys.readouterr().err == words
+    assert [signal.getsignal(n) for n in signals.SIGNALS] == before
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_work_that_is_wound_up_only_notes_the_first(number):
+    assert end_of(number, patiently=True) is None
+    assert (signals.received(), signals.exit_code()) == (number, 128 + number)
+    assert end_of(patiently=True) is None
+    assert signals.received() == 0
+    assert end_of(number, signal.SIGTERM, patiently=True) == 128 + number
+
+
+def test_a_second_signal_while_a_command_ends_stops_it_dead():
+    with pytest.raises(Dead) as end:
+        end_of(signal.SIGTERM, closing=(signal.SIGINT,))
+    assert end.value.args == (128 + signal.SIGTERM,)
+
+
+def test_a_terminal_that_closes_says_so_more_than_once():
+    """The kernel to the foreground, the shell to its jobs."""
+    assert end_of(signal.SIGHUP, closing=(signal.SIGHUP,)) == 129
+    assert end_of(signal.SIGHUP, signal.SIGHUP, signal.SIGHUP, patiently=True) is None
+
+
+def test_other_threads_leave_signals_alone():
+    before = [signal.getsignal(n) for n in signals.SIGNALS]
+    seen = []
+
+    def work():
+        with explain_errors():
+            seen.extend(signal.getsignal(n) for n in signals.SIGNALS)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == before
