@@ -1,7 +1,8 @@
 """The command ``raytag``: what is asked of runs that exist, one file a subcommand.
 
 A subcommand is a row of `COMMANDS` and a module with ``add_arguments(parser)`` and ``run(arguments)``, which
-returns the exit code. Its docstring is its help. Until arguments are parsed nothing that takes time is imported:
+returns the exit code. Its docstring is its help; `look` reads what status shows. Until arguments are parsed nothing
+that takes time is imported:
 help must come at once, so ``run`` imports what it needs. Imports of raytag whatever lies below: everything.
 """
 
@@ -20,7 +21,12 @@ from raytag.errors import explain_errors
 COMMANDS = {
     "check": ("raytag.cli.check", "what raytag understands of a folder of recordings, and what looks wrong in it"),
     "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
+    "prune": ("raytag.cli.prune", "free the disk from weights and checkpoints that no ensemble needs"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
+    "status": (
+        "raytag.cli.status",
+        "what a run does now, what finished, was dropped and why, and the disk it uses",
+    ),
 }
 
 

@@ -42,6 +42,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
     name = options.run or re.sub(r"[\\?#:*]", "_", f"{start.space.name}-{start.directory.resolve().name}").strip()
     storage = Storage(runs_dir).sub(name)
     with Lease(storage, name) as lease:
+        start.said.open(storage)
         start.wait_for_ray()
         start.watch.lap("Ray")
         prepared = prepare(options, start, runs_dir, name, console)

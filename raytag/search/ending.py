@@ -8,12 +8,14 @@ import sys
 from rich.console import Console
 
 from raytag.cluster.resources import Resources
-from raytag.console import say
+from raytag.console import say, size_words
 from raytag.search.driver import Driver
 from raytag.search.failures import advice
 from raytag.search.leaderboard import accuracy, write_leaderboard
 from raytag.search.options import LaunchOptions
+from raytag.search.race.standing import dropped, searches
 from raytag.search.screen import show_leaderboard
+from raytag.store.disk import kept_checkpoints, stored_files
 from raytag.store.events import read_events
 from raytag.store.run import RunStore
 
@@ -21,14 +23,8 @@ from raytag.store.run import RunStore
 def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: Resources, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
     table = write_leaderboard(store)
-    states: dict[str, str] = {}
-    for event in read_events(store.storage):  # not the race alone: a run may hold the races of several searches
-        if event["event"] == "drop":
-            states[event["experiment"]] = "dropped"
-        elif event["event"] == "reopen":
-            states.pop(event["experiment"], None)
-    states |= dict.fromkeys(driver.failed, "failed")
-    show_leaderboard(console, table, states)
+    out = dropped(searches(read_events(store.storage)))  # not the race alone: a run may hold several searches
+    show_leaderboard(console, table, dict.fromkeys(out, "dropped") | dict.fromkeys(driver.failed, "failed"))
 
     complete = store.complete()
     if complete:
@@ -45,6 +41,12 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         say(console, f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
     say(console, f"Leaderboard: {store.storage.where('leaderboard.csv')}")
     say(console, f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
+    if kept := sum(file.size for file in kept_checkpoints(stored_files(store.storage))):
+        say(
+            console,
+            f"Last checkpoints of finished folds, from which trainings of more --epochs go on: {size_words(kept)} "
+            f"(raytag prune {store.name} frees them)",
+        )
     again = shlex.join(["python", *sys.argv])
     if driver.interrupted:
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]

@@ -98,6 +98,20 @@ class Lease:
                 continue  # a storage that is away for a moment: the next beat tries again
 
 
+def holder(storage: Storage) -> dict[str, Any] | None:
+    """Who holds a run's lease: host, pid, since and beat (seconds since 1970), and whether it is ``alive``.
+
+    None where nobody does. A ValueError where the file is damaged.
+    """
+    try:
+        record = storage.read_json(FILE)
+        return {**record, "alive": _alive(record)}
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError):
+        raise ValueError(f"{storage.where(FILE)} is damaged: it names no owner") from None
+
+
 def _alive(record: dict[str, Any]) -> bool:
     """Whether the owner of a lease still runs, as far as this host can tell."""
     if record["host"] == socket.gethostname():

@@ -9,7 +9,8 @@
     runs/RUN/experiments/NAME-HASH8/experiment.json
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoint.safetensors + checkpoint.json, curve.csv, and at
                                                     the end weights.safetensors, oof.parquet, test.parquet
-                                                    and, written last, result.json
+                                                    and, written last, result.json; pruned.json names what
+                                                    ``raytag prune`` freed
     runs/RUN/ensembles/NAME/                        what ``ensemble_search.py`` wrote
 
 A fold is finished exactly when its ``result.json`` exists; from then on it is never written again. An
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 REPORT = "ensemble.json"  # of an ensemble, written last: it is there exactly when this is
+PRUNED = "pruned.json"
 CONTENTS = ["clip", "content"]  # columns of contents.parquet
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 
@@ -96,13 +98,16 @@ class FoldStore:
         test: pd.DataFrame | None,
         curve: pd.DataFrame | None,
         result: Mapping[str, Any],
+        keep_checkpoint: bool = False,
     ) -> None:
-        """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoint.
+        """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoints.
 
-        Second-level models have no curve.
+        With ``keep_checkpoint`` the last one stays: a longer training may go on from it. Second-level models have
+        no curve.
         """
         if self.finished:
             return
+        self.storage.delete(PRUNED)
         self.storage.write("weights.safetensors", _save_tensors(weights))
         self.storage.write_parquet("oof.parquet", oof)
         if test is not None:
@@ -110,10 +115,22 @@ class FoldStore:
         if curve is not None:
             self.storage.write_csv("curve.csv", curve)
         self.storage.write_json("result.json", dict(result))
+        kept = ["checkpoint.json", self.storage.read_json("checkpoint.json")["tensors"]] if keep_checkpoint else []
         for name in ("checkpoint.json", "checkpoint.safetensors", "checkpoint-b.safetensors"):
-            self.storage.delete(name)
+            if name not in kept:
+                self.storage.delete(name)
+
+    def pruned(self) -> list[str]:
+        """Files that ``raytag prune`` freed: they belong to the fold and need not be there."""
+        return list(self.storage.read_json(PRUNED)["files"]) if self.storage.exists(PRUNED) else []
 
     def weights(self) -> dict[str, torch.Tensor]:
+        """The kept epoch's; a `StoreError` where they were pruned."""
+        if "weights.safetensors" in self.pruned():
+            raise StoreError(
+                f"{self.storage.where('weights.safetensors')} was freed by raytag prune: its predictions are kept, "
+                "its weights come back only when the fold's folder is deleted and the launch repeated"
+            )
         return _load_tensors(self.storage.read("weights.safetensors"))
 
     def oof(self) -> pd.DataFrame:
@@ -148,25 +165,12 @@ class RunStore:
     @classmethod
     def newest(cls, runs_dir: str) -> RunStore:
         """The run that was launched last."""
-        storage = Storage(runs_dir)
-        names = list_runs(runs_dir)
-        if not names:
-            raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
-        return cls(runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json")))
+        return cls.find(None, runs_dir)
 
     @classmethod
     def find(cls, run: str | None, runs_dir: str) -> RunStore:
-        """A run by its name below ``runs_dir``, else by the path or URI of its folder; None is the newest."""
-        if run is None:
-            return cls.newest(runs_dir)
-        if "://" in run:
-            base, mark, query = run.partition("?")
-            parent, _, name = base.rstrip("/").rpartition("/")
-            return cls(parent + mark + query, name)
-        named = Storage(runs_dir).exists(f"{run}/run.json")
-        if not named and (os.sep in run or os.path.isfile(f"{run}/run.json")):
-            return cls(*os.path.split(os.path.abspath(run)))
-        return cls(runs_dir, run)
+        """A run as `locate` finds it."""
+        return cls(*locate(run, runs_dir))
 
     @classmethod
     def open_for(cls, runs_dir: str, name: str, table: ClipTable, data: str) -> RunStore:
@@ -316,6 +320,24 @@ def _save_tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
 def replaced_clips(a: Mapping[str, str] | None, b: Mapping[str, str] | None) -> list[str]:
     """Clips whose recordings differ in two tables of contents; none where either is not known."""
     return sorted(clip for clip, content in (a or {}).items() if (b or {}).get(clip, content) != content)
+
+
+def locate(run: str | None, runs_dir: str) -> tuple[str, str]:
+    """(runs_dir, name) of a run: by its name, else by the path or URI of its folder; None is the newest."""
+    if run is None:
+        storage, names = Storage(runs_dir), list_runs(runs_dir)
+        if not names:
+            raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
+        return runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json"))
+    if "://" in run:
+        base, mark, query = run.partition("?")
+        parent, _, name = base.rstrip("/").rpartition("/")
+        return parent + mark + query, name
+    named = Storage(runs_dir).exists(f"{run}/run.json")
+    if not named and (os.sep in run or os.path.isfile(f"{run}/run.json")):
+        parent, name = os.path.split(os.path.abspath(run))
+        return parent, name
+    return runs_dir, run
 
 
 def list_runs(runs_dir: str) -> list[str]:

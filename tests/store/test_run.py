@@ -94,6 +94,26 @@ def test_checkpoints_alternate_so_that_a_kill_leaves_a_whole_pair(tmp_path):
     assert not [f for f in fold.storage.files() if "checkpoint" in f]
 
 
+def test_the_last_checkpoint_may_stay_once(tmp_path):
+    import torch
+
+    store = RunStore.open_for(str(tmp_path / "runs"), "r", make_table(tmp_path), "data")
+    fold = store.fold("e-1", 0)
+    for epoch in (1, 2):
+        fold.write_checkpoint({"w": torch.full((3,), float(epoch))}, {"epoch": epoch}, pd.DataFrame({"epoch": [1]}))
+    fold.finish(
+        weights={"w": torch.ones(2)},
+        oof=pd.DataFrame(),
+        test=None,
+        curve=None,
+        result={"lwlrap": 0.5},
+        keep_checkpoint=True,
+    )
+    tensors, state = fold.checkpoint()[:2]
+    assert (tensors["w"][0].item(), state["epoch"]) == (2.0, 2)
+    assert len([name for name in fold.storage.files() if name.startswith("checkpoint")]) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
