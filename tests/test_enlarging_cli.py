@@ -15,10 +15,9 @@ from tests.recordings import make_folder, sound, write_wav
 pytestmark = pytest.mark.long
 
 SPACE = """
-from raytag.experiment import Experiment, Model, Sampling, Schedule
+from raytag.experiment import Experiment, Model, Sampling
 from raytag.space import choice
-SCHEDULE = Schedule(name="{schedule}")
-BASE = Experiment(model=Model(dropout=0.1), sampling=Sampling(samples_per_epoch=16), schedule=SCHEDULE)
+BASE = Experiment(model=Model(dropout=0.1), sampling=Sampling(samples_per_epoch=16))
 VARY = {{"model.dropout": choice({values})}}
 """
 
@@ -28,9 +27,9 @@ def recordings(tmp_path_factory) -> Path:
     return make_folder(tmp_path_factory.mktemp("enlarging") / "recordings")
 
 
-def launch(work, recordings, *options, schedule="plateau", values=(0.1, 0.2), run="run"):
+def launch(work, recordings, *options, values=(0.1, 0.2), run="run"):
     """What a launch in ``work`` said; its run."""
-    (work / "space.py").write_text(SPACE.format(schedule=schedule, values=list(values)))
+    (work / "space.py").write_text(SPACE.format(values=list(values)))
     cache = ["--cache-dir", recordings.parent / "cache", "--run", run, "--stopping", "none"]
     code, output = call(
         "launch.py", "--space", "space.py", "--data", recordings, *cache, *SMALL, *options, cwd=work
@@ -66,22 +65,20 @@ def test_a_widened_space_and_more_samples_train_only_what_is_new(tmp_path, recor
     assert after.items() <= when_written(store).items()
 
 
-def test_more_epochs_go_on_from_the_shorter_twin_where_the_schedule_allows(tmp_path, recordings, ray_session):
+def test_more_epochs_go_on_from_the_shorter_twin(tmp_path, recordings, ray_session):
     one = ["--num-samples", "1"]
-    for schedule in ("plateau", "one_cycle"):
-        output, _ = launch(tmp_path, recordings, *one, "--epochs", "1", schedule=schedule, run=schedule)
-        assert ("Last checkpoints of finished folds" in output) == (schedule == "plateau")
-        _, store = launch(tmp_path, recordings, *one, "--epochs", "2", schedule=schedule, run=schedule)
-        _, fresh = launch(tmp_path, recordings, *one, "--epochs", "2", schedule=schedule, run="fresh-" + schedule)
-        (longer,) = fresh.experiments()
-        (shorter,) = {*store.experiments()} - {longer}
-        for fold in range(2):
-            ours, theirs = store.fold(longer, fold), fresh.fold(longer, fold)
-            for name in ("oof.parquet", "test.parquet", "weights.safetensors"):
-                assert ours.storage.read(name) == theirs.storage.read(name)
-            expected = (1, shorter) if schedule == "plateau" else (0, None)
-            assert (ours.result()["resumed_from"], ours.result()["continued_from"]) == expected
-            assert theirs.result()["continued_from"] is None
+    output, _ = launch(tmp_path, recordings, *one, "--epochs", "1")
+    assert "Last checkpoints of finished folds, from which trainings of more --epochs go on: " in output
+    _, store = launch(tmp_path, recordings, *one, "--epochs", "2")
+    _, fresh = launch(tmp_path, recordings, *one, "--epochs", "2", run="fresh")
+    (longer,) = fresh.experiments()
+    (shorter,) = {*store.experiments()} - {longer}
+    for fold in range(2):
+        ours, theirs = store.fold(longer, fold), fresh.fold(longer, fold)
+        for name in ("oof.parquet", "test.parquet", "weights.safetensors"):
+            assert ours.storage.read(name) == theirs.storage.read(name)
+        assert (ours.result()["resumed_from"], ours.result()["continued_from"]) == (1, shorter)
+        assert theirs.result()["continued_from"] is None
 
 
 def test_further_recordings_are_a_new_run_that_computes_only_theirs(tmp_path, ray_session):

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TextIO
 
 from raytag import __version__
 from raytag.console import listeners
@@ -115,6 +115,14 @@ class RunLog(logging.Handler):
         if self._alone and logging.lastResort is not None and record.name.partition(".")[0] != "ray":
             logging.lastResort.handle(record)
 
-    def _warn(self, message: Warning | str, category: type[Warning], file: str, *rest: Any, **more: Any) -> None:
-        self.line(f"{category.__name__}: {message} ({file})")
-        self._show_warning(message, category, file, *rest, **more)
+    def _warn(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        self.line(f"{category.__name__}: {message} ({filename}:{lineno})")
+        self._show_warning(message, category, filename, lineno, file, line)

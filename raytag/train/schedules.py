@@ -55,7 +55,7 @@ class Plateau:
         ``patience``, ``factor``, ``threshold`` and ``min_lr`` are used.
     """
 
-    open_ended = True
+    open_ended: ClassVar[bool] = True
 
     def __init__(self, lr: float, settings: experiment.Schedule) -> None:
         self.settings = settings
@@ -105,7 +105,7 @@ class OneCycle:
     Smith, Topin: Super-convergence: very fast training of neural networks using large learning rates. 2018.
     """
 
-    open_ended = False
+    open_ended: ClassVar[bool] = False
 
     def __init__(self, peak_lr: float, settings: experiment.Schedule, total_steps: int) -> None:
         if total_steps < 1:

@@ -50,7 +50,7 @@ def test_all_that_is_said_and_every_warning_stands_there_once_in_order(storage, 
         logging.getLogger("numba").info("nothing of note")
     said = lines(storage)
     assert said[:2] == ["before the run is known", "[0:01] 3 clips left out"]
-    assert re.fullmatch(r"UserWarning: old file \(.*test_logfile\.py\)", said[2])
+    assert re.fullmatch(r"UserWarning: old file \(.*test_logfile\.py:\d+\)", said[2])
     assert said[3:] == ["warning: numba: slow path", "error: ray: lost a node"]
     say(quiet, "afterwards")
     assert "afterwards" not in storage.read("log.txt").decode()
