@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -71,6 +71,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
+_SIZES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _DURATION = re.compile(r"\s*".join(rf"(?:{_NUMBER}\s*{unit})?" for unit in _UNITS))
@@ -96,9 +97,25 @@ def parse_duration(option: str, text: str) -> float:
     return seconds
 
 
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print one line as it is, without secrets: not wrapped, and with square brackets and numbers left alone."""
-    console.print(redacted(text), style=style, highlight=False, markup=False, soft_wrap=True)
+#: Told every line that is said, such as the log file of a run (`raytag.store.logfile`).
+listeners: list[Callable[[str], None]] = []
+
+
+def say(console: Console, text: str, style: str | None = None, lasting: bool = True) -> None:
+    """Print one line as it is, without secrets: not wrapped, and with square brackets and numbers left alone.
+
+    What is not ``lasting``, such as progress, is not worth a line in the log file of a run.
+    """
+    text = redacted(text)
+    if lasting:
+        note(text)
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Tell the `listeners` alone."""
+    for listener in listeners:
+        listener(text)
 
 
 def make_table(title: str, columns: Sequence[str]) -> Table:
@@ -107,6 +124,12 @@ def make_table(title: str, columns: Sequence[str]) -> Table:
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return table
+
+
+def size_words(size: float) -> str:
+    """Bytes in decimal units: ``999`` → ``999 B``, ``1234567`` → ``1.2 MB``."""
+    unit = next((u for u in _SIZES if size < 999.95 * _SIZES[u]), "TB")
+    return f"{size:.0f} B" if unit == "B" else f"{size / _SIZES[unit]:.1f} {unit}"
 
 
 def decimals(value: float | None) -> str:
@@ -198,4 +221,4 @@ class ProgressBar:
             self._bar.update(self._bar.task_ids[0], completed=self.done, words=words)
         elif now - self._shown >= PLAIN_SECONDS:
             self._shown = now
-            say(self.console, f"{self.label}: {words}")
+            say(self.console, f"{self.label}: {words}", lasting=False)

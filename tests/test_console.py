@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from raytag import console as console_module
-from raytag.console import ProgressBar, duration, make_console, parse_duration, say
+from raytag.console import ProgressBar, duration, make_console, parse_duration, say, size_words
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,21 @@ def test_durations_are_parsed(text, seconds):
 def test_a_wrong_duration_names_the_option_and_shows_how(text):
     with pytest.raises(ValueError, match=r"--time-budget .*45m"):
         parse_duration("--time-budget", text)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (1_234_567, "1.2 MB"),
+        (5e15, "5000.0 TB"),
+    ],
+)
+def test_sizes(size, words):
+    assert size_words(size) == words
 
 
 def test_lines_stay_as_they_are():

@@ -98,6 +98,15 @@ def test_a_run_leaves_everything_that_a_reader_needs(work):
     run_json = json.loads((run_folder / "run.json").read_text())
     assert run_json["classes"] == ["clicks", "noise", "tone"]
     assert not (run_folder / "lease.json").exists()
+    log = (run_folder / "log.txt").read_text()
+    for words in (
+        "6 of 40 clips are unusable",
+        "empty.wav: empty",
+        *(f"fold {k}: finished" for k in range(2)),
+        "Leaderboard",
+    ):
+        assert words in log
+    assert "epoch 1/8" not in log
 
 
 @pytest.mark.parametrize("name", list(BAD))

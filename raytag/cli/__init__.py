@@ -1,9 +1,9 @@
 """The command ``raytag``: what is asked of runs that exist, one file a subcommand.
 
 A subcommand is a row of `COMMANDS` and a module with ``add_arguments(parser)`` and ``run(arguments)``, which
-returns the exit code; ``KEPT`` says what is left of a long one that is stopped half-way. Its docstring is its help.
-Until arguments are parsed nothing that takes time is imported: help must come at once, so ``run`` imports what it
-needs. Imports of raytag whatever lies below: everything.
+returns the exit code; ``KEPT`` says what is left of a long one that is stopped half-way. Its docstring is its help;
+`look` reads what status shows. Until arguments are parsed nothing that takes time is imported: help must come at
+once, so ``run`` imports what it needs. Imports of raytag whatever lies below: everything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from raytag.errors import explain_errors
 COMMANDS = {
     "check": ("raytag.cli.check", "what raytag understands of a folder of recordings, and what looks wrong in it"),
     "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
+    "prune": ("raytag.cli.prune", "free the disk from weights and checkpoints that no ensemble needs"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
+    "status": ("raytag.cli.status", "what runs now, what finished, was dropped and why, and the disk it uses"),
     "verify": ("raytag.cli.verify", "whether all that a run holds is what was written"),
 }
 

@@ -24,6 +24,7 @@ from raytag.ensemble.predictions.oof import OofMatrix, load_oof
 from raytag.ensemble.screen import show
 from raytag.errors import DamagedError
 from raytag.store.lease import Lease, LeaseError
+from raytag.store.logfile import RunLog
 from raytag.store.run import RunStore
 
 
@@ -36,9 +37,15 @@ def ensemble_search(options: EnsembleOptions, console: Console) -> int:
         Wrong options, a run without complete experiments, or runs and files that do not fit together; the
         message says what to do.
     """
+    with RunLog("ensemble search") as said:
+        return _search(options, console, said)
+
+
+def _search(options: EnsembleOptions, console: Console, said: RunLog) -> int:
     started = time.monotonic()
     options.check()
     stores = [RunStore(options.runs_dir, name) for name in options.run] or [RunStore.newest(options.runs_dir)]
+    said.open(stores[0].storage)
     oof = load_oof(stores, [Path(file) for file in options.predictions])
     settings = EnsembleSettings(
         sizes=options.sizes(len(oof.experiments)),

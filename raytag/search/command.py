@@ -42,6 +42,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
     name = options.run or re.sub(r"[\\?#:*]", "_", f"{start.space.name}-{start.directory.resolve().name}").strip()
     storage = Storage(runs_dir).sub(name)
     with Lease(storage, f"run {name!r}", "give this launch another --run name") as lease:
+        start.said.open(storage)
         if lease.note:
             say(console, lease.note, "yellow")
         start.wait_for_ray()

@@ -9,15 +9,17 @@ from typing import Any
 from rich.console import Console
 
 from raytag.cluster.resources import Resources
-from raytag.console import say
+from raytag.console import say, size_words
 from raytag.datasets.findings import some
 from raytag.errors import NoRoomError, this_command
 from raytag.search.driver import Driver
 from raytag.search.failures import advice
 from raytag.search.leaderboard import accuracy, leaderboard
 from raytag.search.options import LaunchOptions
+from raytag.search.race.standing import dropped, searches
 from raytag.search.screen import show_leaderboard
 from raytag.signals import exit_code
+from raytag.store.disk import kept_checkpoints, stored_files
 from raytag.store.events import launch_command, read_events
 from raytag.store.run import RunStore
 
@@ -29,14 +31,9 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         store.storage.write_csv("leaderboard.csv", table)
     except NoRoomError as error:
         say(console, f"The leaderboard is not written: {error}", "yellow")
-    states: dict[str, str] = {}
     events = read_events(store.storage)
-    for event in events:  # not the race alone: a run may hold the races of several searches
-        if event["event"] == "drop":
-            states[event["experiment"]] = "dropped"
-        elif event["event"] == "reopen":
-            states.pop(event["experiment"], None)
-    states |= dict.fromkeys(driver.failed, "failed")
+    out = dropped(searches(events))  # not the race alone: a run may hold several searches
+    states = dict.fromkeys(out, "dropped") | dict.fromkeys(driver.failed, "failed")
     show_leaderboard(console, table, states)
 
     complete = store.complete()
@@ -54,6 +51,12 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         say(console, f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
     say(console, f"Leaderboard: {store.storage.where('leaderboard.csv')}")
     say(console, f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
+    if kept := sum(file.size for file in kept_checkpoints(stored_files(store.storage))):
+        say(
+            console,
+            f"Last checkpoints of finished folds, from which trainings of more --epochs go on: {size_words(kept)} "
+            f"(raytag prune {store.name} frees them)",
+        )
     again = this_command()
     if driver.interrupted:
         ended = [t for t in driver.trials.values() if t.state == "interrupted"]

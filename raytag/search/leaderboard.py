@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from raytag.store.run import RunStore
@@ -17,27 +20,34 @@ def leaderboard(store: RunStore) -> pd.DataFrame:
     rows = []
     for experiment_id in store.experiments():
         row: dict[str, object] = {"experiment": experiment_id, "cv_lwlrap": float("nan")}
-        labels = total = seconds = 0.0
-        epochs = finished = 0
+        results, epochs, seconds = [], 0, 0.0
         for fold in range(store.n_folds):
             part = store.fold(experiment_id, fold)
             row[f"fold_{fold}"] = float("nan")
             if part.finished:
                 result = part.result()
                 row[f"fold_{fold}"] = result["lwlrap"]
-                labels, total = labels + result["labels"], total + result["lwlrap"] * result["labels"]
-                epochs, seconds, finished = epochs + result["epochs"], seconds + result["seconds"], finished + 1
+                results.append(result)
+                epochs, seconds = epochs + result["epochs"], seconds + result["seconds"]
             else:
                 curve = part.curve()
                 epochs += len(curve)
                 seconds += float(curve["seconds"].max()) if len(curve) else 0.0
-        if finished == store.n_folds:
-            row["cv_lwlrap"] = total / labels
+        if len(results) == store.n_folds:
+            row["cv_lwlrap"] = pooled(results)
         rows.append({**row, "epochs": epochs, "seconds": round(seconds, 1)})
     columns = ["experiment", "cv_lwlrap", *(f"fold_{k}" for k in range(store.n_folds)), "epochs", "seconds"]
     table = pd.DataFrame(rows, columns=columns)
     order = ["cv_lwlrap", *(f"fold_{k}" for k in range(store.n_folds))]
     return table.sort_values(order, ascending=False, na_position="last", ignore_index=True)
+
+
+def pooled(results: Iterable[Mapping[str, Any]]) -> float:
+    """lwlrap over all clips of the folds with these results: their mean weighted by the number of labels."""
+    labels = total = 0.0
+    for result in results:
+        labels, total = labels + result["labels"], total + result["lwlrap"] * result["labels"]
+    return total / labels
 
 
 def accuracy(store: RunStore, experiment_id: str) -> list[float | None]:

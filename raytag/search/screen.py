@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from raytag.console import duration, say
+from raytag.console import duration, note, say
 from raytag.search.driver import Driver
 from raytag.search.progress import Trial
 
@@ -65,24 +65,23 @@ class Screen:
         if what == "lost its worker":
             self._print(f"{name}: its worker died after epoch {trial.epoch}; starts again from its checkpoint")
             return
-        if self._live is not None:
-            return
         if what == "start":
-            self._print(f"{name}: started")
+            self._print(f"{name}: started", live=False)
         elif what == "epoch":
             resumed = trial.resumed_from and trial.epoch == trial.resumed_from + 1
             if resumed:
-                self._print(f"{name}: continues after epoch {trial.resumed_from}")
-            elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
+                self._print(f"{name}: continues after epoch {trial.resumed_from}", live=False)
+            elif self._live is None and time.monotonic() - self._last_line >= PLAIN_SECONDS:
                 self._print(
                     f"{name}: epoch {trial.epoch}/{trial.epochs}  lwlrap {trial.lwlrap:.4f}  "
-                    f"{duration(trial.seconds_left)} left; {self.summary()}"
+                    f"{duration(trial.seconds_left)} left; {self.summary()}",
+                    lasting=False,
                 )
         else:
             detail = (
                 f"lwlrap {trial.lwlrap:.4f}  " if what == "finished" else f"{trial.reason}  " * bool(trial.reason)
             )
-            self._print(f"{name}: {what}  {detail}{trial.epoch} epochs  {duration(trial.seconds)}")
+            self._print(f"{name}: {what}  {detail}{trial.epoch} epochs  {duration(trial.seconds)}", live=False)
 
     def say(self, words: str) -> None:
         """A line above the table."""
@@ -92,9 +91,14 @@ class Screen:
         """A line with the time so far."""
         self._print(words)
 
-    def _print(self, line: str) -> None:
+    def _print(self, line: str, live: bool = True, lasting: bool = True) -> None:
+        """What the live table shows anyway (not ``live``) is noted there in the log file alone."""
         self._last_line = time.monotonic()
-        self.say(f"[{duration(time.monotonic() - self._started)}] {line}")
+        line = f"[{duration(self._last_line - self._started)}] {line}"
+        if live or self._live is None:
+            say(self.console, line, lasting=lasting)
+        else:
+            note(line)
 
     def summary(self) -> str:
         """Counts of experiments and the time left at most (if no more experiment is stopped)."""

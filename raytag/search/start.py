@@ -20,6 +20,7 @@ from raytag.datasets.audit import audit
 from raytag.datasets.demo import make_demo
 from raytag.features.manifest import feature_folder
 from raytag.search.options import LaunchOptions
+from raytag.store.logfile import RunLog
 
 
 def start(options: LaunchOptions, console: Console) -> int:
@@ -30,6 +31,7 @@ def start(options: LaunchOptions, console: Console) -> int:
     chosen = space.load(options.space).fix(options.changes())
     cache = feature_folder(chosen.features, options.cache)
     with ExitStack() as stack:
+        said = stack.enter_context(RunLog("launch"))
         # a dry run extracts none; where some are cached, the first worker that finds others compiles for its node
         rooms = ["train"] if options.dry_run or cache.exists("manifest.parquet") else ["features", "train"]
         wait_for_kernels = stack.enter_context(compiling(console, *rooms))
@@ -57,7 +59,7 @@ def start(options: LaunchOptions, console: Console) -> int:
         chosen = preflight.prepare(options, chosen, table, folds, console)
         plan = make_plan(options, chosen, table, folds, console)
         watch.lap("preflight")
-        begun = Start(chosen, directory, table, plan, watch, wait_for_ray, wait_for_kernels)
+        begun = Start(chosen, directory, table, plan, watch, said, wait_for_ray, wait_for_kernels)
         return dry_run(options, begun, console) if options.dry_run else launch(options, begun, console)
 
 

@@ -26,6 +26,7 @@ from raytag.features.cache import Manifest
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
 from raytag.train.fold import EpochReport, train_fold
+from raytag.train.twins import shorter_twin
 from raytag.train.warmup import warm_up
 
 STOP_POLL_SECONDS = 0.5
@@ -92,13 +93,15 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         should_stop = StopFlag(store.storage, shared.stop_file)
         if shared.waits_for_room:
             store.storage.patience = partial(wait_for_room, should_stop=should_stop, tell=tell)
+        device = "cuda" if gpu else "cpu"
         outcome = train_fold(
             experiment,
             fold,
             shared.table,
             open_bank(shared),
             store.fold(experiment.id, fold),
-            device="cuda" if gpu else "cpu",
+            twin=shorter_twin(store, experiment, fold, device),
+            device=device,
             threads=shared.threads,
             checkpoint_seconds=shared.checkpoint_seconds,
             report=report,

@@ -4,6 +4,7 @@
              curve.csv       a row an epoch
              weights.safetensors, oof.parquet, test.parquet
              result.json     written last: scores, the data it was trained on, and size and digest of each file
+             pruned.json     names what ``raytag prune`` freed
              damaged-N/      what was finished once and found damaged
 
 A fold is finished when it is whole: ``result.json`` holds what was written, and the files that it lists are there
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
+PRUNED = "pruned.json"
 PREDICTIONS = ("oof.parquet", "test.parquet")
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 #: Pairs of tensors and state, written in turn. The last is that of before there were two states.
@@ -66,6 +68,8 @@ class FoldStore:
             result = self.result()
             _check_data(self.data, result.get("data"), self.storage.where())
             for name, kept in result_files(result).items():
+                if name not in sizes and PRUNED in sizes and name in self.pruned():
+                    continue
                 if name not in sizes:
                     raise DamagedError(f"{self.storage.where(name)} is gone")
                 if kept and kept["bytes"] != sizes[name]:
@@ -158,13 +162,16 @@ class FoldStore:
         test: pd.DataFrame | None,
         curve: pd.DataFrame | None,
         result: Mapping[str, Any],
+        keep_checkpoint: bool = False,
     ) -> None:
         """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoints.
 
-        Second-level models have no curve.
+        With ``keep_checkpoint`` the last one stays: a longer training may go on from it. Second-level models have
+        no curve.
         """
         if self.finished:
             return
+        self.storage.delete(PRUNED)
         files = {
             WEIGHTS: self.storage.write(WEIGHTS, save_tensors(weights)),
             "oof.parquet": self.storage.write_parquet("oof.parquet", oof),
@@ -174,11 +181,28 @@ class FoldStore:
         if curve is not None:
             files["curve.csv"] = self.storage.write_csv("curve.csv", curve)
         self.storage.write_json(RESULT, {**result, "data": self.data, "files": files})
+        whole = [(f"{name}.json", kept["tensors"]) for name, kept, _ in self.checkpoints() if kept is not None]
+        spared = whole[0] if keep_checkpoint and whole else ()
         for name in self.storage.files():
-            if name.startswith("checkpoint"):
+            if name.startswith("checkpoint") and name not in spared:
                 self.storage.delete(name)
 
+    def pruned(self) -> list[str]:
+        """Files that ``raytag prune`` freed: they belong to the fold and need not be there."""
+        try:
+            return list(self.storage.read_json(PRUNED)["files"])
+        except FileNotFoundError:
+            return []
+        except DamagedError:
+            return [WEIGHTS]  # of what belongs to a finished fold it frees nothing else
+
     def weights(self) -> dict[str, torch.Tensor]:
+        """The kept epoch's; a `DamagedError` also where they were pruned."""
+        if WEIGHTS in self.pruned() and not self.storage.exists(WEIGHTS):
+            raise DamagedError(
+                f"{self.storage.where(WEIGHTS)} was freed by raytag prune: its predictions are kept, its weights "
+                "come back only when the fold's folder is deleted and the launch repeated"
+            )
         kept = result_files(self.result())[WEIGHTS]
         return load_tensors(self.storage.read(WEIGHTS, kept), self.storage.where(WEIGHTS))
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import psutil
 
-from raytag.errors import RefusedError
+from raytag.errors import DamagedError, RefusedError
 from raytag.store.files import Storage
 
 HEARTBEAT_SECONDS = 5.0
@@ -247,3 +247,18 @@ def start_of(pid: int) -> str | None:
         return None
     except psutil.Error:
         return ""
+
+
+def holder(storage: Storage) -> dict[str, Any] | None:
+    """Who holds the lease of a folder: host, pid, since and beat (seconds since 1970), and whether it is ``alive``.
+
+    None where nobody does. A ValueError where the file is damaged.
+    """
+    try:
+        record = storage.read_json(FILE)
+        lives = lives_here(record)
+        return {**record, "alive": time.time() - record["beat"] < STALE_SECONDS if lives is None else lives}
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError):
+        raise DamagedError(f"{storage.where(FILE)} is damaged: it names no owner") from None

@@ -325,10 +325,9 @@ def _of_contents(contents: Mapping[str, str]) -> str:
 
 
 def locate(run: str | None, runs_dir: str) -> tuple[str, str]:
-    """The folder or URI of runs, and the name in it, of what `RunStore.find` finds."""
+    """(runs_dir, name) of a run: by its name, else by the path or URI of its folder; None is the newest."""
     if run is None:
-        storage = Storage(runs_dir)
-        names = list_runs(runs_dir)
+        storage, names = Storage(runs_dir), list_runs(runs_dir)
         if not names:
             raise StoreError(f"there is no run in {storage.where()}; start one with python launch.py")
         return runs_dir, max(names, key=lambda n: storage.modified(f"{n}/run.json"))

@@ -101,11 +101,10 @@ class Verifier:
         elif finished:
             self.files += 1
             for name, kept in result_files(fold.result()).items():
-                noticed = name.endswith(".parquet")
-                yield from self._file(
-                    f"{folder}/{name}", kept, AGAIN if noticed else AFTER, None if noticed else fold
-                )
-            return
+                if name not in fold.pruned():
+                    noticed = name.endswith(".parquet")  # by a launch
+                    outcome, back = (AGAIN, None) if noticed else (AFTER, fold)
+                    yield from self._file(f"{folder}/{name}", kept, outcome, back)
         for _, state, why in fold.checkpoints():
             if state is None:
                 yield Damage(why, BACK)

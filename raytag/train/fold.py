@@ -67,6 +67,7 @@ def train_fold(
     device: str = "cpu",
     threads: int = 1,
     checkpoint_seconds: float = 60.0,
+    twin: FoldStore | None = None,
     report: Callable[[EpochReport], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -89,6 +90,9 @@ def train_fold(
         CPU threads of torch.
     checkpoint_seconds : float
         Least time between checkpoints; the first comes with the first epoch.
+    twin : FoldStore, optional
+        The same fold of a shorter training (`raytag.train.twins`): without a checkpoint of its own the training
+        goes on from that one's last.
     report : callable
         Called after each epoch.
     should_stop : callable
@@ -100,6 +104,9 @@ def train_fold(
     torch.set_num_threads(threads)
     training = FoldTraining(experiment, fold, table, bank, torch.device(device))
     resumed = training.restore(store)
+    if not resumed and twin is not None:
+        resumed = training.restore(twin)
+        training.continued_from = str(twin.result()["experiment"]) if resumed else None
     started = saved = time.monotonic()
     before = training.seconds
     first_checkpoint = resumed == 0
@@ -127,6 +134,8 @@ def train_fold(
                 passed_over="; ".join(training.passed_over),
             )
         )
+    if training.schedule.open_ended:
+        training.save(store)
     result = training.finish(store, before + time.monotonic() - started, resumed)
     return Outcome("finished", result, training.first_step)
 
@@ -160,6 +169,7 @@ class FoldTraining:
         self.seconds = 0.0
         self.first_step: float | None = None
         self.passed_over: list[str] = []  # what is wrong with checkpoints that were newer
+        self.continued_from: str | None = None  # the shorter experiment whose last checkpoint this began with
 
     @property
     def done(self) -> bool:
@@ -262,6 +272,7 @@ class FoldTraining:
             "seconds": self.seconds,
             "schedule": self.schedule.state(),
             "curve": self.rows,
+            "continued_from": self.continued_from,
             # draws are functions of these keys and the step; there is no other random state
             "random": {"seed": self.experiment.training.seed, "fold": self.fold},
         }
@@ -272,7 +283,8 @@ class FoldTraining:
         found = store.checkpoint()
         if found is None:
             return 0
-        tensors, state, self.passed_over = found
+        tensors, state, wrong = found
+        self.passed_over += wrong
         if not state:
             return 0
 
@@ -286,6 +298,7 @@ class FoldTraining:
         for name in ("epoch", "step", "loss_sum", "best", "best_epoch", "seconds"):
             setattr(self, name, state[name])
         self.rows = [tuple(row) for row in state["curve"]]
+        self.continued_from = state.get("continued_from")
         return self.epoch
 
     def finish(self, store: FoldStore, seconds: float, resumed: int) -> dict[str, Any]:
@@ -323,6 +336,7 @@ class FoldTraining:
             "steps": self.epoch * self.steps,
             "seconds": round(seconds + time.monotonic() - started, 3),
             "resumed_from": resumed,
+            "continued_from": self.continued_from,
             "precision": self.precision,
             "device": self.device.type,
             "host": platform.node(),
@@ -331,5 +345,12 @@ class FoldTraining:
         }
         weights = {k: v.detach().cpu() for k, v in self.model.state_dict().items()}
         frame = predictions_frame(fnames[self.split.oof], oof, classes)
-        store.finish(weights=weights, oof=frame, test=test, curve=self.curve(), result=result)
+        store.finish(
+            weights=weights,
+            oof=frame,
+            test=test,
+            curve=self.curve(),
+            result=result,
+            keep_checkpoint=self.schedule.open_ended,
+        )
         return store.result()

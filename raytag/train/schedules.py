@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from raytag import experiment
 
@@ -12,7 +12,16 @@ _LEAST_REDUCTION = 1e-8
 
 
 class RateSchedule(Protocol):
-    """The learning rate as a state machine: a pure function of the step and of the metrics seen so far."""
+    """The learning rate as a state machine: a pure function of the step and of the metrics seen so far.
+
+    Attributes
+    ----------
+    open_ended : bool
+        Whether the rate of a step is the same however many epochs the training has. Then a longer training begins
+        with the very steps of a shorter one, and may go on from its last checkpoint (`raytag.train.twins`).
+    """
+
+    open_ended: ClassVar[bool]
 
     def lr_at(self, step: int) -> float:
         """Rate of a step, counted from 0 over the whole training."""
@@ -45,6 +54,8 @@ class Plateau:
     settings
         ``patience``, ``factor``, ``threshold`` and ``min_lr`` are used.
     """
+
+    open_ended: ClassVar[bool] = True
 
     def __init__(self, lr: float, settings: experiment.Schedule) -> None:
         self.settings = settings
@@ -94,6 +105,8 @@ class OneCycle:
     Smith, Topin: Super-convergence: very fast training of neural networks using large learning rates. 2018.
     """
 
+    open_ended: ClassVar[bool] = False
+
     def __init__(self, peak_lr: float, settings: experiment.Schedule, total_steps: int) -> None:
         if total_steps < 1:
             raise ValueError(f"a one-cycle schedule needs at least one step, not {total_steps}")
@@ -123,6 +136,11 @@ class OneCycle:
                 f"the saved one-cycle schedule spans {state['total_steps']} steps, this one {self.total_steps}; "
                 f"it cannot be continued with another number of epochs or samples"
             )
+
+
+def open_ended(settings: experiment.Schedule) -> bool:
+    """`RateSchedule.open_ended` of an experiment's schedule."""
+    return (Plateau if settings.name == "plateau" else OneCycle).open_ended
 
 
 def build_schedule(settings: experiment.Schedule, lr: float, total_steps: int) -> RateSchedule:

@@ -68,6 +68,9 @@ def test_everything_is_written_and_its_path_printed(work):
     for words in (*(str(ensemble(work) / name) for name in files), "nested", "optimism", "Not covered"):
         assert words in output
     assert report(work)["verdict"] in " ".join(output.split())
+    log = (work / "runs" / "fake" / "log.txt").read_text()
+    assert "--- ensemble search, raytag" in log
+    assert report(work)["verdict"] in log
     for name in report(work)["members"]:
         assert name in output
 

@@ -73,7 +73,7 @@ def test_an_unknown_option_is_refused(capsys, option):
     assert f"unrecognized arguments: {option}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["explain", "score"])
+@pytest.mark.parametrize("command", ["explain", "score", "status"])
 def test_errors_are_one_sentence(capsys, tmp_path, command):
     with pytest.raises(SystemExit, match="2"):
         main([command, "--runs-dir", str(tmp_path)])

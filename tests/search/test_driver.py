@@ -169,6 +169,16 @@ def test_a_larger_number_adds_to_the_run(store, chosen):
     assert not {e for e, fold in done if fold == 0} & set(first)
 
 
+def test_a_widened_space_trains_only_what_is_new(store, chosen):
+    few = replace(chosen, vary={"model.dropout": choice([0.1, 0.2])})
+    before = run(make_driver(store, few, search="grid", stopping="none"), store)
+    more = replace(chosen, vary={"model.dropout": choice([0.1, 0.2, 0.3])})
+    after = run(make_driver(store, more, search="grid", stopping="none"), store)
+    assert len(before) == 3 * 3  # the base and two values on three folds
+    assert [fold for _, fold in after] == [0, 1, 2]
+    assert len(store.complete()) == 4
+
+
 def test_a_smaller_number_leaves_the_others_alone(store, chosen):
     run(make_driver(store, chosen, number=5), store, steps=2)
     driver = make_driver(store, chosen, number=2)

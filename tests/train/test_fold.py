@@ -17,8 +17,10 @@ from raytag.predict import predict
 from raytag.predict import predict_center as predict_middles
 from raytag.store.files import Storage
 from raytag.store.fold import FoldStore
+from raytag.store.run import RunStore
 from raytag.train.fold import FoldTraining, train_fold
 from raytag.train.sources import draw_rows, split, steps_per_epoch
+from raytag.train.twins import shorter_twin
 
 CLASSES = ("a", "b", "c")
 
@@ -250,3 +252,103 @@ def test_every_step_of_every_epoch_has_draws_of_its_own(data, monkeypatch):
         list(training.run_epoch())
     assert training.steps > 1
     assert len(images) == len(set(seeds)) == len(seeds) == 2 * training.steps
+
+
+# no epoch is twice as good as the best before it: the rate falls after each but the first
+PLATEAU = {"schedule__name": "plateau", "schedule__patience": 0, "schedule__threshold": 1.0}
+
+
+@pytest.fixture
+def run(data, tmp_path):
+    return RunStore.open_for(str(tmp_path / "runs"), "r", data[0], "here")
+
+
+def train_in(run, experiment, data, **options):
+    """As a trial does: from the last checkpoint of a shorter twin where there is one."""
+    table, bank, _ = data
+    run.add(experiment)
+    store, twin = run.fold(experiment.id, 0), shorter_twin(run, experiment, 0, "cpu")
+    return store, train_fold(experiment, 0, table, bank, store, twin=twin, **options)
+
+
+def checkpoints(store):
+    return [name for name in store.storage.files() if name.startswith("checkpoint")]
+
+
+@pytest.mark.parametrize("keep_epoch", ["best", "last"])
+def test_more_epochs_go_on_from_shorter_twins_to_the_same_bits(data, tmp_path, run, keep_epoch):
+    """1, then 2, then 3 epochs, the last of them in two parts; and 3 without any of that."""
+    changes, trained = PLATEAU | {"training__keep_epoch": keep_epoch}, []
+    first, _ = train_in(run, small(training__epochs=1, **changes), data)
+    before = {name: first.storage.read(name) for name in first.storage.files()}
+    assert len(checkpoints(first)) == 2  # one state, its tensors and its JSON
+    two, three = small(training__epochs=2, **changes), small(training__epochs=3, **changes)
+    second, _ = train_in(run, two, data, report=lambda p: trained.append((p.epoch, p.resumed_from)))
+    asked = []
+    train_in(run, three, data, should_stop=lambda: asked.append(1) or len(asked) > 1)
+    third, outcome = train_in(run, three, data, report=lambda p: trained.append((p.epoch, p.resumed_from)))
+    assert trained == [(2, 1), (3, 2)]
+    assert first.result()["continued_from"] is None
+    assert second.result()["continued_from"] == first.result()["experiment"]
+    assert outcome.result["continued_from"] == two.id
+    assert outcome.result["epochs"] == 3
+    whole, fresh = train(three, data, tmp_path / "whole")
+    assert content(third) == content(whole)
+    assert outcome.result["kept_epoch"] == fresh.result["kept_epoch"]
+    columns = ["epoch", "lr", "train_loss", "lwlrap"]
+    pd.testing.assert_frame_equal(third.curve()[columns], whole.curve()[columns])
+    assert len(set(whole.curve()["lr"])) > 1  # the rate fell, in a way that the twins had to agree on
+    assert {name: first.storage.read(name) for name in first.storage.files()} == before
+
+
+def test_a_twin_that_stopped_early_needs_no_more_epochs(data, tmp_path, run):
+    changes = PLATEAU | {"training__early_stopping": 1, "training__keep_epoch": "best"}
+    _, outcome = train_in(run, small(training__epochs=29, **changes), data)
+    assert outcome.result["epochs"] < 29
+    longer = small(training__epochs=30, **changes)
+    store, outcome = train_in(run, longer, data, report=lambda p: pytest.fail("trained again"))
+    whole, _ = train(longer, data, tmp_path / "whole")
+    assert content(store) == content(whole)
+
+
+def test_a_cycle_is_as_long_as_its_training_so_a_longer_one_starts_afresh(data, tmp_path, run):
+    shorter, _ = train_in(run, small(training__epochs=2), data)
+    assert checkpoints(shorter) == []
+    store, outcome = train_in(run, small(training__epochs=3), data)
+    assert (outcome.result["resumed_from"], outcome.result["continued_from"]) == (0, None)
+    whole, _ = train(small(training__epochs=3), data, tmp_path / "whole")
+    assert content(store) == content(whole)
+    assert (store.curve()["lr"][:2] != shorter.curve()["lr"]).any()
+
+
+def test_only_a_shorter_twin_with_its_last_checkpoint_is_gone_on_from(data, tmp_path, run):
+    corrections = tmp_path / "corrections.json"
+    corrections.write_text('{"0.wav": "c"}')
+    changes = PLATEAU | {"training__epochs": 2, "sampling__curated_corrections": str(corrections)}
+    own = small(**changes)
+    store, _ = train_in(run, own, data)
+
+    def twin(fold=0, device="cpu", **other):
+        found = shorter_twin(run, small(**changes | {"training__epochs": 3} | other), fold, device)
+        return found and found.storage.root
+
+    assert twin() == store.storage.root
+    assert twin(training__epochs=700) == store.storage.root
+    assert twin(training__epochs=2) is None
+    assert twin(optimizer__lr=2e-2) is None
+    assert twin(training__seed=1) is None
+    assert twin(training__early_stopping=3) is None
+    assert twin(fold=1) is None
+    assert twin(device="cuda") is None  # sums in another order: not the bits of a fresh run there
+    result = store.result()
+    store.storage.write_json("result.json", {**result, "precision": "trained elsewhere"})
+    assert twin() is None
+    store.storage.write("result.json", b"damaged")
+    assert twin() is None
+    store.storage.write_json("result.json", result)
+    corrections.write_text('{"0.wav": "b"}')
+    assert twin() is None
+    corrections.write_text('{"0.wav": "c"}')
+    for name in checkpoints(store):  # as raytag prune does
+        store.storage.delete(name)
+    assert twin() is None

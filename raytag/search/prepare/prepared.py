@@ -22,6 +22,7 @@ from raytag.search.prepare.plan import Plan
 from raytag.search.trial import Shared
 from raytag.space import Space
 from raytag.store.events import EventLog
+from raytag.store.logfile import RunLog
 from raytag.store.run import RunStore
 
 BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
@@ -42,6 +43,8 @@ class Start:
         Before the order of folds and the time budget are known.
     watch : Stopwatch
         Of the parts of the start.
+    said : RunLog
+        What was said so far.
     wait_for_ray : callable
         Returns once Ray is there.
     wait_for_kernels : callable
@@ -53,6 +56,7 @@ class Start:
     table: ClipTable
     plan: Plan
     watch: Stopwatch
+    said: RunLog
     wait_for_ray: Callable[[], None]
     wait_for_kernels: Callable[[], None]
 

@@ -1,0 +1,42 @@
+"""A longer training of an experiment goes on from its shorter twin's last checkpoint, to the same bits.
+
+Every draw of a training is a function of (seed, fold, epoch, step), so where the learning rate of a step is too
+(`raytag.train.schedules.RateSchedule.open_ended`), twins that differ in ``training.epochs`` alone make the same
+steps up to the end of the shorter one.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import torch
+
+from raytag.experiment import Experiment
+from raytag.store.fold import FoldStore
+from raytag.store.run import RunStore
+from raytag.train.precision import resolve_precision
+from raytag.train.schedules import open_ended
+
+
+def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) -> FoldStore | None:
+    """The finished fold of the longest shorter twin that kept its last checkpoint; None where there is none.
+
+    It was trained on the same kind of ``device`` (cpu or cuda) in the same precision. Twins are found by their
+    identity, which changes with the content of corrections and with the algorithm, so nothing else can differ.
+    """
+    if not open_ended(experiment.schedule):
+        return None
+    training = experiment.training
+    precision = resolve_precision(training.precision, torch.device(device))
+    by_hash = {name.rpartition("-")[2]: name for name in run.experiments()}
+    for epochs in range(training.epochs - 1, 0, -1):
+        shorter = experiment.model_copy(update={"training": training.model_copy(update={"epochs": epochs})})
+        if shorter.hash not in by_hash:
+            continue
+        store = run.fold(by_hash[shorter.hash], fold)
+        with suppress(ValueError):  # a damaged result is not ours to mend
+            if store.finished and any(name.startswith("checkpoint") for name in store.storage.files()):
+                result = store.result()
+                if (result["precision"], result["device"]) == (precision, device):
+                    return store
+    return None
