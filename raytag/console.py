@@ -9,13 +9,15 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+
+from raytag.errors import visible
 
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: tables in a log file should not be cut
 PLAIN_SECONDS = 5.0  # without a terminal: least time between two lines of progress
@@ -63,13 +65,20 @@ def parse_duration(option: str, text: str) -> float:
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print one line as it is: not wrapped, and with square brackets and numbers left alone."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    """Print one line as it is: not wrapped, with square brackets left alone and control characters shown."""
+    console.print(visible(text), style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+class _VisibleTable(Table):
+    """A table whose cells show control characters, as `say` does."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def make_table(title: str, columns: Sequence[str]) -> Table:
     """A table of numbers: the first column is text, the others stand to the right."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = _VisibleTable(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return table

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from raytag import console as console_module
-from raytag.console import ProgressBar, duration, make_console, parse_duration, say
+from raytag.console import ProgressBar, duration, make_console, make_table, parse_duration, say
+from raytag.errors import explain_errors, visible
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,26 @@ def test_progress_on_a_terminal_is_a_bar():
 def test_tables_in_a_log_file_are_not_cut(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert make_console().width == console_module.PLAIN_WIDTH
+
+
+EVIL = "a\x1b]0;owned\x07\x1b[2Jb\x9bc\x00d\udcff.wav"
+SHOWN = r"a\x1b]0;owned\x07\x1b[2Jb\x9bc\x00d\udcff.wav"
+
+
+def test_control_characters_of_names_never_reach_the_terminal(capsys):
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
+    say(console, f"{EVIL}\tand\nmore")
+    table = make_table("t", ["name", "number"])
+    table.add_row(EVIL, "1")
+    console.print(table)
+    text = console.file.getvalue()
+    assert text.startswith(f"{SHOWN}\tand\nmore\n")
+    assert text.count(SHOWN) == 2
+    with pytest.raises(SystemExit), explain_errors():
+        raise ValueError(f"{EVIL} is no file")
+    assert capsys.readouterr().err == f"error: {SHOWN} is no file\n"
+
+
+def test_what_people_write_is_shown_as_it_is():
+    text = "Glöckchen – 鳥, \t[bold] ♫\nnext"
+    assert visible(text) == text
