@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from raytag.errors import DamagedError
 from raytag.experiment import Features
 from raytag.features.bank import Bank
 from raytag.features.remarks import MEANING, WRONG
-from raytag.features.shards import FOLDER, read_cells, read_features, salvage
+from raytag.features.shards import FOLDER, read_cells, read_features, salvage, whole_rows
 from raytag.store.digest import digest
 from raytag.store.files import Storage
 
@@ -38,6 +38,8 @@ FORMAT = 2
 
 #: Columns of ``Manifest.rows``.
 ROWS = ["clip", "content", "frames", "shard", "reason", "remarks"]
+#: Files beside the shards that can be made again.
+TABLES = ("manifest.parquet", "index.parquet", "build.json")
 #: Columns of ``index.parquet``.
 FILES = ["path", "size", "mtime_ns", "content"]
 #: Before the digest of a file that carries its own.
@@ -263,8 +265,7 @@ class Known:
     def _read(self, name: str) -> bytes | None:
         """A file of an earlier build; a missing, damaged or old one costs time, nothing else."""
         try:
-            data = self.storage.read(name)
-            return _unsealed_json(data) if name.endswith(".json") else _unsealed(data)
+            return _read_table(self.storage, name)
         except FileNotFoundError:
             return None
         except DamagedError:
@@ -316,6 +317,31 @@ class Known:
             self.storage.write(name, _sealed(sink.getvalue().to_pybytes()))
 
 
+def find_damage(storage: Storage) -> Iterator[str]:
+    """Read everything in a folder of features; what is damaged, a sentence each."""
+    for name in TABLES:
+        try:
+            _read_table(storage, name)
+        except FileNotFoundError:
+            pass  # any of them may be deleted
+        except DamagedError as error:
+            yield f"{storage.where(name)}: {error}"
+    for shard in storage.files(FOLDER):
+        try:
+            _, damaged = whole_rows(storage, shard)
+        except DamagedError as error:
+            yield str(error)
+        else:
+            if damaged:
+                yield f"{damaged} cells of shard {storage.where(f'{FOLDER}/{shard}')} are damaged"
+
+
+def _read_table(storage: Storage, name: str) -> bytes:
+    """The content of one of `TABLES`; ``DamagedError`` where it is not whole or carries no digest."""
+    data = storage.read(name)
+    return _unsealed_json(data) if name.endswith(".json") else _unsealed(data)
+
+
 def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object with the digest of its content."""
     return {**value, "digest": digest(json.dumps(value, sort_keys=True).encode())}
@@ -329,7 +355,7 @@ def _unsealed_json(data: bytes) -> bytes:
     except (ValueError, TypeError):
         value, known = {}, None
     if known != sealed_json(value)["digest"]:
-        raise DamagedError("its digest is missing or wrong")
+        raise DamagedError("no digest, or a wrong one")
     return data
 
 
@@ -344,5 +370,5 @@ def _unsealed(data: bytes) -> bytes:
     end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     parquet = data[: max(end - _SEAL_SIZE, 0)] + data[max(end, 0) :]
     if end < _SEAL_SIZE or data[end - _SEAL_SIZE : end] != _SEAL + digest(parquet).encode():
-        raise DamagedError("its digest is missing or wrong")
+        raise DamagedError("no digest, or a wrong one")
     return parquet

@@ -187,6 +187,17 @@ def read_features(storage: Storage, shard: str) -> Iterator[tuple[str, str, np.n
                 yield clip, content, values.view("<i2")
 
 
+def whole_rows(storage: Storage, shard: str, source: pa.NativeFile | None = None) -> tuple[pa.Table, int]:
+    """Everything that a shard holds, compared with all digests: whole rows, and the number of damaged ones.
+
+    ``source`` has its bytes, where they are read already. Errors are those of `read_cells`.
+    """
+    table = _open(storage, shard, {**_CELL, **_FILE, **_FEATURES}, source)
+    heard = [values is not None for batch in table.to_batches() for values in _features(batch, shard)]
+    whole = [both and facts for both, facts in zip(heard, _whole(table, shard), strict=True)]
+    return table.filter(pa.array(whole, pa.bool_())), whole.count(False)
+
+
 def salvage(storage: Storage, shard: str) -> None:
     """Keep the whole rows of a damaged shard under the name that is theirs, and remove it.
 
@@ -197,10 +208,7 @@ def salvage(storage: Storage, shard: str) -> None:
     if shard.endswith(CHECKED) and storage.exists(f"{FOLDER}/{shard}"):
         data = storage.read(f"{FOLDER}/{shard}")  # a disk or network that fails now says nothing of the shard
         with suppress(DamagedError):
-            table = _open(storage, shard, {**_CELL, **_FILE, **_FEATURES}, pa.BufferReader(data))
-        heard = [values is not None for batch in table.to_batches() for values in _features(batch, shard)]
-        whole = [both and facts for both, facts in zip(heard, _whole(table, shard), strict=True)]
-        table = table.filter(pa.array(whole, pa.bool_()))
+            table, _ = whole_rows(storage, shard, pa.BufferReader(data))
     name = shard_name(list(zip(table["clip"].to_pylist(), table["content"].to_pylist(), strict=True)))
     if name == shard:  # it was another fault, which is over
         return
