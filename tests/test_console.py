@@ -99,12 +99,12 @@ SHOWN = r"a\x1b]0;owned\x07\x1b[2Jb\x9bc\x00d\udcff.wav"
 
 def test_control_characters_of_names_never_reach_the_terminal(capsys):
     console = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
-    say(console, f"{EVIL}\tand\nmore")
+    say(console, f"{EVIL} and\nmore")
     table = make_table("t", ["name", "number"])
     table.add_row(EVIL, "1")
     console.print(table)
     text = console.file.getvalue()
-    assert text.startswith(f"{SHOWN}\tand\nmore\n")
+    assert text.startswith(f"{SHOWN} and\nmore\n")
     assert text.count(SHOWN) == 2
     with pytest.raises(SystemExit), explain_errors():
         raise ValueError(f"{EVIL} is no file")

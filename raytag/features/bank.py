@@ -144,7 +144,7 @@ class Bank:
         path = Path(path)
         buffer = self.buffer.astype("<i2", copy=False)
         header = {"n_mels": self.n_mels, "scale": SCALE, "frames": self.frames.tolist(), "clips": self.clips}
-        text = json.dumps({**header, "digest": digest(buffer)}).encode()
+        text = json.dumps({**header, "digest": digest(buffer.data)}).encode()
         head = _MAGIC + len(text).to_bytes(8, "little") + digest(text).encode() + text
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
@@ -176,11 +176,11 @@ class Bank:
             if not head.startswith(_MAGIC):
                 raise DamagedError(f"{path} is not a bank file of this version of raytag")
             text = file.read(min(length, status.st_size))
-            if digest(text).encode() != head[len(_MAGIC) + 8 :]:
+            zeros = file.read(-(len(head) + length) % _PAGE)
+            if digest(text).encode() != head[len(_MAGIC) + 8 :] or any(zeros):
                 raise DamagedError(f"the header of {path} is damaged")
             header = json.loads(text)
-            start = len(head) + length
-            start += -start % _PAGE
+            start = len(head) + length + len(zeros)
             offsets = np.cumsum([0, *header["frames"]], dtype=np.int64)
             shape = (int(offsets[-1]), header["n_mels"])
             expected = start + 2 * shape[0] * shape[1]
@@ -189,7 +189,7 @@ class Bank:
             buffer = np.memmap(file, "<i2", "r", start, shape) if shape[0] * shape[1] else np.empty(shape, np.int16)
         key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         if key not in _checked:
-            if digest(buffer) != header["digest"]:
+            if digest(buffer.data) != header["digest"]:
                 raise DamagedError(f"the features in {path} are damaged")
             _checked.add(key)
         bank = cls(buffer, offsets, header["clips"])

@@ -17,7 +17,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -262,7 +263,7 @@ def _batches(pending: pd.DataFrame, contents: dict[str, list[str]], cpus: int) -
 
 def _results(
     pending: pd.DataFrame, known: Known, storage: Storage, features: Features, console: Console
-) -> Iterator[pd.DataFrame]:
+) -> Generator[pd.DataFrame]:
     """Compute the clips on the cluster; rows of ``shards.compute_batch`` as they come."""
     import ray
     import ray.data
@@ -273,10 +274,11 @@ def _results(
     work = partial(compute_batch, storage=storage, features_json=features.model_dump_json())
     seen: set[str] = set()
     with _ray_data_settings():
-        # a batch that kills its worker would do so again: its clips are tried one by one below
-        dataset = ray.data.from_blocks(batches).map_batches(
-            work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1, max_retries=0
-        )
+        with warnings.catch_warnings(action="ignore"):  # Ray is going to give max_retries another name
+            # a batch that kills its worker would do so again: its clips are tried one by one below
+            dataset = ray.data.from_blocks(batches).map_batches(
+                work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1, max_retries=0
+            )
         rows: Any  # pa.Table
         for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             results = rows.to_pandas()

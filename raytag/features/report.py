@@ -66,7 +66,7 @@ def check_written(results: pd.DataFrame, storage: Storage, needed: int) -> None:
     if faults.empty:
         return
     free = _free(storage)
-    room = f"{_mb(free)} are free, " * (free is not None) + f"the build takes up to {_mb(needed)}"
+    room = ("" if free is None else f"{_mb(free)} are free, ") + f"the build takes up to {_mb(needed)}"
     raise CacheError(
         f"a worker could not write to the mel cache {storage.where()}: {faults.iloc[0]} ({room}). What was written "
         "is kept; make room or choose another --cache-dir and launch again"
@@ -79,7 +79,7 @@ def _free(storage: Storage) -> int | None:
 
 
 def _mb(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
+    return f"{size / 1e6:,.1f} MB"
 
 
 def say_report(manifest: Manifest, table: ClipTable, max_bad_share: float, console: Console) -> None:

@@ -184,7 +184,7 @@ def read_features(storage: Storage, shard: str) -> Iterator[tuple[str, str, np.n
         clips, contents = batch.column("clip").to_pylist(), batch.column("content").to_pylist()
         for clip, content, values in zip(clips, contents, _features(batch, shard), strict=True):
             if values is not None and len(values):
-                yield clip, content, values.view("<i2")
+                yield clip, content, np.frombuffer(values, "<i2")
 
 
 def whole_rows(storage: Storage, shard: str, source: pa.NativeFile | None = None) -> tuple[pa.Table, int]:
@@ -217,15 +217,15 @@ def salvage(storage: Storage, shard: str) -> None:
     storage.delete(f"{FOLDER}/{shard}")
 
 
-def _features(batch: pa.RecordBatch, shard: str) -> list[np.ndarray | None]:
-    """The bytes of each row's features, a view; None where they are damaged."""
+def _features(batch: pa.RecordBatch, shard: str) -> list[memoryview | None]:
+    """The bytes of each row's features; None where they are damaged."""
     column = batch.column("features")
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset).tolist()
-    values = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    values = memoryview(b"" if data is None else data)
     parts = [values[start:end] for start, end in itertools.pairwise(ends)]
     if not shard.endswith(CHECKED):
-        return parts
+        return [*parts]
     known = batch.column("features_digest").to_pylist()
     return [part if digest(part) == own else None for part, own in zip(parts, known, strict=True)]
 

@@ -51,7 +51,7 @@ def test_how_many_experiments():
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
 def test_a_bound_that_leaves_out_everything(seconds):
-    with pytest.raises(ValueError, match="--max-clip-seconds .*must be above 0"):
+    with pytest.raises(ValueError, match=r"--max-clip-seconds .*must be above 0"):
         LaunchOptions(max_clip_seconds=seconds).check()
 
 
