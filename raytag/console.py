@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 import psutil
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from raytag.errors import let_go, redacted
+from raytag.errors import let_go, redacted, visible
 
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask: tables in a log file should not be cut
 PLAIN_SECONDS = 5.0  # without a terminal: least time between two lines of progress
@@ -102,14 +102,21 @@ listeners: list[Callable[[str], None]] = []
 
 
 def say(console: Console, text: str, style: str | None = None, lasting: bool = True) -> None:
-    """Print one line as it is, without secrets: not wrapped, and with square brackets and numbers left alone.
+    """Print one line as it is, without secrets: not wrapped, square brackets left alone, control characters shown.
 
     What is not ``lasting``, such as progress, is not worth a line in the log file of a run.
     """
-    text = redacted(text)
+    text = visible(redacted(text))
     if lasting:
         note(text)
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+class _VisibleTable(Table):
+    """A table whose cells show control characters, as `say` does."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def note(text: str) -> None:
@@ -120,7 +127,7 @@ def note(text: str) -> None:
 
 def make_table(title: str, columns: Sequence[str]) -> Table:
     """A table of numbers: the first column is text, the others stand to the right."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = _VisibleTable(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return table

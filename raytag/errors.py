@@ -1,5 +1,7 @@
 """How a command line ends when it does not end well: one sentence, no traceback, no secret.
 
+What is said may hold names of files and labels, which are other people's: `visible` is for all that is printed.
+
 Every command imports this before it reads its arguments, so it imports nothing that takes time.
 """
 
@@ -58,6 +60,15 @@ class NoRoomError(OSError):
         return str(self.strerror)
 
 
+#: Control characters but line ends and tabs, and bytes of file names that are no UTF-8: no terminal gets them.
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Text with its control characters written out, such as ``\x1b``: a terminal shows them and obeys none."""
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 @contextmanager
 def explain_errors(kept: str = "") -> Iterator[None]:
     """Turn errors that a user can mend into ``error: …`` on stderr and exit code 2, and signals into a last word.
@@ -84,7 +95,7 @@ def explain_errors(kept: str = "") -> Iterator[None]:
 
 def _last_word(words: str) -> None:
     try:
-        print(redacted(words), file=sys.stderr, flush=True)
+        print(visible(redacted(words)), file=sys.stderr, flush=True)
     except OSError:
         let_go(sys.stderr)
 

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from raytag import console as console_module
-from raytag.console import ProgressBar, duration, make_console, parse_duration, say, size_words
+from raytag.console import ProgressBar, duration, make_console, make_table, parse_duration, say, size_words
+from raytag.errors import explain_errors, visible
 
 
 @pytest.mark.parametrize(
@@ -146,3 +147,26 @@ def test_a_full_disk_below_the_output_is_no_reader_that_left(tmp_path, monkeypat
     sys.stdout.full = False
     say(console, "said")
     assert sys.stdout.getvalue() == "said\n"
+
+
+EVIL = "a\x1b]0;owned\x07\x1b[2Jb\x9bc\x00d\udcff.wav"
+SHOWN = r"a\x1b]0;owned\x07\x1b[2Jb\x9bc\x00d\udcff.wav"
+
+
+def test_control_characters_of_names_never_reach_the_terminal(capsys):
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
+    say(console, f"{EVIL} and\nmore")
+    table = make_table("t", ["name", "number"])
+    table.add_row(EVIL, "1")
+    console.print(table)
+    text = console.file.getvalue()
+    assert text.startswith(f"{SHOWN} and\nmore\n")
+    assert text.count(SHOWN) == 2
+    with pytest.raises(SystemExit), explain_errors():
+        raise ValueError(f"{EVIL} is no file")
+    assert capsys.readouterr().err == f"error: {SHOWN} is no file\n"
+
+
+def test_what_people_write_is_shown_as_it_is():
+    text = "Glöckchen – 鳥, \t[bold] ♫\nnext"
+    assert visible(text) == text

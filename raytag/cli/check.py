@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--space", default="specaug_mixup", help="search space, whose features are computed (%(default)s)")
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="e.g. --set features.sample_rate=192000")
     add("--channel", choices=("mix", "loudest", "first"), help="short for --set features.channel=…")
+    add(
+        "--max-clip-seconds",
+        type=float,
+        metavar="S",
+        help="leave out recordings whose header announces more; launch.py --help has all bounds",
+    )
     add("--runs-dir", default="runs", help="the feature cache lies beside it (%(default)s)")
     add("--cache-dir", help="folder or URI of the feature cache")
     add("--json", action="store_true", help="print everything as JSON")
@@ -68,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     wrong = any(finding.wrong for finding in findings)
     if arguments.json:
         report = _report(seen, table, manifest, facts, findings)
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(report, indent=2))
     else:
         _show(console, seen, table, facts, findings)
     return int(wrong)
@@ -78,10 +84,12 @@ def _listen(
     arguments: argparse.Namespace, table: ClipTable, console: Console
 ) -> tuple[Manifest, dict[str, Any], list[Finding]]:
     """Features of all clips, what is known of their sound, and what looks wrong in it."""
+    from dataclasses import replace
+
     from raytag import space
     from raytag.cluster.session import ray_session
     from raytag.compiled.once import compiling
-    from raytag.features.cache import build_cache
+    from raytag.features.cache import build_bank
     from raytag.features.look import levels, same_sound, train_or_test
     from raytag.search.options import LaunchOptions
 
@@ -92,13 +100,22 @@ def _listen(
         runs_dir=arguments.runs_dir,
         cache_dir=arguments.cache_dir,
     )
+    if arguments.max_clip_seconds is not None:
+        options = replace(options, max_clip_seconds=arguments.max_clip_seconds)
+    options.check()
     features = space.load(options.space).fix(options.changes()).features
     with compiling(console, "features") as wait_for_kernels, ray_session(None, console=console) as wait_for_ray:
         wait_for_kernels()
         wait_for_ray()
-        manifest = build_cache(table, features, options.cache, report=False, console=console)
+        manifest, bank = build_bank(
+            table,
+            features,
+            options.cache,
+            max_clip_seconds=options.max_clip_seconds,
+            report=False,
+            console=console,
+        )
     usable = table.drop(manifest.quarantined["clip"].tolist())
-    bank = manifest.bank(usable.clips["clip"].tolist())
     unlike = train_or_test(usable, bank)
     facts = {
         "channels": _channels(table),

@@ -16,13 +16,17 @@ class NodeError(ValueError):
 
 
 @ray.remote(num_cpus=0, max_retries=1)
-def _look(folders: Mapping[str, str], probe: str, data_file: str | None, node: str) -> list[str]:
+def _look(
+    folders: Mapping[str, str], probes: Mapping[str, str], probe: str, data_file: str | None, node: str
+) -> list[str]:
     """What this node cannot see or write, in words."""
     wrong = []
     for what, uri in folders.items():
         storage = Storage(uri)
-        if not storage.exists(probe):
+        if not storage.exists(probes[what]):
             wrong.append(f"does not see the {what} folder {uri} of the driver")
+            continue
+        if probes[what] != probe:  # which the driver cannot write to either
             continue
         try:
             storage.write(f"{probe}-{node}", b"here")
@@ -37,7 +41,7 @@ def check_nodes(runs_dir: str, cache_dir: str, data_file: str | None) -> int:
     """Check every node of the cluster; the number of nodes.
 
     A file written by the driver must be visible from each node, and a file written by the node from the
-    driver.
+    driver. A cache that is read-only and holds something must be seen.
 
     Raises
     ------
@@ -50,27 +54,37 @@ def check_nodes(runs_dir: str, cache_dir: str, data_file: str | None) -> int:
     folders = {"runs": runs_dir, "cache": cache_dir}
     probe = f".raytag-probe-{uuid.uuid4().hex[:8]}"
     storages = {what: Storage(uri) for what, uri in folders.items()}
-    for storage in storages.values():
-        storage.write(probe, b"driver")
+    probes = dict.fromkeys(folders, probe)
+    for what, storage in storages.items():
+        try:
+            storage.write(probe, b"driver")
+        except OSError:
+            held = storage.folders() if what == "cache" else []
+            if not held:
+                raise
+            probes[what] = held[0]
     try:
         asked = {
             n["NodeID"]: _look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=n["NodeID"], soft=False)
-            ).remote(folders, probe, data_file, n["NodeID"][:8])
+            ).remote(folders, probes, probe, data_file, n["NodeID"][:8])
             for n in nodes
         }
         wrong = []
         for node in nodes:
             found = ray.get(asked[node["NodeID"]])
             for what, storage in storages.items():
+                if probes[what] != probe:
+                    continue
                 name = f"{probe}-{node['NodeID'][:8]}"
                 if not found and not storage.exists(name):
                     found.append(f"writes its {what} folder somewhere else than the driver")
                 storage.delete(name)
             wrong += [f"node {node['NodeManagerAddress']} {words}" for words in found]
     finally:
-        for storage in storages.values():
-            storage.delete(probe)
+        for what, storage in storages.items():
+            if probes[what] == probe:
+                storage.delete(probe)
     if wrong:
         raise NodeError(
             "; ".join(wrong) + ". Either put --data, --runs-dir and --cache-dir on a disk that all nodes share, "

@@ -17,6 +17,7 @@ from raytag.datasets import copies, folds, readers
 from raytag.datasets.containers import find_samples, mended
 from raytag.datasets.findings import Finding, Problems, some
 from raytag.datasets.listing import ListedClip, Listing
+from raytag.datasets.recordings import check_header, require_file
 from raytag.datasets.table import COLUMNS, ClipTable, DatasetError, join_labels, multi_hot
 from raytag.datasets.tables import labels
 from raytag.datasets.tables.names import find_files
@@ -199,13 +200,15 @@ def _frame(root: Path, entries: Sequence[ListedClip], joined: Sequence[str], fol
 
 
 def _header(path: str) -> tuple[float, int]:
-    """Duration in seconds and rate in Hz; (NaN, 0) where the file is missing or no audio."""
+    """Duration in seconds and rate in Hz; (NaN, 0) where the file is missing, no audio, or promises too much."""
     try:
+        require_file(path)
         info = soundfile.info(path)
         if info.frames == 0:  # whatever follows the header of a recorder that lost power, it announces nothing
             data = Path(path).read_bytes()
             info = soundfile.info(io.BytesIO(mended(data, find_samples(data))))
-    except (soundfile.LibsndfileError, OSError, EOFError):
+        check_header(info.frames, info.samplerate, info.channels)
+    except (soundfile.LibsndfileError, OSError, EOFError, OverflowError):
         return float("nan"), 0
     return info.frames / info.samplerate, int(info.samplerate)
 
@@ -213,6 +216,7 @@ def _header(path: str) -> tuple[float, int]:
 def channels(path: str) -> int:
     """Number of channels of a recording, 0 where it is missing or no audio."""
     try:
+        require_file(path)
         return int(soundfile.info(path).channels)
     except (soundfile.LibsndfileError, OSError):
         return 0

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import stat
+import tempfile
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,17 @@ import numpy as np
 from numba import njit
 
 from raytag.compiled.vectors import LANES, store_transposed
+from raytag.errors import DamagedError, RefusedError
+from raytag.store.digest import digest
 
 #: Steps of the fixed point in a dB: an int16 of n stands for n / 256 dB, -128 to 127.996 dB, to 0.002 dB.
 SCALE = 256
 
-_MAGIC = b"raytag bank 1\n"
+_MAGIC = b"raytag bank 2\n"
 _PAGE = 4096  # bytes; the mapped frames begin at a multiple of it
+_DIGEST_SIZE = len(digest(b""))
+#: Files whose frames this process has compared with their digest: device, inode, time of change, size.
+_checked: set[tuple[int, int, int, int]] = set()
 
 
 class Bank:
@@ -129,19 +137,21 @@ class Bank:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bank to one file, through a temporary name: a reader never finds half of it.
 
-        The file: a magic line, the length of a JSON header (8 bytes, little-endian), the header (shape, frames
-        and ids of the clips), zeros up to a multiple of 4096, the buffer as little-endian int16.
+        The file: a magic line, the length of a JSON header (8 bytes, little-endian), the header's digest, the
+        header (shape, frames and ids of the clips, digest of the buffer), zeros up to a multiple of 4096, the
+        buffer as little-endian int16.
         """
         path = Path(path)
+        buffer = self.buffer.astype("<i2", copy=False)
         header = {"n_mels": self.n_mels, "scale": SCALE, "frames": self.frames.tolist(), "clips": self.clips}
-        text = json.dumps(header).encode()
-        start = len(_MAGIC) + 8 + len(text)
+        text = json.dumps({**header, "digest": digest(buffer.data)}).encode()
+        head = _MAGIC + len(text).to_bytes(8, "little") + digest(text).encode() + text
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(temporary, "wb") as file:
-                file.write(_MAGIC + len(text).to_bytes(8, "little") + text + bytes(-start % _PAGE))
-                self.buffer.astype("<i2", copy=False).tofile(file)
+                file.write(head + bytes(-len(head) % _PAGE))
+                buffer.tofile(file)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -149,35 +159,110 @@ class Bank:
 
     @classmethod
     def memmap(cls, path: str | os.PathLike[str]) -> Bank:
-        """Map a file of `save` into memory; pages are read when they are first touched.
+        """Map a file of `save` into memory. A process reads all of it once, to compare it with its digest.
 
         Raises
         ------
-        ValueError
-            The file is no bank, or shorter than its header says; the message names it.
+        DamagedError
+            The file is no bank of this version, or not what was written, or another user may have written it.
         """
         path = Path(path).absolute()
-        with open(path, "rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise ValueError(
-                    f"{path} is not a bank file of this version of raytag; delete it and build it anew"
-                )
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        start = len(_MAGIC) + 8 + length
-        start += -start % _PAGE
-        offsets = np.cumsum([0, *header["frames"]], dtype=np.int64)
-        shape = (int(offsets[-1]), header["n_mels"])
-        expected = start + 2 * shape[0] * shape[1]
-        if path.stat().st_size != expected:
-            raise ValueError(f"{path} has {path.stat().st_size} bytes instead of {expected}; delete it")
-        if shape[0] * shape[1] == 0:
-            buffer = np.empty(shape, np.int16)
-        else:
-            buffer = np.memmap(path, "<i2", "r", start, shape)
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or not _is_ours(status):
+                raise DamagedError(f"{path} is not a file that only this user may write")
+            head = file.read(len(_MAGIC) + 8 + _DIGEST_SIZE)
+            length = int.from_bytes(head[len(_MAGIC) : len(_MAGIC) + 8], "little")
+            if not head.startswith(_MAGIC):
+                raise DamagedError(f"{path} is not a bank file of this version of raytag")
+            text = file.read(min(length, status.st_size))
+            zeros = file.read(-(len(head) + length) % _PAGE)
+            if digest(text).encode() != head[len(_MAGIC) + 8 :] or any(zeros):
+                raise DamagedError(f"the header of {path} is damaged")
+            header = json.loads(text)
+            start = len(head) + length + len(zeros)
+            offsets = np.cumsum([0, *header["frames"]], dtype=np.int64)
+            shape = (int(offsets[-1]), header["n_mels"])
+            expected = start + 2 * shape[0] * shape[1]
+            if status.st_size != expected:
+                raise DamagedError(f"{path} has {status.st_size} bytes instead of {expected}")
+            buffer = np.memmap(file, "<i2", "r", start, shape) if shape[0] * shape[1] else np.empty(shape, np.int16)
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        if key not in _checked:
+            if digest(buffer.data) != header["digest"]:
+                raise DamagedError(f"the features in {path} are damaged")
+            _checked.add(key)
         bank = cls(buffer, offsets, header["clips"])
         bank._path = str(path)
         return bank
+
+
+def mapped_bank(key: str, assemble: Callable[[], Bank], say: Callable[[str], None]) -> Bank:
+    """Map this node's file of a bank, assembling it first if it is not there, or not to be trusted.
+
+    Parameters
+    ----------
+    key : str
+        Its name; changes with the content. Two processes that assemble at once write the same, and the last wins.
+    assemble : callable
+        Makes the bank.
+    say : callable
+        Takes a word on why a file that is there is assembled anew.
+
+    Raises
+    ------
+    RefusedError
+        There is no room for it, or no folder of this user's own; the message names the folder.
+    """
+    path = private_folder("raytag-banks") / key
+    try:
+        return Bank.memmap(path)
+    except FileNotFoundError:
+        pass
+    except (DamagedError, OSError) as error:
+        say(f"{error}: it is assembled anew")
+    bank = assemble()
+    try:
+        bank.save(path)
+    except OSError as error:
+        free = shutil.disk_usage(path.parent).free
+        raise RefusedError(
+            f"the features of {len(bank)} clips, {bank.nbytes / 1e9:.1f} GB, cannot be written to {path.parent} "
+            f"({error.strerror}; {free / 1e9:.1f} GB are free): make room there, or set TMPDIR to another folder"
+        ) from error
+    return Bank.memmap(path)
+
+
+def private_folder(name: str) -> Path:
+    """A folder of that name in the system's temporary one that only this user can read and write, made if need be.
+
+    Everybody may write to the temporary folder: where the name is taken by others, or open to them, another one is.
+
+    Raises
+    ------
+    RefusedError
+        All names are taken, or the folder cannot be made.
+    """
+    parent = tempfile.gettempdir()
+    for number in range(10):
+        folder = Path(parent, f"{name}-{os.getuid()}" + f"-{number}" * (number > 0))
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            status = folder.lstat()
+        except FileExistsError:
+            continue  # a file, or a link to nowhere
+        except OSError as error:
+            raise RefusedError(
+                f"{folder} cannot be made ({error.strerror}): set TMPDIR to another folder"
+            ) from None
+        if stat.S_ISDIR(status.st_mode) and _is_ours(status, 0o077):
+            return folder
+    raise RefusedError(f"{parent}/{name}-{os.getuid()} is not this user's own folder: set TMPDIR to another folder")
+
+
+def _is_ours(status: os.stat_result, others: int = 0o022) -> bool:
+    """Whether this user owns it, and others have none of these permissions."""
+    return status.st_uid == os.getuid() and not status.st_mode & others
 
 
 def quantise(logmel: np.ndarray) -> np.ndarray:

@@ -8,17 +8,18 @@
 A cell of the cache is keyed by the clip and the content of its audio, a folder by the feature parameters: a
 changed recording is computed again and nothing else is. Ray Data maps batches of clips to shards, each put in
 place as a whole; a build that was killed continues with the clips that stand in no shard, and two builds at
-once do some work twice and no harm.
+once do some work twice and no harm. A cache that holds all that is asked for may be read-only. A cell that does not
+hold what was computed is computed again, and a recording that kills its worker is left out.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,23 +29,72 @@ from rich.console import Console
 
 from raytag.cluster.resources import count_cpus
 from raytag.console import ProgressBar, say
+from raytag.datasets.recordings import MAX_SECONDS
 from raytag.experiment import Features
-from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
-from raytag.features.remarks import MEANING
-from raytag.features.shards import ITEMS, compute_batch
+from raytag.features.bank import Bank
+from raytag.features.manifest import (
+    ROWS,
+    CacheError,
+    DamagedCells,
+    Known,
+    Manifest,
+    feature_folder,
+    sealed_json,
+)
+from raytag.features.report import bytes_of, check_room, check_written, lengths, say_report
+from raytag.features.shards import CHECKED, ITEMS, RESULTS, compute_batch, salvage
 from raytag.store.files import Storage
 
 if TYPE_CHECKING:
     from raytag.datasets.table import ClipTable
 
-__all__ = ["CacheError", "Manifest", "build_cache"]
+__all__ = ["CacheError", "Manifest", "build_bank", "build_cache"]
 
 #: A batch ends with so many clips or so much audio (s): a kill loses no more than this for each worker.
 _BATCH_CLIPS, _BATCH_SECONDS = 256, 1800.0
 #: Batches for each CPU, at least, as far as there are clips: the last ones even out what the others took.
 _BATCHES_PER_CPU = 8
-#: Unusable clips, and clips of a remark, that are named on the screen.
-_NAMED, _REMARKED = 10, 3
+
+
+def build_bank(
+    table: ClipTable,
+    features: Features,
+    cache_dir: str,
+    *,
+    assemble: Callable[[Manifest], Bank] = Manifest.bank,
+    console: Console | None = None,
+    verify: bool = False,
+    **options: Any,
+) -> tuple[Manifest, Bank]:
+    """`build_cache`, then the bank of all usable clips; cells that turn out to be damaged are computed again.
+
+    Parameters
+    ----------
+    assemble : callable
+        Makes the bank of a manifest.
+
+    Raises
+    ------
+    CacheError
+        See `build_cache`; or what is damaged cannot be replaced.
+    """
+    console = Console() if console is None else console
+    manifest = build_cache(table, features, cache_dir, console=console, verify=verify, **options)
+    try:
+        return manifest, assemble(manifest)
+    except DamagedCells as damage:
+        say(console, f"features: damaged or gone: {damage.what}; computed again", "yellow")
+        try:
+            for shard in damage.cells:
+                salvage(manifest.storage, shard)
+            manifest.storage.delete("manifest.parquet")  # it lists them
+        except OSError as error:
+            raise CacheError(
+                f"what is damaged in the mel cache {manifest.storage.where()} cannot be replaced "
+                f"({error.strerror or error}): make it writable, or choose another --cache-dir"
+            ) from error
+    manifest = build_cache(table, features, cache_dir, console=console, **options)
+    return manifest, assemble(manifest)
 
 
 def build_cache(
@@ -54,6 +104,7 @@ def build_cache(
     *,
     verify: bool = False,
     max_bad_share: float = 0.05,
+    max_clip_seconds: float = MAX_SECONDS,
     report: bool = True,
     console: Console | None = None,
 ) -> Manifest:
@@ -72,6 +123,8 @@ def build_cache(
     max_bad_share : float
         Largest tolerated share of unusable clips, of the curated and of the noisy ones. Those of the test subset
         stop nothing.
+    max_clip_seconds : float
+        Clips whose ``duration`` is longer are unusable, cached or not.
     report : bool
         Say what is unusable and odd, and refuse too much of it; otherwise the manifest has it.
     console : rich.console.Console, optional
@@ -84,7 +137,7 @@ def build_cache(
     Raises
     ------
     CacheError
-        Too many unusable clips (what could be computed stays cached), or a folder that cannot be written.
+        Too many unusable clips, or a folder that cannot be written; what could be computed stays cached.
 
     Notes
     -----
@@ -104,32 +157,44 @@ def build_cache(
     contents = {
         clip: _content(path, status[path], known) for clip, path in zip(clips["clip"], clips["path"], strict=True)
     }
+    nameless = _too_long(clips, max_clip_seconds)
+    contents.update(dict.fromkeys(nameless, ""))
     pending = _pending(clips, status, contents, known, verify)
+    pending = pending[~pending["clip"].isin(list(nameless))]
     todo = f"{len(pending)} to {'verify' if verify else 'compute'}"
     say(console, f"features: {len(clips) - len(pending)} clips cached, {todo}")
-    unreadable: dict[str, str] = {}
     workers: set[str] = set()
     computed = 0
     if len(pending):
-        with ProgressBar(console, "features", len(pending), "clips") as progress:
-            for results in _results(pending, known, storage, features):
+        needed = bytes_of(pending, features)
+        check_room(storage, len(pending), needed, console)
+        with (
+            ProgressBar(console, "features", len(pending), "clips") as progress,
+            closing(_results(pending, known, storage, features, console)) as found,
+        ):
+            for results in found:
+                check_written(results, storage, needed)
                 known.add(results)
-                nameless = results[results["content"] == ""]
-                unreadable.update(zip(nameless["clip"], nameless["reason"], strict=True))
+                unread = results[results["content"] == ""]
+                nameless.update(zip(unread["clip"], unread["reason"], strict=True))
                 contents.update(zip(results["clip"], results["content"], strict=True))
                 status.update(_sizes(results))
                 workers.update(results.loc[results["computed"], "worker"])
                 computed += int(results["computed"].sum())
                 progress.advance(len(results))
         _check_shared(storage, known)
-    rows = _rows(clips, contents, known, unreadable)
+    rows = _rows(clips, contents, known, nameless)
+    unchecked = int((~rows["shard"].str.endswith(CHECKED) & (rows["shard"] != "")).sum())
+    if unchecked:
+        words = f"features: {unchecked} clips were cached before cells had digests, and cannot be checked"
+        say(console, f"{words}; delete {storage.where()} to have them computed again")
     manifest = Manifest(
         rows, features, storage, computed=computed, seconds=time.monotonic() - started, workers=frozenset(workers)
     )
     if known.changed:
-        _save(manifest, known, status)
+        _save(manifest, known, status, console)
     if report:
-        _report(manifest, table, max_bad_share, console)
+        say_report(manifest, table, max_bad_share, console)
     return manifest
 
 
@@ -153,6 +218,16 @@ def _content(path: str, status: tuple[int, int] | None, known: Known) -> str:
     return "" if status is None else known.index.get((path, *status), "")
 
 
+def _too_long(clips: pd.DataFrame, limit: float) -> dict[str, str]:
+    """Reasons why clips are left out by the length that their headers announce."""
+    long = clips[clips["duration"] > limit]
+    words = f"more than the {limit:g} s of --max-clip-seconds"
+    return {
+        clip: f"too_large: the header announces {seconds:.0f} s, {words}"
+        for clip, seconds in zip(long["clip"], long["duration"], strict=True)
+    }
+
+
 def _pending(
     clips: pd.DataFrame,
     status: dict[str, tuple[int, int] | None],
@@ -170,7 +245,7 @@ def _pending(
 
 def _batches(pending: pd.DataFrame, contents: dict[str, list[str]], cpus: int) -> list[pa.Table]:
     """Cut the clips into batches of about equal length in seconds."""
-    seconds = pending["duration"].where(pending["duration"] > 0, 5.0).to_numpy()
+    seconds = lengths(pending)
     share = float(seconds.sum()) / (_BATCHES_PER_CPU * cpus)
     batches: list[list[dict[str, Any]]] = [[]]
     filled = 0.0
@@ -186,41 +261,71 @@ def _batches(pending: pd.DataFrame, contents: dict[str, list[str]], cpus: int) -
     return [pa.Table.from_pylist(batch, ITEMS) for batch in batches]
 
 
-def _results(pending: pd.DataFrame, known: Known, storage: Storage, features: Features) -> Iterator[pd.DataFrame]:
+def _results(
+    pending: pd.DataFrame, known: Known, storage: Storage, features: Features, console: Console
+) -> Generator[pd.DataFrame]:
     """Compute the clips on the cluster; rows of ``shards.compute_batch`` as they come."""
     import ray
     import ray.data
 
     if not ray.is_initialized():
         raise CacheError("the mel cache is built by Ray: call ray.init() first")
-    cpus = count_cpus()
-    batches = _batches(pending, known.contents(), cpus)
+    batches = _batches(pending, known.contents(), count_cpus())
     work = partial(compute_batch, storage=storage, features_json=features.model_dump_json())
+    seen: set[str] = set()
     with _ray_data_settings():
-        dataset = ray.data.from_blocks(batches).map_batches(
-            work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
-        )
+        with warnings.catch_warnings(action="ignore"):  # Ray is going to give max_retries another name
+            # a batch that kills its worker would do so again: its clips are tried one by one below
+            dataset = ray.data.from_blocks(batches).map_batches(
+                work, batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1, max_retries=0
+            )
+        rows: Any  # pa.Table
+        for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            results = rows.to_pandas()
+            seen.update(results["clip"])
+            yield results
+    lost = [
+        batch.slice(i, 1)
+        for batch in batches
+        for i, clip in enumerate(batch.column("clip").to_pylist())
+        if clip not in seen
+    ]
+    if lost:
+        say(console, f"features: a worker was lost; its {len(lost)} clips are computed one by one", "yellow")
+        yield from _one_by_one(lost, work)
+
+
+def _one_by_one(lost: list[pa.Table], work: Callable[[pa.Table], pa.Table]) -> Iterator[pd.DataFrame]:
+    """Each clip in a task of its own; one that loses its worker, and then another, is what kills them.
+
+    An error that Python knows of is raised: it has nothing to do with the recording.
+    """
+    import ray
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+
+    task: Any = ray.remote(num_cpus=1, max_retries=0)(lambda item: work(item))
+    running = {task.remote(item): item for item in lost}
+    again = []
+    while running:
+        done = ray.wait(list(running))[0][0]
+        item = running.pop(done)
         try:
-            rows: Any  # pa.Table
-            for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield rows.to_pandas()
-        except Exception as error:
-            cause = _os_error(error)
-            if cause is None:
-                raise
-            raise CacheError(
-                f"a worker could not write to the mel cache {storage.where()}: {cause}. What was written is kept; "
-                "make room or choose another --cache-dir and launch again"
-            ) from error
-
-
-def _os_error(error: BaseException | None) -> OSError | None:
-    """The innermost OSError behind an error of a Ray task."""
-    found = None
-    while error is not None:
-        found = error if isinstance(error, OSError) else found
-        error = getattr(error, "cause", None) or error.__cause__
-    return found
+            yield ray.get(done).to_pandas()
+        except RayTaskError:
+            raise
+        except RayError:
+            again.append(item)
+    for item in again:  # alone on its node's memory, as far as this build is concerned
+        try:
+            yield ray.get(task.remote(item)).to_pandas()
+        except RayTaskError:
+            raise
+        except RayError as error:
+            why = "ran out of memory" if isinstance(error, OutOfMemoryError) else "crashed"
+            row: dict[str, Any] = dict.fromkeys(RESULTS.names, "")
+            row |= {"frames": 0, "size": 0, "mtime_ns": 0, "computed": False}
+            row |= {"reason": f"crashed: the decoder {why}, twice", **item.select(["clip", "path"]).to_pylist()[0]}
+            yield pd.DataFrame([row])
 
 
 @contextmanager
@@ -231,14 +336,14 @@ def _ray_data_settings() -> Iterator[None]:
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.raise_original_map_exception = True
+    context.max_errored_blocks = -1  # a lost worker loses its batch only
     # With the allocator a task is submitted only when a CPU is free, so after each one a worker waits for the
     # driver's next round; and until Ray Data knows the size of the cluster, a second or more, one task runs at a
     # time. Without it the batches, which are small, queue at Ray and the workers take one after the other.
     context.op_resource_reservation_enabled = False
     logger = logging.getLogger("ray.data")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)  # at each lost batch it prints where in Ray it was noticed
     try:
         with DataContext.current(context):
             yield
@@ -267,86 +372,20 @@ def _rows(clips: pd.DataFrame, contents: dict[str, str], known: Known, unreadabl
     return pd.DataFrame(rows, columns=ROWS).astype({"frames": "int64"})
 
 
-def _save(manifest: Manifest, known: Known, status: dict[str, tuple[int, int] | None]) -> None:
+def _save(manifest: Manifest, known: Known, status: dict[str, tuple[int, int] | None], console: Console) -> None:
+    """Write the tables; without them the next build looks into the shards."""
+    parameters = manifest.features.model_dump(mode="json")
+    done = {
+        "computed": manifest.computed,
+        "seconds": round(manifest.seconds, 3),
+        "workers": sorted(manifest.workers),
+    }
     try:
         known.save({path: found for path, found in status.items() if found is not None})
-        if manifest.computed:
-            done = {
-                "computed": manifest.computed,
-                "seconds": round(manifest.seconds, 3),
-                "workers": sorted(manifest.workers),
-            }
-            parameters = manifest.features.model_dump(mode="json")
-            manifest.storage.write_json("build.json", {"features": parameters, "last_build": done})
+        manifest.storage.write_json("build.json", sealed_json({"features": parameters, "last_build": done}))
     except OSError as error:
-        raise CacheError(f"the mel cache {manifest.storage.where()} cannot be written: {error}") from error
-
-
-def _report(manifest: Manifest, table: ClipTable, max_bad_share: float, console: Console) -> None:
-    """Say what was done, what is unusable and what is odd; too much that is unusable is an error."""
-    if manifest.computed:
-        rate = manifest.computed / max(manifest.seconds, 1e-9)
+        where = f"{manifest.storage.where()} ({error.strerror or error})"
         say(
             console,
-            f"features: {manifest.computed} clips computed in {manifest.seconds:.1f} s ({rate:.0f} clips/s, "
-            f"{len(manifest.workers)} processes)",
+            f"features: the tables of the mel cache cannot be written to {where}: next time they are made again",
         )
-    rows = manifest.rows.assign(subset=table.clips["subset"])  # the rows are the table's
-    total, bad = len(rows), rows[rows["reason"] != ""]
-    if len(bad):
-        codes = bad["reason"].str.split(":").str[0].value_counts()
-        kinds = ", ".join(f"{count} {code}" for code, count in codes.items())
-        say(console, f"features: {len(bad)} of {total} clips are unusable and left out: {kinds}", style="yellow")
-        more = [f"and {len(bad) - _NAMED} more"] * (len(bad) > _NAMED)
-        for line in _named(bad, "reason")[:_NAMED] + more:
-            say(console, f"  {line}", style="yellow")
-    found = manifest.remarks
-    for code in found["code"].unique():
-        clips = found[found["code"] == code]
-        named = "; ".join(_named(clips, "text")[:_REMARKED]) + "; …" * (len(clips) > _REMARKED)
-        say(console, f"features: {len(clips)} of {total} clips: {MEANING[code]} ({named})", style="yellow")
-    check_shares(bad, table, max_bad_share, console)
-
-
-def _named(clips: pd.DataFrame, column: str) -> list[str]:
-    return [f"{clip}: {text}" for clip, text in zip(clips["clip"], clips[column], strict=True)]
-
-
-def check_shares(bad: pd.DataFrame, table: ClipTable, max_bad_share: float, console: Console) -> None:
-    """Unusable test clips cost their own predictions only; too many others are an error.
-
-    Parameters
-    ----------
-    bad : pd.DataFrame
-        Unusable clips: columns clip, subset and reason.
-    table : ClipTable
-        All clips.
-    max_bad_share : float
-        Largest tolerated share of unusable curated, and of unusable noisy clips.
-    console : rich.console.Console
-        For what unusable test clips mean.
-
-    Raises
-    ------
-    CacheError
-        More than that are unusable.
-    """
-    totals, counts = table.clips["subset"].value_counts(), bad["subset"].value_counts()
-    if "test" in counts:
-        if counts["test"] == totals["test"]:
-            what = "nothing can be predicted for them, and there will be no submission"
-        elif table.submission is None:
-            what = "they get no prediction"
-        else:
-            what = "they get no prediction of their own; in a submission their rows are the mean over the others"
-        say(console, f"features: {counts['test']} of {totals['test']} test clips are unusable: {what}", "yellow")
-    shares = (counts / totals).drop("test", errors="ignore").dropna()
-    if shares.empty or shares.max() <= max_bad_share:
-        return
-    subset, share = str(shares.idxmax()), float(shares.max())
-    named = _named(bad[bad["subset"] == subset], "reason")
-    raise CacheError(
-        f"{len(named)} of {totals[subset]} {subset} clips are unusable ({share:.1%}, more than the tolerated "
-        f"{max_bad_share:.1%}): {'; '.join(named[:3])}{' …' if len(named) > 3 else ''}. Repair these files or take "
-        f"them out of the dataset, or tolerate them with --max-bad-share {math.ceil(share * 100) / 100:g}"
-    )

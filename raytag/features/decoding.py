@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,12 +12,15 @@ import soundfile
 from numba import njit
 
 from raytag.datasets.containers import find_samples, mended
+from raytag.datasets.recordings import check_header, require_file
 from raytag.features import remarks
 
 #: The mean of channels that keeps less than this share of the loudest one's energy has lost the sound.
 CANCELLED = 0.01
 
-Reason = Literal["missing", "unreadable", "truncated", "empty", "silent", "non_finite", "out_of_range"]
+Reason = Literal[
+    "missing", "unreadable", "too_large", "crashed", "truncated", "empty", "silent", "non_finite", "out_of_range"
+]
 Channel = Literal["mix", "loudest", "first"]
 
 
@@ -27,7 +30,9 @@ class UnusableClip(ValueError):
     Attributes
     ----------
     code : str
-        ``missing`` (no such file), ``unreadable`` (no audio that libsndfile knows, or a broken header),
+        ``missing`` (no such file), ``unreadable`` (no file, no audio that libsndfile knows, or a broken header),
+        ``too_large`` (beyond the bounds of `raytag.datasets.recordings`, or of ``--max-clip-seconds``),
+        ``crashed`` (the decoder killed its process, or found no memory),
         ``truncated`` (the file ends before the samples that its header announces), ``empty`` (no samples),
         ``silent`` (all samples equal, to one step of 16-bit audio: those of the file, or what resampling leaves
         of them), ``non_finite`` (NaN or infinite samples),
@@ -52,13 +57,16 @@ class UnusableClip(ValueError):
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The content of a file, or `UnusableClip`: ``missing``, ``unreadable`` or ``empty``."""
+    """The content of a regular file, or `UnusableClip`: ``missing``, ``unreadable``, ``too_large`` or ``empty``."""
     try:
-        data = Path(path).read_bytes()
+        require_file(path)
+        with open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
         raise UnusableClip("missing", "there is no such file", os.fspath(path)) from None
     except OSError as error:
-        raise UnusableClip("unreadable", error.strerror or str(error), os.fspath(path)) from None
+        code: Reason = "too_large" if error.errno == errno.EFBIG else "unreadable"
+        raise UnusableClip(code, error.strerror or str(error), os.fspath(path)) from None
     if not data:
         raise UnusableClip("empty", "the file has no bytes", os.fspath(path))
     return data
@@ -79,7 +87,7 @@ def decode(data: bytes, channel: Channel = "mix") -> Decoded:
     Raises
     ------
     UnusableClip
-        ``unreadable``, ``truncated`` or ``empty``.
+        ``unreadable``, ``too_large``, ``truncated`` or ``empty``.
     """
     try:
         found = find_samples(data)
@@ -94,6 +102,7 @@ def decode(data: bytes, channel: Channel = "mix") -> Decoded:
         if found.pcm16 is not None:  # read directly, several times faster than through libsndfile
             channels, rate = found.pcm16
             count = found.length // (2 * channels)
+            _check(count, rate, channels)
             frames = np.frombuffer(data, "<i2", count * channels, found.start).reshape(count, channels)
             samples, which, more = _one_channel(frames, channel)
             return Decoded(samples, rate, which, said + more)
@@ -102,6 +111,7 @@ def decode(data: bytes, channel: Channel = "mix") -> Decoded:
     except soundfile.LibsndfileError as error:
         raise UnusableClip("unreadable", f"not audio that libsndfile knows ({_say(error)})") from None
     with file:
+        _check(file.frames, file.samplerate, file.channels)
         try:
             frames = file.read(dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
@@ -112,6 +122,13 @@ def decode(data: bytes, channel: Channel = "mix") -> Decoded:
             raise UnusableClip("truncated", f"the file ends after {len(frames)} of {file.frames} frames")
         samples, which, more = _one_channel(frames, channel)
         return Decoded(samples, file.samplerate, which, said + more)
+
+
+def _check(frames: int, rate: int, channels: int) -> None:
+    try:
+        check_header(frames, rate, channels)
+    except OverflowError as error:
+        raise UnusableClip("too_large", str(error)) from None
 
 
 def _say(error: soundfile.LibsndfileError) -> str:

@@ -2,7 +2,8 @@
 
 The shards are the truth; ``manifest.parquet`` and ``index.parquet`` beside them spare looking into all of them
 and reading all recordings again. Either may be deleted, and of two builders that write them at once either may
-win: shards that the manifest does not list are looked into by the next build.
+win: shards that the manifest does not list are looked into by the next build. Both carry a digest of themselves;
+where it is missing or wrong they are made again.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from raytag.console import say
 from raytag.datasets.findings import Finding, some
+from raytag.errors import DamagedError
 from raytag.experiment import Features
 from raytag.features.bank import Bank
 from raytag.features.remarks import MEANING, WRONG
-from raytag.features.shards import FOLDER, read_cells, read_features
+from raytag.features.shards import FOLDER, read_cells, read_features, salvage, whole_rows
+from raytag.store.digest import digest
 from raytag.store.files import Storage
 
 #: Raised whenever a change of raytag makes the same recording give other features.
@@ -32,10 +38,41 @@ FORMAT = 2
 
 #: Columns of ``Manifest.rows``.
 ROWS = ["clip", "content", "frames", "shard", "reason", "remarks"]
+#: Files beside the shards that can be made again.
+TABLES = ("manifest.parquet", "index.parquet", "build.json")
+#: Columns of ``index.parquet``.
+FILES = ["path", "size", "mtime_ns", "content"]
+#: Before the digest of a file that carries its own.
+_SEAL = b"digest of all other bytes: "
+_SEAL_SIZE = len(_SEAL) + len(digest(b""))
 
 
 class CacheError(ValueError):
     """A mel cache that cannot serve; the message says what to do."""
+
+
+class DamagedCells(DamagedError):
+    """Cells of a mel cache that do not hold what was computed, or are gone.
+
+    Attributes
+    ----------
+    cells : dict of str to list of str
+        Clips by shard.
+    """
+
+    def __init__(self, cells: Mapping[str, Sequence[str]], where: str) -> None:
+        super().__init__(cells, where)
+        self.cells, self.where = cells, where
+
+    @property
+    def what(self) -> str:
+        """How many of which shard."""
+        return ", ".join(
+            f"{some(clips, 'cell', 'cells')} of shard {self.where}/{shard}" for shard, clips in self.cells.items()
+        )
+
+    def __str__(self) -> str:
+        return f"damaged or gone are {self.what} of the mel cache: launch again, and they are computed again"
 
 
 def feature_hash(features: Features) -> str:
@@ -126,7 +163,9 @@ class Manifest:
         Raises
         ------
         CacheError
-            A clip that is not usable or not in the manifest, or a shard that is damaged or gone.
+            A clip that is not usable or not in the manifest.
+        DamagedCells
+            All that are damaged or gone.
         """
         usable = self.usable.set_index("clip")
         wanted = list(usable.index if clips is None else clips)
@@ -142,25 +181,24 @@ class Manifest:
         for i, (clip, content, shard) in enumerate(zip(wanted, rows["content"], rows["shard"], strict=True)):
             places.setdefault(shard, {})[clip, content] = i
 
-        def copy(shard: str) -> None:
+        def copy(shard: str) -> list[str]:
+            """Put the features of a shard in their places; clips whose features are not there."""
             missing = dict(places[shard])
             try:
                 for clip, content, values in read_features(self.storage, shard):
-                    i = missing.pop((clip, content), None)
-                    if i is not None:
+                    i = missing.get((clip, content))
+                    if i is not None and len(values) == (offsets[i + 1] - offsets[i]) * n_mels:
                         buffer[offsets[i] : offsets[i + 1]] = values.reshape(-1, n_mels)
-            except (OSError, ValueError, pa.ArrowException) as error:
-                raise self._damaged(shard, str(error)) from error
-            if missing:
-                raise self._damaged(shard, f"it lacks clip {next(iter(missing))[0]!r}")
+                        del missing[clip, content]
+            except DamagedError:
+                pass  # `salvage` looks for what it still holds
+            return [clip for clip, _ in missing]
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            list(pool.map(copy, places))
+            damaged = {shard: clips for shard, clips in zip(places, pool.map(copy, places), strict=True) if clips}
+        if damaged:
+            raise DamagedCells(damaged, self.storage.where(FOLDER))
         return Bank(buffer, offsets, wanted)
-
-    def _damaged(self, shard: str, why: str) -> CacheError:
-        where = self.storage.where(f"{FOLDER}/{shard}")
-        return CacheError(f"shard {where} of the mel cache is damaged or gone ({why}); delete it and launch again")
 
 
 class Known:
@@ -171,7 +209,7 @@ class Known:
     storage : Storage
         The folder of the feature set.
     console : Console
-        For a warning about a damaged shard, whose clips are then computed again.
+        For a word about what is damaged, and made again: tables from the shards, cells by the build.
     """
 
     def __init__(self, storage: Storage, console: Console) -> None:
@@ -181,36 +219,62 @@ class Known:
         #: (path, size, mtime_ns) -> content
         self.index: dict[tuple[str, int, int], str] = {}
         self.shards = storage.files(FOLDER)
+        self._unread: list[str] = []
+        cells, files = self._table("manifest.parquet", ROWS), self._table("index.parquet", FILES)
+        self._read("build.json")
+        if self._unread:
+            names = " and ".join(self._unread)
+            words = f"features: {names} in {storage.where()}: no digest, or a wrong one; made again"
+            say(console, words, "yellow")
         listed: set[str] = set()
-        cells = self._read("manifest.parquet")
         if cells is not None:
             self._add_cells(cells)
             listed = set(cells["shard"])
-        files = self._read("index.parquet")
+            for shard in sorted(listed.difference(self.shards)):
+                lost = int((cells["shard"] == shard).sum())
+                say(console, f"features: shard {self._where(shard)} is gone, and with it {lost} cells", "yellow")
         if files is not None:
             self._add_files(files)
-        for shard in self.shards:
-            if shard in listed:
-                continue
-            try:
-                frame = read_cells(storage, shard).to_pandas()
-            except (OSError, ValueError, pa.ArrowException) as error:
-                where = storage.where(f"{FOLDER}/{shard}")
-                say(
-                    console, f"features: shard {where} is damaged ({error}); its clips are computed again", "yellow"
-                )
-                storage.delete(f"{FOLDER}/{shard}")
-                continue
-            self._add_cells(frame.assign(shard=shard))
-            self._add_files(frame)
-        self.changed = set(self.shards) != listed
+        self._look_into([shard for shard in self.shards if files is None or shard not in listed], console)
+        #: Whether the tables should be written again.
+        self.changed = bool(self._unread) or set(self.shards) != listed or (files is None and bool(self.shards))
 
-    def _read(self, name: str) -> pd.DataFrame | None:
-        """A table of an earlier build; a damaged or missing one costs time, nothing else."""
+    def _where(self, shard: str) -> str:
+        return self.storage.where(f"{FOLDER}/{shard}")
+
+    def _look_into(self, shards: list[str], console: Console) -> None:
+        """Take in what shards hold; what is damaged is thrown away."""
+        for shard in shards:
+            try:
+                table, damaged = read_cells(self.storage, shard)
+                told = f"{damaged} cells of shard {self._where(shard)} are damaged"
+            except DamagedError as error:
+                table, damaged, told = None, 1, str(error)
+            if damaged:
+                say(console, f"features: {told}: computed again", "yellow")
+                with suppress(OSError):  # on a disk that cannot be written it stays, and nobody believes it
+                    salvage(self.storage, shard)
+                    known, self.shards = self.shards, self.storage.files(FOLDER)
+                    shards += [new for new in self.shards if new not in known]  # looked into by this very loop
+                    continue
+            if table is not None:
+                frame = table.to_pandas()
+                self._add_cells(frame.assign(shard=shard))
+                self._add_files(frame)
+
+    def _read(self, name: str) -> bytes | None:
+        """A file of an earlier build; a missing, damaged or old one costs time, nothing else."""
         try:
-            return self.storage.read_parquet(name)
-        except (FileNotFoundError, pa.ArrowInvalid):
+            return _read_table(self.storage, name)
+        except FileNotFoundError:
             return None
+        except DamagedError:
+            self._unread.append(name)
+            return None
+
+    def _table(self, name: str, columns: list[str]) -> pd.DataFrame | None:
+        data = self._read(name)
+        return None if data is None else pq.read_table(pa.BufferReader(data), columns=columns).to_pandas()
 
     def _add_cells(self, frame: pd.DataFrame) -> None:
         present = frame[frame["shard"].isin(self.shards)]
@@ -241,11 +305,70 @@ class Known:
     def save(self, current: dict[str, tuple[int, int]]) -> None:
         """Write both tables; of the paths in ``current`` only the entry of this (size, mtime_ns) is kept."""
         cells = [(clip, content, *cell) for (clip, content), cell in self.cells.items()]
-        self.storage.write_parquet("manifest.parquet", pd.DataFrame(cells, columns=ROWS))
         files = [
             (path, size, mtime_ns, content)
             for (path, size, mtime_ns), content in self.index.items()
             if current.get(path, (size, mtime_ns)) == (size, mtime_ns)
         ]
-        columns = ["path", "size", "mtime_ns", "content"]
-        self.storage.write_parquet("index.parquet", pd.DataFrame(files, columns=columns))
+        for name, rows, columns in (("manifest.parquet", cells, ROWS), ("index.parquet", files, FILES)):
+            sink = pa.BufferOutputStream()
+            table = pa.Table.from_pandas(pd.DataFrame(rows, columns=columns), preserve_index=False)
+            pq.write_table(table, sink)
+            self.storage.write(name, _sealed(sink.getvalue().to_pybytes()))
+
+
+def find_damage(storage: Storage) -> Iterator[str]:
+    """Read everything in a folder of features; what is damaged, a sentence each."""
+    for name in TABLES:
+        try:
+            _read_table(storage, name)
+        except FileNotFoundError:
+            pass  # any of them may be deleted
+        except DamagedError as error:
+            yield f"{storage.where(name)}: {error}"
+    for shard in storage.files(FOLDER):
+        try:
+            _, damaged = whole_rows(storage, shard)
+        except DamagedError as error:
+            yield str(error)
+        else:
+            if damaged:
+                yield f"{damaged} cells of shard {storage.where(f'{FOLDER}/{shard}')} are damaged"
+
+
+def _read_table(storage: Storage, name: str) -> bytes:
+    """The content of one of `TABLES`; ``DamagedError`` where it is not whole or carries no digest."""
+    data = storage.read(name)
+    return _unsealed_json(data) if name.endswith(".json") else _unsealed(data)
+
+
+def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the digest of its content."""
+    return {**value, "digest": digest(json.dumps(value, sort_keys=True).encode())}
+
+
+def _unsealed_json(data: bytes) -> bytes:
+    """JSON of `sealed_json`; ``DamagedError`` where it is not whole or has no digest."""
+    try:
+        value = dict(json.loads(data))
+        known = value.pop("digest", None)
+    except (ValueError, TypeError):
+        value, known = {}, None
+    if known != sealed_json(value)["digest"]:
+        raise DamagedError("no digest, or a wrong one")
+    return data
+
+
+def _sealed(parquet: bytes) -> bytes:
+    """A Parquet file with a digest of itself between its data and its footer, where no reader of Parquet looks."""
+    at = len(parquet) - 8 - int.from_bytes(parquet[-8:-4], "little")
+    return parquet[:at] + _SEAL + digest(parquet).encode() + parquet[at:]
+
+
+def _unsealed(data: bytes) -> bytes:
+    """The file that `_sealed` was given; ``DamagedError`` where it is not whole or has no digest."""
+    end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    parquet = data[: max(end - _SEAL_SIZE, 0)] + data[max(end, 0) :]
+    if end < _SEAL_SIZE or data[end - _SEAL_SIZE : end] != _SEAL + digest(parquet).encode():
+        raise DamagedError("no digest, or a wrong one")
+    return parquet

@@ -9,23 +9,29 @@ A shard is one Parquet file with one row a clip:
     remarks   string  what is odd about it, a line each (`raytag.features.remarks`), else ""
     features  binary  int16 (frames, n_mels), little-endian, 1/256 dB
     path, size, mtime_ns   the file as it was read: a later build need not read it again
+    features_digest, digest   of the features; of all else that the row says, features_digest included
 
 It is named by the hash of its (clip, content) pairs, so a batch that is computed twice overwrites itself, and
-two datasets that call different recordings by the same names do not overwrite each other.
+two datasets that call different recordings by the same names do not overwrite each other. Its name also tells
+whether its rows have digests: those of before have not, and a damaged file cannot pass for one of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytag.errors import DamagedError
 from raytag.experiment import Features
 from raytag.features import extract_from_bytes
 from raytag.features.bank import quantise
@@ -35,17 +41,28 @@ from raytag.store.digest import digest
 from raytag.store.files import Storage
 
 FOLDER = "shards"
+#: How the names of shards end whose rows have digests.
+CHECKED = ".checked.parquet"
 _CELL = {"clip": pa.string(), "content": pa.string(), "frames": pa.int32(), "reason": pa.string()}
 _CELL |= {"remarks": pa.string()}
 _FILE = {"path": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64()}
-_SHARD = pa.schema({**_CELL, **_FILE, "features": pa.binary()})
-#: Columns that say what a shard holds, without the features.
-COLUMNS = [*_CELL, *_FILE]
+_DIGESTS = {"features_digest": pa.string(), "digest": pa.string()}
+_FEATURES = {"features": pa.binary()}
+_SHARD = pa.schema({**_CELL, **_FILE, **_DIGESTS, **_FEATURES})
 
 #: Of the batches that are handed to `compute_batch`.
 ITEMS = pa.schema({"clip": pa.string(), "path": pa.string(), "known": pa.list_(pa.string())})
 #: Of the rows that `compute_batch` returns.
-RESULTS = pa.schema({**_CELL, **_FILE, "shard": pa.string(), "computed": pa.bool_(), "worker": pa.string()})
+RESULTS = pa.schema(
+    {
+        **_CELL,
+        **_FILE,
+        "shard": pa.string(),
+        "computed": pa.bool_(),
+        "worker": pa.string(),
+        "error": pa.string(),  # why the shard could not be written, else ""
+    }
+)
 
 
 def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.Table:
@@ -64,7 +81,7 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
     -------
     pa.Table
         Schema `RESULTS`, a row a clip. A clip whose content is known gets no new cell; one that cannot even be
-        read has no content and stands in no shard.
+        read, or for which there is no memory here, has no content and stands in no shard.
     """
     warm_up()
     features = Features.model_validate_json(features_json)
@@ -77,9 +94,13 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
             cells.append(cell)
     if cells:
         name = shard_name([(cell["clip"], cell["content"]) for cell in cells])
-        storage.write(f"{FOLDER}/{name}", _to_parquet(cells))
+        error = ""
+        try:
+            storage.write(f"{FOLDER}/{name}", _to_parquet(pa.Table.from_pylist(cells, _SHARD)))
+        except OSError as fault:  # a full disk is told as it is, not as the error of a task
+            error = fault.strerror or str(fault)
         for cell in cells:
-            cell["shard"] = name
+            cell.update(shard=name, error=error)
     for cell in results:
         cell["worker"] = worker
     return pa.Table.from_pylist(results, RESULTS)
@@ -88,7 +109,7 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
 def _compute(clip: str, path: str, known: Sequence[str], features: Features) -> dict[str, Any]:
     file = {"path": path, "size": 0, "mtime_ns": 0}
     cell: dict[str, Any] = {"clip": clip, "content": "", "frames": 0, "reason": "", "features": b"", **file}
-    cell.update(remarks="", shard="", computed=False)
+    cell.update(remarks="", shard="", computed=False, error="")
     try:
         try:
             status = os.stat(path)  # before reading: a file that changes meanwhile is found changed next time
@@ -106,7 +127,17 @@ def _compute(clip: str, path: str, known: Sequence[str], features: Features) -> 
         cell.update(frames=len(fixed), features=fixed.astype("<i2", copy=False).tobytes())
     except UnusableClip as error:
         cell["reason"] = error.reason
+    except MemoryError:  # another machine may have it
+        cell.update(content="", computed=False, reason="crashed: the decoder found no memory for it")
+    cell["features_digest"] = digest(cell["features"])
+    cell["digest"] = _digest(cell)
     return cell
+
+
+def _digest(cell: Mapping[str, Any]) -> str:
+    """Of all that a row says but its features, which have their own."""
+    facts = [cell[name] for name in (*_CELL, *_FILE, "features_digest")]
+    return digest(json.dumps(facts).encode())
 
 
 def _quantised(logmel: np.ndarray) -> np.ndarray:
@@ -116,8 +147,7 @@ def _quantised(logmel: np.ndarray) -> np.ndarray:
         raise UnusableClip("out_of_range", str(error)) from None
 
 
-def _to_parquet(cells: list[dict[str, Any]]) -> pa.Buffer:
-    table = pa.Table.from_pylist([{name: cell[name] for name in _SHARD.names} for cell in cells], _SHARD)
+def _to_parquet(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()  # grows without new pages each time, and its content need not be copied
     # log-mels hardly shrink, and what is not compressed is read at the speed of memory
     pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
@@ -127,29 +157,117 @@ def _to_parquet(cells: list[dict[str, Any]]) -> pa.Buffer:
 def shard_name(cells: Sequence[tuple[str, str]]) -> str:
     """File name of a shard by its (clip, content) pairs in any order."""
     text = "\n".join(f"{content} {clip}" for clip, content in sorted(cells))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest() + ".parquet"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest() + CHECKED
 
 
-def read_cells(storage: Storage, shard: str) -> pa.Table:
-    """What a shard holds: all `COLUMNS`; its features are not read."""
-    return _open(storage, shard, COLUMNS)
+def read_cells(storage: Storage, shard: str) -> tuple[pa.Table, int]:
+    """What a shard holds but its features, which are not read: whole rows, and the number of damaged ones.
+
+    Raises
+    ------
+    DamagedError
+        The file is no shard, or not to be read.
+    """
+    table = _open(storage, shard, {**_CELL, **_FILE})
+    whole = _whole(table, shard)
+    return table.filter(pa.array(whole, pa.bool_())), whole.count(False)
 
 
 def read_features(storage: Storage, shard: str) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(clip, content, flat int16 features) of a shard's usable clips; views into memory that is read once."""
-    table = _open(storage, shard, ["clip", "content", "features"])
+    """(clip, content, flat int16 features) of a shard's usable clips; views into memory that is read once.
+
+    Features that are damaged are left out; errors are those of `read_cells`. Other facts are not looked at: a
+    damaged id or content is nobody's.
+    """
+    table = _open(storage, shard, {"clip": pa.string(), "content": pa.string(), **_FEATURES})
     for batch in table.to_batches():
-        column = batch.column("features")
-        _, offsets, data = column.buffers()
-        ends = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset).tolist()
-        values = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
         clips, contents = batch.column("clip").to_pylist(), batch.column("content").to_pylist()
-        for i, (clip, content) in enumerate(zip(clips, contents, strict=True)):
-            if ends[i + 1] > ends[i]:
-                yield clip, content, values[ends[i] : ends[i + 1]].view("<i2")
+        for clip, content, values in zip(clips, contents, _features(batch, shard), strict=True):
+            if values is not None and len(values):
+                yield clip, content, np.frombuffer(values, "<i2")
 
 
-def _open(storage: Storage, shard: str, columns: list[str]) -> pa.Table:
+def whole_rows(storage: Storage, shard: str, source: pa.NativeFile | None = None) -> tuple[pa.Table, int]:
+    """Everything that a shard holds, compared with all digests: whole rows, and the number of damaged ones.
+
+    ``source`` has its bytes, where they are read already. Errors are those of `read_cells`.
+    """
+    table = _open(storage, shard, {**_CELL, **_FILE, **_FEATURES}, source)
+    heard = [values is not None for batch in table.to_batches() for values in _features(batch, shard)]
+    whole = [both and facts for both, facts in zip(heard, _whole(table, shard), strict=True)]
+    return table.filter(pa.array(whole, pa.bool_())), whole.count(False)
+
+
+def salvage(storage: Storage, shard: str) -> None:
+    """Keep the whole rows of a damaged shard under the name that is theirs, and remove it.
+
+    Nothing is kept of a shard without digests, for nobody knows which of its rows are whole. ``OSError`` where it
+    cannot be read or written.
+    """
+    table = _SHARD.empty_table()
+    if shard.endswith(CHECKED) and storage.exists(f"{FOLDER}/{shard}"):
+        data = storage.read(f"{FOLDER}/{shard}")  # a disk or network that fails now says nothing of the shard
+        with suppress(DamagedError):
+            table, _ = whole_rows(storage, shard, pa.BufferReader(data))
+    name = shard_name(list(zip(table["clip"].to_pylist(), table["content"].to_pylist(), strict=True)))
+    if name == shard:  # it was another fault, which is over
+        return
+    if len(table):
+        storage.write(f"{FOLDER}/{name}", _to_parquet(table.select(_SHARD.names)))
+    storage.delete(f"{FOLDER}/{shard}")
+
+
+def _features(batch: pa.RecordBatch, shard: str) -> list[memoryview | None]:
+    """The bytes of each row's features; None where they are damaged."""
+    column = batch.column("features")
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset).tolist()
+    values = memoryview(b"" if data is None else data)
+    parts = [values[start:end] for start, end in itertools.pairwise(ends)]
+    if not shard.endswith(CHECKED):
+        return [*parts]
+    known = batch.column("features_digest").to_pylist()
+    return [part if digest(part) == own else None for part, own in zip(parts, known, strict=True)]
+
+
+def _whole(table: pa.Table, shard: str) -> list[bool]:
+    """Of each row, whether it says what was written; rows of shards without digests are believed."""
+    if not shard.endswith(CHECKED):
+        return [True] * len(table)
+    rows = table.drop_columns(["features"]) if "features" in table.column_names else table
+    return [_digest(row) == row["digest"] for row in rows.to_pylist()]
+
+
+def _open(
+    storage: Storage, shard: str, columns: Mapping[str, pa.DataType], source: pa.NativeFile | None = None
+) -> pa.Table:
+    """Columns of a shard and, where its rows have them, the digests."""
+    if shard.endswith(CHECKED):
+        columns = {**columns, **_DIGESTS}
     path = f"{storage.root}/{FOLDER}/{shard}"
-    with storage.filesystem.open_input_file(path) as file:
-        return pq.ParquetFile(file, pre_buffer=True).read(columns, use_threads=False)
+    try:
+        with source or storage.filesystem.open_input_file(path) as file:
+            parquet = pq.ParquetFile(file, pre_buffer=True)
+            _check_footer(parquet.metadata, file.size())
+            table = parquet.read(list(columns), use_threads=False)
+        schema = pa.schema(columns)
+        if not table.select(schema.names).schema.equals(schema):
+            raise ValueError("its columns are not those of a shard")
+        table.validate(full=True)
+        return table.select(schema.names)
+    except FileNotFoundError:
+        raise DamagedError(f"shard {storage.where(f'{FOLDER}/{shard}')} of the mel cache is gone") from None
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        where = storage.where(f"{FOLDER}/{shard}")
+        raise DamagedError(f"shard {where} of the mel cache is damaged ({error})") from error
+
+
+def _check_footer(footer: pq.FileMetaData, size: int) -> None:
+    """What is read takes no more memory than the file has bytes, whatever a damaged footer promises."""
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            rows, stored = column.num_values, column.total_compressed_size
+            if column.compression != "UNCOMPRESSED" or column.total_uncompressed_size != stored:
+                raise ValueError("its footer says that it is compressed, which shards are not")
+            if rows != group.num_rows or not 0 <= 4 * rows <= size or not 0 <= stored <= size:
+                raise ValueError(f"its footer promises {rows} rows in {stored} of {size} bytes")

@@ -16,6 +16,7 @@ import soxr
 from numba import njit
 
 from raytag.compiled.vectors import LANES, load, maximum, splat, store
+from raytag.datasets.recordings import MAX_SAMPLES
 from raytag.features import remarks
 from raytag.features.decoding import Channel, UnusableClip, decode, read_bytes
 
@@ -120,6 +121,11 @@ def waveform_of(
         said += remarks.of_level(samples, low, high)
         said += remarks.of_constancy(samples, rate, energies, TRIM_HOP)
         if rate != sample_rate:
+            if samples.size * sample_rate > MAX_SAMPLES * rate:
+                raise UnusableClip(
+                    "too_large",
+                    f"{samples.size} samples at {rate} Hz are more than {MAX_SAMPLES} at {sample_rate} Hz",
+                )
             before, samples = samples, resample(samples, rate, sample_rate)
             power = float(energies.sum()) / before.size
             energies, low, high = _survey(samples, TRIM_HOP)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from raytag.console import parse_duration
+from raytag.datasets import recordings
 from raytag.datasets.readers import layouts
 from raytag.errors import redacted
 from raytag.losses import LOSSES
@@ -21,6 +22,9 @@ from raytag.store.files import Storage, check_name
 _DATA = f"""folder of labelled recordings; without it the built-in demo data are used. It is recognised when it
 holds
 {layouts()}"""
+_LONGEST = f"""leave out recordings whose header announces more seconds than this, before anything is allocated.
+Always left out are those of more than {recordings.MAX_CHANNELS:,} channels, {recordings.MAX_RATE:,} Hz,
+{recordings.MAX_SAMPLES:,} samples (of all channels, or once resampled) or {recordings.MAX_BYTES:,} bytes"""
 _SET = f"""set any field of every experiment, e.g. --set model.base_size=16; may be repeated
   - networks, as in --set model.name={next(iter(MODELS))}: {", ".join(MODELS)}
   - losses, as in --set loss.name={next(iter(LOSSES))}: {", ".join(LOSSES)}"""
@@ -93,6 +97,7 @@ class LaunchOptions:
     max_bad_share: float = 0.05
     """give up when more than this share of the curated or of the noisy clips is unusable (they are listed with
     their reasons); unusable test clips stop nothing"""
+    max_clip_seconds: Annotated[float, tyro.conf.arg(help=_LONGEST)] = recordings.MAX_SECONDS
     verify: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """read every recording again instead of trusting sizes and times; changed ones are computed anew"""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -170,6 +175,8 @@ class LaunchOptions:
             raise ValueError(f"--cpus-per-trial {self.cpus_per_trial:g}: must be above 0, e.g. 0.5")
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"--max-bad-share {self.max_bad_share:g}: must lie between 0 and 1")
+        if not self.max_clip_seconds > 0:
+            raise ValueError(f"--max-clip-seconds {self.max_clip_seconds:g}: must be above 0")
         gpus = self.gpus_per_trial
         if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
             raise ValueError(f"--gpus-per-trial {gpus:g}: a fraction up to 1, or a whole number")

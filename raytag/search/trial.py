@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -21,7 +19,7 @@ from ray import tune
 from raytag.datasets.table import ClipTable
 from raytag.errors import NoRoomError, redacted
 from raytag.experiment import Experiment
-from raytag.features.bank import Bank
+from raytag.features.bank import Bank, mapped_bank
 from raytag.features.cache import Manifest
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
@@ -142,16 +140,4 @@ def open_bank(shared: Shared) -> Bank:
     """The features of all clips, from shared memory or from this node's memory-mapped file."""
     if shared.bank is not None:
         return shared.bank
-    return mapped_bank(shared.manifest, shared.table.clips["clip"].tolist(), shared.bank_key)
-
-
-def mapped_bank(manifest: Manifest, clips: Sequence[str], key: str) -> Bank:
-    """Memory-map the node's own copy of the bank, assembling it first if it is not there.
-
-    Two trials that assemble at once both write the same bytes; the last rename wins.
-    """
-    path = Path(tempfile.gettempdir()) / "raytag-banks" / key
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        manifest.bank(clips).save(path)
-    return Bank.memmap(path)
+    return mapped_bank(shared.bank_key, shared.manifest.bank, print)

@@ -46,6 +46,8 @@ CASES = {
     "too many cells": (CURATED, rows("c2.wav,Bark,Meow"), 3, r"3 cells, but the header has 2 .*quoted"),
     "too few cells": (CURATED, rows("c2.wav"), 3, "1 cells, but the header has 2"),
     "open quote": (CURATED, rows('c2.wav,"Bark', "c3.wav,Bark"), 3, "unexpected end of data"),
+    "zero byte in a label": (CURATED, rows("c2.wav,Ba\0rk"), 3, "a zero byte"),
+    "zero byte in a name": (CURATED, rows("c2\0.wav,Bark").encode("utf-16"), 3, "a zero byte"),
     "empty": (CURATED, "", 1, "the file is empty"),
     "not UTF-8": (CURATED, rows("b\xe4r.wav,Bark").encode("latin-1"), 3, "not UTF-8 .byte 0xe4"),
     "class twice": (SAMPLE, "fname,Zither,Bark,Bark\nt1.wav,0,0,0\n", 1, "column 'Bark' stands twice"),

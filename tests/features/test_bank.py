@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 
 import numpy as np
 import pytest
 
-from raytag.features.bank import SCALE, Bank, quantise
+from raytag.features import bank as bank_module
+from raytag.features.bank import SCALE, Bank, mapped_bank, private_folder, quantise
 
 FRAMES = (40, 1, 300, 17)
 
@@ -132,3 +135,92 @@ def test_the_object_store_gives_it_back_without_a_copy(bank, ray_session):
     assert first.clips == bank.clips
     assert not first.buffer.flags.writeable
     assert first.buffer.ctypes.data == second.buffer.ctypes.data
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+
+
+class TestMappedBank:
+    """The file of a node, in a folder of this user's own."""
+
+    @pytest.fixture(autouse=True)
+    def temporary(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(bank_module.tempfile, "gettempdir", lambda: str(tmp_path))
+        monkeypatch.setattr(bank_module, "_checked", set())
+
+    def test_is_assembled_once_in_a_private_folder(self, bank, tmp_path):
+        said, made = [], []
+        for _ in range(2):
+            mapped = mapped_bank("key", lambda: made.append(1) or bank, said.append)
+            assert np.array_equal(mapped.buffer, bank.buffer)
+        assert (said, made) == ([], [1])
+        assert private_folder("raytag-banks").stat().st_mode & 0o777 == 0o700
+        assert (private_folder("raytag-banks") / "key").is_file()
+
+    @pytest.mark.parametrize("at", [3, 16, 30, 60, 100, 300, -5, -70_000])
+    def test_a_flipped_bit_is_never_mapped(self, bank, at):
+        mapped_bank("key", lambda: bank, print)
+        path = private_folder("raytag-banks") / "key"
+        data = path.read_bytes()
+        path.write_bytes(flipped(data, at % len(data)))
+        said = []
+        mapped = mapped_bank("key", lambda: bank, said.append)
+        assert np.array_equal(mapped.buffer, bank.buffer)
+        assert len(said) == 1
+        assert said[0].endswith("it is assembled anew")
+        assert path.read_bytes() == data
+
+    @pytest.mark.parametrize("foreign", ["link", "open to others", "a pipe", "cut", "of another user"])
+    def test_a_file_that_others_may_have_written_is_not_used(self, bank, tmp_path, monkeypatch, foreign):
+        path = private_folder("raytag-banks") / "key"
+        bank.save(path)
+        if foreign == "link":
+            path.rename(tmp_path / "elsewhere")
+            path.symlink_to(tmp_path / "elsewhere")
+        elif foreign == "open to others":
+            path.chmod(0o666)
+        elif foreign == "a pipe":
+            path.unlink()
+            os.mkfifo(path)
+        elif foreign == "cut":
+            path.write_bytes(path.read_bytes()[:-2])
+        else:
+            if os.getuid() != 0:
+                pytest.skip("only root gives files away")
+            os.chown(path, 12345, 12345)
+        said = []
+        assert np.array_equal(mapped_bank("key", lambda: bank, said.append).buffer, bank.buffer)
+        assert len(said) == 1
+        assert path.lstat().st_uid == os.getuid()
+        assert path.lstat().st_mode & 0o777 in (0o600, 0o644)
+
+    @pytest.mark.parametrize("taken", ["a link", "a file", "open"])
+    def test_a_folder_that_is_not_private_is_not_used(self, bank, tmp_path, taken):
+        first = tmp_path / f"raytag-banks-{os.getuid()}"
+        if taken == "a link":
+            (tmp_path / "theirs").mkdir()
+            first.symlink_to(tmp_path / "theirs")
+        elif taken == "a file":
+            first.write_text("")
+        else:
+            first.mkdir()
+            first.chmod(0o777)
+        mapped_bank("key", lambda: bank, print)
+        assert (tmp_path / f"{first.name}-1" / "key").is_file()
+
+    def test_where_all_names_belong_to_others_it_is_refused(self, bank, tmp_path, monkeypatch):
+        monkeypatch.setattr(bank_module.os, "getuid", lambda: os.geteuid() + 1)
+        with pytest.raises(RuntimeError, match=r"raytag-banks-\d+ is not this user's own folder: set TMPDIR"):
+            mapped_bank("key", lambda: bank, print)
+
+    def test_a_full_disk_names_folder_and_room(self, bank, tmp_path, monkeypatch):
+        def full(self, path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(bank_module.Bank, "save", full)
+        with pytest.raises(
+            RuntimeError, match=r"No space left on device; [\d.]+ GB are free\): make room there"
+        ) as e:
+            mapped_bank("key", lambda: bank, print)
+        assert str(tmp_path) in str(e.value)

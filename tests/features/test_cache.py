@@ -229,7 +229,7 @@ def test_all_cpus_compute_from_the_start(table, run, tmp_path, monkeypatch):
         while len(list(meeting.iterdir())) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         reason = "unreadable: alone" if len(list(meeting.iterdir())) < 2 else "unreadable: met"
-        file = {"size": 0, "mtime_ns": 0, "shard": "", "worker": "", "frames": 0}
+        file = {"size": 0, "mtime_ns": 0, "shard": "", "worker": "", "frames": 0, "error": ""}
         rows = [
             item | file | {"content": "", "reason": reason, "computed": False, "remarks": ""}
             for item in items.to_pylist()

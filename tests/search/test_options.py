@@ -49,6 +49,12 @@ def test_how_many_experiments():
     assert LaunchOptions(time_budget="2h", num_samples=30).number == 30
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_bound_that_leaves_out_everything(seconds):
+    with pytest.raises(ValueError, match=r"--max-clip-seconds .*must be above 0"):
+        LaunchOptions(max_clip_seconds=seconds).check()
+
+
 def test_a_time_budget_that_is_none():
     with pytest.raises(ValueError, match="--time-budget soon"):
         LaunchOptions(time_budget="soon").check()

@@ -33,10 +33,11 @@ assert code == 0
 """
 
 NODES = """
-import os, sys
+import errno, os, sys
 import ray
 from ray.cluster_utils import Cluster
 from raytag.cluster.same_files import NodeError, check_nodes
+from raytag.store.files import Storage
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()
@@ -45,6 +46,15 @@ here = os.getcwd()
 open("x.wav", "wb").close()
 assert check_nodes(here + "/runs", here + "/cache", here + "/x.wav") == 2
 assert not [f for f in os.listdir("runs") + os.listdir("cache")]
+os.mkdir("cache/0123456789abcdef")
+whole = Storage.write
+def write(self, name, data):
+    if self.root.endswith("cache"):
+        raise OSError(errno.EROFS, "Read-only file system")
+    whole(self, name, data)
+Storage.write = write  # of this process: it cannot write to the cache, and need not
+assert check_nodes(here + "/runs", here + "/cache", here + "/x.wav") == 2
+Storage.write = whole
 os.mkdir("elsewhere")
 os.chdir("elsewhere")  # of this process only: the nodes resolve the next path to another folder
 for folders in (("/proc/self/cwd/runs", here + "/cache"), (here + "/runs", "/proc/self/cwd/cache")):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raytag.datasets.findings import Problems
+from raytag.datasets.recordings import require_file
 from raytag.datasets.table import DatasetError
 
 #: What separates cells, and labels within a cell, and how it is called.
@@ -79,6 +80,7 @@ def read_csv(path: Path) -> CsvFile:
         the header's; the message has file and line.
     """
     try:
+        require_file(path)
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
@@ -115,6 +117,7 @@ def parse_csv(data: bytes, path: Path) -> CsvFile:
 def peek_columns(path: Path) -> tuple[str, ...]:
     """The header of a table in small letters, () where it cannot be read as one."""
     try:
+        require_file(path)
         with path.open("rb") as file:
             text, _ = _decode(path, file.read(_PEEK), "ignore")
         delimiter, start = _delimiter(text)

@@ -138,7 +138,9 @@ def audio_files_below(folder: Path) -> list[str]:
         found += [
             (inside / name).as_posix()
             for name in names
-            if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES and not name.startswith(".")
+            if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+            and not name.startswith(".")
+            and os.path.isfile(os.path.join(at, name))
         ]
     return sorted(found)
 

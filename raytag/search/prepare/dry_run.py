@@ -8,7 +8,7 @@ from rich.console import Console
 
 from raytag.cluster.resources import trials_on
 from raytag.console import duration, say
-from raytag.features.cache import check_shares
+from raytag.features.report import check_shares
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare.estimate import predicted_seconds
 from raytag.search.prepare.prepared import Start

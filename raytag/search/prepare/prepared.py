@@ -15,7 +15,8 @@ from raytag.cluster.same_files import check_nodes
 from raytag.console import Stopwatch, say
 from raytag.datasets.table import ClipTable
 from raytag.errors import redacted
-from raytag.features.cache import Manifest, build_cache
+from raytag.features.bank import Bank, mapped_bank
+from raytag.features.cache import Manifest, build_bank
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
 from raytag.search.prepare.plan import Plan
@@ -73,6 +74,8 @@ class Prepared:
         Usable clips.
     manifest : Manifest
         Of their features.
+    bank : Bank or None
+        Their features, where they are small enough for the object store; else each node has a file of them.
     nodes : int
         Of the cluster, all of which see the same files.
     """
@@ -81,25 +84,28 @@ class Prepared:
     log: EventLog
     table: ClipTable
     manifest: Manifest
+    bank: Bank | None
     nodes: int
 
     def shared(self, options: LaunchOptions, resources: Resources, stop_file: str) -> Shared:
-        """What all trials have in common; a bank that is small enough lies in the object store."""
-        size = int(self.manifest.usable["frames"].sum()) * self.manifest.features.n_mels * 2
-        in_memory = size <= BANK_SHARE * object_store_room()
+        """What all trials have in common."""
         return Shared(
             runs_dir=self.store.runs_dir,
             run=self.store.name,
             table=self.table,
-            bank=self.manifest.bank(self.table.clips["clip"].tolist()) if in_memory else None,
+            bank=self.bank,
             manifest=self.manifest,
-            bank_key=f"{self.store.run['fingerprint'][:16]}-{self.manifest.key}",
+            bank_key=_bank_key(self.store, self.manifest),
             stop_file=stop_file,
             gpus=resources.gpus,
             threads=max(1, int(resources.cpus)),
             checkpoint_seconds=options.checkpoint_seconds,
             waits_for_room=options.when_full == "wait",
         )
+
+
+def _bank_key(store: RunStore, manifest: Manifest) -> str:
+    return f"{store.run['fingerprint'][:16]}-{manifest.key}"
 
 
 def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, console: Console) -> Prepared:
@@ -119,15 +125,28 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     log.append("launch", command=command, options=options.plain(), layout=start.table.layout)
     nodes = check_nodes(runs_dir, options.cache, str(start.table.clips["path"].iloc[0]))
     start.watch.lap("run store")
-    manifest = build_cache(
+    in_memory = False
+
+    def assemble(manifest: Manifest) -> Bank:
+        nonlocal in_memory
+        start.watch.lap("features")
+        size = int(manifest.usable["frames"].sum()) * manifest.features.n_mels * 2
+        in_memory = size <= BANK_SHARE * object_store_room()
+        if in_memory:
+            return manifest.bank()
+        return mapped_bank(_bank_key(store, manifest), manifest.bank, lambda words: say(console, words, "yellow"))
+
+    manifest, bank = build_bank(
         start.table,
         start.space.features,
         options.cache,
+        assemble=assemble,
         verify=options.verify,
         max_bad_share=options.max_bad_share,
+        max_clip_seconds=options.max_clip_seconds,
         console=console,
     )
-    start.watch.lap("features")
+    start.watch.lap("bank")
     usable = manifest.usable
     if told := store.set_contents(dict(zip(usable["clip"], usable["content"], strict=True))):
         say(console, told)
@@ -137,4 +156,4 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     table = start.table.drop(manifest.quarantined["clip"].tolist())
     if len(table) < len(start.table):  # what is left may lack what the tables promised
         preflight.check_space(start.space, table, start.plan.folds)
-    return Prepared(store, log, table, manifest, nodes)
+    return Prepared(store, log, table, manifest, bank if in_memory else None, nodes)

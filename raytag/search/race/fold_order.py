@@ -14,7 +14,7 @@ import numpy as np
 
 from raytag.datasets.table import ClipTable
 from raytag.features.bank import Bank
-from raytag.features.pooled import pool
+from raytag.features.look import pool
 from raytag.metrics import lwlrap
 from raytag.seeding import generator
 
@@ -53,7 +53,7 @@ def difficulty(table: ClipTable, bank: Bank, n_folds: int) -> np.ndarray:
 
     Notes
     -----
-    Time is bounded by `MAX_CLIPS` and `raytag.features.pooled.MAX_VALUES`, about a second of one core besides
+    Time is bounded by `MAX_CLIPS` and `raytag.features.look.MAX_VALUES`, about a second of one core besides
     reading a bank that is mapped from a cold disk. Clips are pooled one at a time: no second copy of it is made.
 
     A class that no training clip carries is ranked last, as a trained tagger would.

@@ -13,7 +13,7 @@ from raytag import datasets
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
 from raytag.features import Bank, extract
-from raytag.features import pooled as pooling
+from raytag.features import look as pooling
 from raytag.search.race.fold_order import difficulty, typical_first
 
 CLASSES = ("a", "b", "c", "d")

@@ -1,0 +1,44 @@
+"""Damaged recordings and cache files by the hundred: used, left out with a reason, or made again; never a crash."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli import environment
+from tests.conftest import REPOSITORY
+
+
+def fuzz(kind, count, folder):
+    """What became of so many inputs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.features.fuzzing", kind, str(count), str(folder)],
+        cwd=REPOSITORY,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    print(kind, found)
+    return found
+
+
+@pytest.mark.long
+def test_damaged_recordings_are_used_or_left_out_with_a_reason(tmp_path):
+    found = fuzz("audio", 1400, tmp_path)
+    assert sum(found.values()) == 1400
+    assert found["used"] > 100
+    assert {"unreadable", "truncated", "too_large"} <= set(found)
+
+
+@pytest.mark.long
+def test_nothing_of_a_damaged_cache_is_believed(table, run, tmp_path):
+    run(table)
+    found = fuzz("cache", 400, tmp_path / "cache")
+    assert found["bank damaged"] > 50
+    assert found["noticed"] > 100
