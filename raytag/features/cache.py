@@ -39,7 +39,6 @@ from raytag.features.manifest import (
     Known,
     Manifest,
     feature_folder,
-    sealed_json,
 )
 from raytag.features.report import bytes_of, check_room, check_written, lengths, say_report
 from raytag.features.shards import CHECKED, ITEMS, RESULTS, compute_batch, salvage
@@ -382,7 +381,7 @@ def _save(manifest: Manifest, known: Known, status: dict[str, tuple[int, int] | 
     }
     try:
         known.save({path: found for path, found in status.items() if found is not None})
-        manifest.storage.write_json("build.json", sealed_json({"features": parameters, "last_build": done}))
+        manifest.storage.write_json("build.json", {"features": parameters, "last_build": done})
     except OSError as error:
         where = f"{manifest.storage.where()} ({error.strerror or error})"
         say(

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,7 @@ from raytag.experiment import Features
 from raytag.features.bank import Bank
 from raytag.features.remarks import MEANING, WRONG
 from raytag.features.shards import FOLDER, read_cells, read_features, salvage, whole_rows
-from raytag.store.digest import digest
+from raytag.store.digest import digest, unseal
 from raytag.store.files import Storage
 
 #: Raised whenever a change of raytag makes the same recording give other features.
@@ -342,19 +341,14 @@ def _read_table(storage: Storage, name: str) -> bytes:
     return _unsealed_json(data) if name.endswith(".json") else _unsealed(data)
 
 
-def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with the digest of its content."""
-    return {**value, "digest": digest(json.dumps(value, sort_keys=True).encode())}
-
-
 def _unsealed_json(data: bytes) -> bytes:
-    """JSON of `sealed_json`; ``DamagedError`` where it is not whole or has no digest."""
+    """JSON of `Storage.write_json`; ``DamagedError`` where it is not whole or has no digest."""
     try:
-        value = dict(json.loads(data))
-        known = value.pop("digest", None)
-    except (ValueError, TypeError):
-        value, known = {}, None
-    if known != sealed_json(value)["digest"]:
+        value = json.loads(data)
+        content, whole = unseal(value)
+    except ValueError:
+        value = content = whole = None
+    if not whole or content is value:
         raise DamagedError("no digest, or a wrong one")
     return data
 
