@@ -23,7 +23,16 @@ pytestmark = pytest.mark.long
 
 SIGNALS = [pytest.param(n, id=n.name) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 LAUNCH = ["launch.py", "--data", "recordings", "--num-samples", "1", "--stopping", "none", *SMALL, "--seed", "3"]
-LAUNCH += ["--checkpoint-seconds", "0", "--set", "sampling.samples_per_epoch=64", "--epochs", "40"]
+LAUNCH += [
+    "--checkpoint-seconds",
+    "0",
+    "--set",
+    "sampling.samples_per_epoch=64",
+    "--epochs",
+    "10",
+    "--cpus-per-trial",
+    "2",
+]
 
 
 class Command:
@@ -31,7 +40,7 @@ class Command:
 
     def __init__(self, arguments: list[str], cwd: Path) -> None:
         script, *rest = arguments
-        self.cwd, self.output = cwd, ""
+        self.cwd, self.output, self.began = cwd, "", time.time()
         self.process = subprocess.Popen(
             [sys.executable, str(REPOSITORY / script), *rest],
             cwd=cwd,
@@ -48,7 +57,7 @@ class Command:
         for line in self.process.stdout:
             self.output += line
 
-    def wait_for(self, moment: str | Callable[[Command], bool], seconds: float = 120) -> None:
+    def wait_for(self, moment: str | Callable[[Command], bool], seconds: float = 240) -> None:
         patience = time.monotonic() + seconds
         while not (moment(self) if callable(moment) else re.search(moment, self.output)):
             assert self.process.poll() is None, f"it ended before {moment!r}:\n{self.output}"
@@ -74,8 +83,17 @@ class Command:
         return code
 
 
+def listens(command: Command) -> bool:
+    """Its handlers are in place, which is the first thing that a command does."""
+    status = Path(f"/proc/{command.process.pid}/status").read_text()
+    caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+    return all(caught >> number - 1 & 1 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
+
 def trains(command: Command) -> bool:
-    return bool(list(command.cwd.glob("runs/*/experiments/*/fold_*/checkpoint.json")))
+    """It has written a checkpoint of its own."""
+    states = command.cwd.glob("runs/*/experiments/*/fold_*/checkpoint.json")
+    return any(state.stat().st_mtime > command.began for state in states)
 
 
 def finished(command: Command) -> int:
@@ -83,12 +101,12 @@ def finished(command: Command) -> int:
 
 
 MOMENTS = {
-    "importing": lambda command: time.sleep(0.3) or True,
+    "importing": listens,
     "Ray starts": "clips",
     "features": r"features: .* to compute",
     "the bank": r"features: .* cached, 0 to compute|clips computed",
     "the plan": "Run recordings",
-    "a worker starts": "fold . ",
+    "a worker starts": r"fold \d: started",
     "training": trains,
     "between folds": lambda command: finished(command) == 1,
 }
