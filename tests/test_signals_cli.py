@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import psutil
 import pytest
@@ -23,7 +25,23 @@ pytestmark = pytest.mark.long
 
 SIGNALS = [pytest.param(n, id=n.name) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 LAUNCH = ["launch.py", "--data", "recordings", "--num-samples", "1", "--stopping", "none", *SMALL, "--seed", "3"]
-LAUNCH += ["--checkpoint-seconds", "0", "--set", "sampling.samples_per_epoch=64", "--epochs", "40"]
+LAUNCH += [
+    "--checkpoint-seconds",
+    "0",
+    "--set",
+    "sampling.samples_per_epoch=24",
+    "--epochs",
+    "5",
+    "--cpus-per-trial",
+    "2",
+]
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 240) -> None:
+    patience = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < patience, f"waited in vain for {what}"
+        time.sleep(0.005)
 
 
 class Command:
@@ -31,7 +49,7 @@ class Command:
 
     def __init__(self, arguments: list[str], cwd: Path) -> None:
         script, *rest = arguments
-        self.cwd, self.output = cwd, ""
+        self.cwd, self.output, self.began = cwd, "", time.time()
         self.process = subprocess.Popen(
             [sys.executable, str(REPOSITORY / script), *rest],
             cwd=cwd,
@@ -48,12 +66,21 @@ class Command:
         for line in self.process.stdout:
             self.output += line
 
-    def wait_for(self, moment: str | Callable[[Command], bool], seconds: float = 120) -> None:
-        patience = time.monotonic() + seconds
-        while not (moment(self) if callable(moment) else re.search(moment, self.output)):
-            assert self.process.poll() is None, f"it ended before {moment!r}:\n{self.output}"
-            assert time.monotonic() < patience, f"waited in vain for {moment!r}:\n{self.output}"
-            time.sleep(0.005)
+    def wait_for(self, moment: str | Callable[[Command], bool]) -> None:
+        def there() -> bool:
+            found = bool(moment(self) if callable(moment) else re.search(moment, self.output))
+            assert found or self.process.poll() is None, f"it ended before {moment!r}:\n{self.output}"
+            return found
+
+        wait_for(there, f"{moment!r}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # where the test went wrong
+        self.process.wait()
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -74,8 +101,20 @@ class Command:
         return code
 
 
+def listens(command: Command) -> bool:
+    """Its handlers are in place, which is the first thing that a command does."""
+    status = Path(f"/proc/{command.process.pid}/status").read_text()
+    caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+    return all(caught >> number - 1 & 1 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return list(folder.glob("runs/*/experiments/*/fold_*/checkpoint.json"))
+
+
 def trains(command: Command) -> bool:
-    return bool(list(command.cwd.glob("runs/*/experiments/*/fold_*/checkpoint.json")))
+    """It has written a checkpoint of its own."""
+    return any(state.stat().st_mtime > command.began for state in checkpoints(command.cwd))
 
 
 def finished(command: Command) -> int:
@@ -83,12 +122,12 @@ def finished(command: Command) -> int:
 
 
 MOMENTS = {
-    "importing": lambda command: time.sleep(0.3) or True,
+    "importing": listens,
     "Ray starts": "clips",
     "features": r"features: .* to compute",
     "the bank": r"features: .* cached, 0 to compute|clips computed",
     "the plan": "Run recordings",
-    "a worker starts": "fold . ",
+    "a worker starts": r"fold \d: started",
     "training": trains,
     "between folds": lambda command: finished(command) == 1,
 }
@@ -99,9 +138,9 @@ def test_a_launch_ends_in_order_at_any_moment_and_goes_on(tmp_path, number):
     make_folder(tmp_path / "recordings")
     arguments = [*LAUNCH, "--run", "recordings"]
     for name, moment in MOMENTS.items():
-        command = Command(arguments, tmp_path)
-        command.wait_for(moment)
-        code = command.end(number)
+        with Command(arguments, tmp_path) as command:
+            command.wait_for(moment)
+            code = command.end(number)
         assert code == 128 + number, f"{name}: {code}\n{command.output}"
         last = command.output.strip().splitlines()[-1]
         assert re.search(r"(kept; c|Kept: .*C)ontinue with: python \S*launch\.py --data recordings", last), last
@@ -119,10 +158,10 @@ def test_a_launch_ends_in_order_at_any_moment_and_goes_on(tmp_path, number):
 @pytest.mark.parametrize("moment", ["Ray starts", "training"])
 def test_a_second_signal_ends_a_launch_at_once(tmp_path, numbers, moment):
     make_folder(tmp_path / "recordings")
-    command = Command([*LAUNCH, "--epochs", "4000", "--run", "recordings"], tmp_path)
-    command.wait_for(MOMENTS[moment])
-    began = time.monotonic()
-    assert command.end(*numbers) == 128 + numbers[0], command.output
+    with Command([*LAUNCH, "--epochs", "4000", "--run", "recordings"], tmp_path) as command:
+        command.wait_for(MOMENTS[moment])
+        began = time.monotonic()
+        assert command.end(*numbers) == 128 + numbers[0], command.output
     assert time.monotonic() - began < 20
 
 
@@ -138,18 +177,18 @@ def test_a_terminal_that_is_closed_leaves_checkpoints(tmp_path):
         )
     drain = threading.Thread(target=lambda: [None for _ in iter(lambda: _read(terminal), b"")], daemon=True)
     drain.start()
-    states = list(tmp_path.glob("x"))
-    patience = time.monotonic() + 120
-    while not states and time.monotonic() < patience:
-        time.sleep(0.05)
-        states = list(tmp_path.glob("runs/*/experiments/*/fold_*/checkpoint.json"))
-    children = psutil.Process(pid).children(recursive=True)
-    before = states[0].stat().st_mtime_ns
-    os.close(terminal)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        wait_for(lambda: checkpoints(tmp_path), "a checkpoint")
+        children = psutil.Process(pid).children(recursive=True)
+        before = max(state.stat().st_mtime_ns for state in checkpoints(tmp_path))
+        os.close(terminal)
+        wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "its end")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status == 129
     assert not psutil.wait_procs(children, timeout=15)[1]
-    assert states[0].stat().st_mtime_ns > before
+    assert max(state.stat().st_mtime_ns for state in checkpoints(tmp_path)) > before
     assert not list(tmp_path.glob("runs/*/lease.json"))
     log = "".join(path.read_text() for path in sorted(tmp_path.glob("runs/*/events/*")))
     assert '"event": "interrupt"' in log
@@ -174,9 +213,9 @@ def test_an_ensemble_search_ends_in_order_at_any_moment(tmp_path, number):
     arguments = ["ensemble_search.py", "--size", "1-7", "--stackers", "8"]
     before = sorted(tmp_path.rglob("*"))
     for moment in (MOMENTS["importing"], "Run fake: 12 models", searches):
-        command = Command(arguments, tmp_path)
-        command.wait_for(moment)
-        assert command.end(number) == 128 + number, command.output
+        with Command(arguments, tmp_path) as command:
+            command.wait_for(moment)
+            assert command.end(number) == 128 + number, command.output
         assert "an ensemble is written as a whole or not at all" in command.output
         assert re.search(r"continue with: python \S*ensemble_search\.py --size 1-7", command.output)
         left = set(tmp_path.rglob("*")) - set(before) - {tmp_path / "runs/fake/ensembles"}
@@ -187,7 +226,7 @@ def test_an_ensemble_search_ends_in_order_at_any_moment(tmp_path, number):
 def test_a_check_ends_in_order_and_keeps_its_features(tmp_path, number):
     make_folder(tmp_path / "recordings", clips=60)
     for moment in (MOMENTS["importing"], r"features: .* to compute"):
-        command = Command(["raytag/__main__.py", "check", "recordings"], tmp_path)
-        command.wait_for(moment)
-        assert command.end(number) == 128 + number, command.output
+        with Command(["raytag/__main__.py", "check", "recordings"], tmp_path) as command:
+            command.wait_for(moment)
+            assert command.end(number) == 128 + number, command.output
         assert "interrupted: computed features are kept; continue with: raytag check recordings" in command.output

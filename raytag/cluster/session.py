@@ -20,6 +20,7 @@ from rich.console import Console
 
 from raytag.compiled.cache_folder import is_private
 from raytag.console import say
+from raytag.errors import RefusedError
 from raytag.signals import HANGUP
 
 LONGEST = 40  # letters of the folder of Ray's files: the paths of sockets in it may have 107, 103 on some systems
@@ -44,7 +45,8 @@ def ray_session(
     ------
     callable
         To be called once, before Ray is used: returns when it is there. Until then starting it takes none of the
-        caller's time. Raises ValueError when no cluster answers at ``address``.
+        caller's time. Raises ValueError when no cluster answers at ``address``, RefusedError when Ray does not
+        start.
     """
     import ray
 
@@ -81,7 +83,7 @@ def ray_session(
         if isinstance(found[0], ConnectionError):
             raise ValueError(f"--address {address}: no Ray cluster answers there ({found[0]})")
         if isinstance(found[0], BaseException):
-            raise found[0]
+            raise RefusedError(f"Ray did not start; try again when less runs here ({found[0]})") from found[0]
         if dashboard and console is not None:
             say(console, describe_dashboard(found[0].dashboard_url))
 
