@@ -51,11 +51,12 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         say(console, f"Clips left out, with reasons: {store.storage.where('quarantine.csv')}")
     say(console, f"Leaderboard: {store.storage.where('leaderboard.csv')}")
     say(console, f"Weights, curves and predictions: {store.storage.where('experiments')}/EXPERIMENT/fold_K/")
+    where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
     if kept := sum(file.size for file in kept_checkpoints(stored_files(store.storage))):
         say(
             console,
-            f"Last checkpoints of finished folds, from which trainings of more --epochs go on: {size_words(kept)} "
-            f"(raytag prune {store.name} frees them)",
+            f"Last checkpoints of finished folds, from which trainings of more --epochs go on: {size_words(kept)}; "
+            "what is not needed is freed by " + shlex.join(["raytag", "prune", store.name, *where]),
         )
     again = this_command()
     if driver.interrupted:
@@ -72,7 +73,6 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
     for words in _incomplete(store, events, states, again):
         say(console, words)
     if complete:
-        where = [] if options.runs_dir == "runs" else ["--runs-dir", options.runs_dir]
         say(console, "Next: " + shlex.join(["python", "ensemble_search.py", "--run", store.name, *where]))
     return 1 if driver.failed else 0
 

@@ -75,11 +75,11 @@ class RunLog(logging.Handler):
             self._write()
 
     def line(self, text: str, at_once: bool = False) -> None:
-        """Add a line: what cannot be printed, ends of lines among it, stands there as an escape."""
+        """Add a line, or several, each with the time; what cannot be printed stands there as an escape."""
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        rows = ["".join(map(_plain, row)) for row in text.split("\n")]
         with self._guard:
-            self._waiting = [*self._waiting[1 - MOST_WAITING :], f"{now} {plain}\n"]
+            self._waiting = [*self._waiting, *(f"{now} {row}\n" for row in rows)][-MOST_WAITING:]
             if at_once or (self._storage and self._storage.is_local) or time.monotonic() > self._due:
                 self._write()
 
@@ -126,3 +126,7 @@ class RunLog(logging.Handler):
     ) -> None:
         self.line(f"{category.__name__}: {message} ({filename}:{lineno})")
         self._show_warning(message, category, filename, lineno, file, line)
+
+
+def _plain(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -92,7 +92,7 @@ def train_fold(
         Least time between checkpoints; the first comes with the first epoch.
     twin : FoldStore, optional
         The same fold of a shorter training (`raytag.train.twins`): without a checkpoint of its own the training
-        goes on from that one's last.
+        goes on from that one's last. Where that one stopped early more epochs change nothing: it is taken over.
     report : callable
         Called after each epoch.
     should_stop : callable
@@ -100,6 +100,8 @@ def train_fold(
     """
     if store.finished:
         return Outcome("finished", store.result())
+    if twin is not None and twin.result().get("stopped_early"):
+        return Outcome("finished", take_over(twin, experiment, store))
     tune_malloc()
     torch.set_num_threads(threads)
     training = FoldTraining(experiment, fold, table, bank, torch.device(device))
@@ -134,10 +136,18 @@ def train_fold(
                 passed_over="; ".join(training.passed_over),
             )
         )
-    if training.schedule.open_ended:
+    if training.may_go_on:
         training.save(store)
     result = training.finish(store, before + time.monotonic() - started, resumed)
     return Outcome("finished", result, training.first_step)
+
+
+def take_over(twin: FoldStore, experiment: Experiment, store: FoldStore) -> dict[str, Any]:
+    """Finish a fold with what its finished twin holds."""
+    own = twin.result()
+    result = {**own, "experiment": experiment.id, "continued_from": own["experiment"]}
+    store.finish(weights=twin.weights(), oof=twin.oof(), test=twin.test(), curve=twin.curve(), result=result)
+    return result
 
 
 class FoldTraining:
@@ -173,9 +183,18 @@ class FoldTraining:
 
     @property
     def done(self) -> bool:
+        return self.epoch >= self.experiment.training.epochs or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the training ends here however many epochs it has."""
         patience = self.experiment.training.early_stopping
-        stale = patience is not None and self.epoch - self.best_epoch >= patience
-        return self.epoch >= self.experiment.training.epochs or (self.epoch > 0 and stale)
+        return patience is not None and self.epoch > 0 and self.epoch - self.best_epoch >= patience
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a longer twin would go on from here: then the last checkpoint is kept."""
+        return self.schedule.open_ended and not self.stopped_early
 
     def curve(self) -> pd.DataFrame:
         return pd.DataFrame(self.rows, columns=CURVE_COLUMNS)
@@ -337,6 +356,7 @@ class FoldTraining:
             "seconds": round(seconds + time.monotonic() - started, 3),
             "resumed_from": resumed,
             "continued_from": self.continued_from,
+            "stopped_early": self.stopped_early,
             "precision": self.precision,
             "device": self.device.type,
             "host": platform.node(),
@@ -351,6 +371,6 @@ class FoldTraining:
             test=test,
             curve=self.curve(),
             result=result,
-            keep_checkpoint=self.schedule.open_ended,
+            keep_checkpoint=self.may_go_on,
         )
         return store.result()

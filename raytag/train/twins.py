@@ -1,4 +1,4 @@
-"""A longer training of an experiment goes on from its shorter twin's last checkpoint, to the same bits.
+"""A longer training of an experiment goes on from where its shorter twin ended, to the same bits.
 
 Every draw of a training is a function of (seed, fold, epoch, step), so where the learning rate of a step is too
 (`raytag.train.schedules.RateSchedule.open_ended`), twins that differ in ``training.epochs`` alone make the same
@@ -19,7 +19,7 @@ from raytag.train.schedules import open_ended
 
 
 def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) -> FoldStore | None:
-    """The finished fold of the longest shorter twin that kept its last checkpoint; None where there is none.
+    """The finished fold of the longest shorter twin that kept its last checkpoint or stopped early; else None.
 
     It was trained on the same kind of ``device`` (cpu or cuda) in the same precision. Twins are found by their
     identity, which changes with the content of corrections and with the algorithm, so nothing else can differ.
@@ -35,8 +35,10 @@ def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) 
             continue
         store = run.fold(by_hash[shorter.hash], fold)
         with suppress(ValueError):  # a damaged result is not ours to mend
-            if store.finished and any(name.startswith("checkpoint") for name in store.storage.files()):
-                result = store.result()
-                if (result["precision"], result["device"]) == (precision, device):
+            if store.finished:
+                result, files = store.result(), store.storage.files()
+                whole = result.get("stopped_early") and "weights.safetensors" in files
+                same = (result["precision"], result["device"]) == (precision, device)
+                if same and (whole or any(name.startswith("checkpoint") for name in files)):
                     return store
     return None

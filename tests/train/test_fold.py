@@ -301,14 +301,22 @@ def test_more_epochs_go_on_from_shorter_twins_to_the_same_bits(data, tmp_path, r
     assert {name: first.storage.read(name) for name in first.storage.files()} == before
 
 
-def test_a_twin_that_stopped_early_needs_no_more_epochs(data, tmp_path, run):
+def test_a_twin_that_stopped_early_is_taken_over_for_more_epochs_change_nothing(data, tmp_path, run):
     changes = PLATEAU | {"training__early_stopping": 1, "training__keep_epoch": "best"}
-    _, outcome = train_in(run, small(training__epochs=29, **changes), data)
+    shorter, outcome = train_in(run, small(training__epochs=29, **changes), data)
     assert outcome.result["epochs"] < 29
+    assert checkpoints(shorter) == []  # which would take four times the room of the weights
     longer = small(training__epochs=30, **changes)
     store, outcome = train_in(run, longer, data, report=lambda p: pytest.fail("trained again"))
-    whole, _ = train(longer, data, tmp_path / "whole")
+    assert outcome.result["continued_from"] == shorter.result()["experiment"]
+    assert store.result() == outcome.result
+    whole, fresh = train(longer, data, tmp_path / "whole")
     assert content(store) == content(whole)
+    same = ("experiment", "lwlrap", "epochs", "kept_epoch", "steps", "stopped_early")
+    assert [outcome.result[name] for name in same] == [fresh.result[name] for name in same]
+    shorter.storage.delete("weights.safetensors")  # as raytag prune does
+    store.storage.delete("weights.safetensors")
+    assert shorter_twin(run, small(training__epochs=31, **changes), 0, "cpu") is None
 
 
 def test_a_cycle_is_as_long_as_its_training_so_a_longer_one_starts_afresh(data, tmp_path, run):
