@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -333,3 +334,40 @@ def test_an_interrupt_does_not_wait_for_trials_that_never_started(again, tmp_pat
     assert code == 130, output
     assert "Continue with" in output
     assert not fold_files(tmp_path, "*")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("share", [0.4, 0.0], ids=["in memory", "mapped"])
+def test_a_launch_computes_damaged_cells_again_and_goes_on(tmp_path, ray_session, monkeypatch, share):
+    from raytag.search.prepare import prepared
+
+    make_folder(tmp_path / "recordings")
+    small = ["--data", "recordings", "--num-samples", "1", "--epochs", "1", "--stopping", "none", *SMALL]
+    small += ["--set", "sampling.samples_per_epoch=64"]
+    monkeypatch.setattr(prepared, "BANK_SHARE", share)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    code, before = call("launch.py", *small, "--run", "one", cwd=tmp_path)
+    assert code == 0, before
+    shard = sorted(tmp_path.glob("cache/*/shards/*"))[0]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1  # most of a shard are features
+    shard.write_bytes(data)
+    mapped = list(tmp_path.glob("temporary/raytag-banks-*/*"))
+    assert bool(mapped) == (share == 0)
+    for file in mapped:
+        file.write_bytes(file.read_bytes()[:-1])
+    code, output = call("launch.py", *small, "--run", "two", cwd=tmp_path)
+    assert code == 0, output
+    assert "features: damaged or gone: 1 cell (train_curated/" in output
+    assert f"{shard.name}; computed again" in output
+    assert ("it is assembled anew" in output) == (share == 0)
+    assert "Traceback" not in output
+    one, two = (
+        pd.read_parquet(tmp_path / f)
+        for f in (
+            next(iter((tmp_path / "runs" / name).glob("experiments/*/fold_0/oof.parquet")))
+            for name in ("one", "two")
+        )
+    )
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
