@@ -135,7 +135,7 @@ class World:
         """Launch, score and verify the run; what they say, and what the run holds then."""
         launched, said = command("launch.py", *self.launch)
         scored, scores = command("raytag", "score", RUN, "--json")
-        verified, report = command("raytag", "verify", RUN)
+        verified, report = command("raytag", "verify", RUN, "--cache")
         folder = Path("runs") / RUN
         held = {}
         for path in sorted(folder.glob("experiments/*/fold_*/*")):

@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from raytag.errors import DamagedError
 from raytag.search.leaderboard import pooled
 from raytag.search.race.standing import dropped, searches
 from raytag.store.disk import StoredFile, sizes, stored_files
-from raytag.store.events import read_events
+from raytag.store.events import read_log
 from raytag.store.files import Storage
+from raytag.store.fold import FoldStore
 from raytag.store.lease import holder
 from raytag.store.run import REPORT, RunStore, StoreError
 
@@ -59,11 +61,15 @@ class _Run:
 
     def result(self, experiment: str, fold: int) -> dict[str, Any] | None:
         """What is of interest in a fold's result; None where it is not finished or is damaged."""
-        name = f"experiments/{experiment}/fold_{fold}/result.json"
-        if name not in self.files:
+        name = f"experiments/{experiment}/fold_{fold}"
+        if f"{name}/result.json" not in self.files:
             return None
-        with self.naming(name):
-            found = self.storage.read_json(name)
+        with self.naming(f"{name}/result.json"):
+            store = FoldStore(self.storage.sub(name))
+            _, damage = store.look()
+            if damage:
+                raise DamagedError(damage)
+            found = store.result()
             return {"lwlrap": float(found["lwlrap"]), "labels": float(found["labels"])}
         return None
 
@@ -84,7 +90,8 @@ def look(runs_dir: str, name: str) -> dict[str, Any]:
     complete = {e for e, results in done.items() if run.n_folds and len(results) == run.n_folds}
     events: list[dict[str, Any]] = []
     with run.naming("events"):
-        events = read_events(run.storage)
+        events, damage = read_log(run.storage)
+        run.damaged += damage
     known = searches(events)
     out = {e: why for e, why in dropped(known).items() if e not in complete}
     failed = {e: why for search in known for e, why in search.failed.items() if e not in complete}

@@ -1,6 +1,7 @@
 """Whether all that a run holds is what was written: every file is read and compared with its digest.
 
     raytag verify                    the newest run
+    raytag verify RUN --cache        the feature cache beside the runs, too
     raytag verify RUN --take-back    and set folds aside that a launch by itself would not find damaged
 
 A launch compares what it needs: results, predictions, checkpoints, tables and its log; of weights and curves it
@@ -11,10 +12,14 @@ from __future__ import annotations
 
 import argparse
 
+COMPUTED = "the next launch computes it again"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", nargs="?", help="name, path or URI of a run; by default the newest")
+    add("--cache", action="store_true", help="read the feature cache too; --cache-dir says where it is")
+    add("--cache-dir", metavar="DIR", help="folder or URI of the cache; by default cache/ beside --runs-dir")
     add("--take-back", action="store_true", help="damaged folds are set aside: the next launch trains them again")
     add("--runs-dir", default="runs", help="where runs are looked up by name (%(default)s)")
     add("--json", action="store_true", help="print everything as JSON")
@@ -31,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from raytag.store.files import Storage
     from raytag.store.lease import Lease
     from raytag.store.run import RunStore, locate
-    from raytag.store.verify import Verifier
+    from raytag.store.verify import Damage, Verifier
 
     runs_dir, name = locate(arguments.run, arguments.runs_dir)
     storage = Storage(runs_dir).sub(name)
@@ -42,6 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         with ProgressBar(Console(stderr=True), "verify", folders, "experiments and ensembles") as progress:
             verifier = Verifier(storage, progress.advance)
             damage = list(verifier.damage())
+        if arguments.cache or arguments.cache_dir:
+            from raytag.features.manifest import find_damage
+
+            cache = Storage(arguments.cache_dir) if arguments.cache_dir else Storage(runs_dir).beside("cache")
+            for folder in cache.folders():
+                damage += [Damage(words, COMPUTED) for words in find_damage(cache.sub(folder))]
         taken = {d.fold.storage.where(): d.fold for d in damage if d.fold} if arguments.take_back else {}
         for fold in taken.values():
             fold.set_aside()

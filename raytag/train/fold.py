@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 
 from raytag import losses, models
 from raytag.datasets.table import ClipTable
+from raytag.errors import DamagedError
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import Augmenter
@@ -101,7 +103,8 @@ def train_fold(
     if store.finished:
         return Outcome("finished", store.result())
     if twin is not None and twin.result().get("stopped_early"):
-        return Outcome("finished", take_over(twin, experiment, store))
+        with suppress(DamagedError):  # also where its weights were pruned: then it is trained
+            return Outcome("finished", take_over(twin, experiment, store))
     tune_malloc()
     torch.set_num_threads(threads)
     training = FoldTraining(experiment, fold, table, bank, torch.device(device))
@@ -147,7 +150,7 @@ def take_over(twin: FoldStore, experiment: Experiment, store: FoldStore) -> dict
     own = twin.result()
     result = {**own, "experiment": experiment.id, "continued_from": own["experiment"]}
     store.finish(weights=twin.weights(), oof=twin.oof(), test=twin.test(), curve=twin.curve(), result=result)
-    return result
+    return store.result()
 
 
 class FoldTraining:

@@ -16,10 +16,11 @@ import torch
 
 from raytag.cli import main
 from raytag.ensemble.predictions.oof import load_oof
+from raytag.errors import DamagedError
 from raytag.search.leaderboard import leaderboard
 from raytag.store.files import Storage
 from raytag.store.lease import Lease
-from raytag.store.run import RunStore, StoreError
+from raytag.store.run import RunStore
 from tests.ensemble.fakes import experiment, finish, make_store
 
 IDS = [experiment(i).id for i in range(6)]
@@ -119,10 +120,11 @@ def test_pruned_weights_are_asked_for_in_vain_and_told_why(store):
     fold = store.fold(IDS[0], 1)
     assert fold.pruned() == ["weights.safetensors"]
     assert fold.finished
-    with pytest.raises(StoreError, match=r"fold_1/weights\.safetensors was freed by raytag prune"):
+    with pytest.raises(DamagedError, match=r"fold_1/weights\.safetensors was freed by raytag prune"):
         fold.weights()
+    oof = fold.oof()
     fold.storage.delete("result.json")  # trained again, it has weights again
-    fold.finish(weights={"w": torch.ones(1)}, oof=fold.oof(), test=None, curve=None, result={"lwlrap": 0.5})
+    fold.finish(weights={"w": torch.ones(1)}, oof=oof, test=None, curve=None, result={"lwlrap": 0.5})
     assert fold.pruned() == []
     assert fold.weights()
 

@@ -90,6 +90,18 @@ def test_damaged_weights_are_taken_back_when_asked(folder, capsys):
     assert main(["verify"]) == 0
 
 
+def test_the_cache_is_read_when_asked(folder, capsys):
+    shard = folder.parents[1] / "cache" / "0123" / "shards" / "x.checked.parquet"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"no Parquet at all")
+    assert main(["verify"]) == 0
+    capsys.readouterr()
+    assert main(["verify", "--cache"]) == 1
+    said = capsys.readouterr().out
+    assert "x.checked.parquet" in said
+    assert "the next launch computes it again" in said
+
+
 def test_a_run_that_is_not_there_is_no_damage(folder, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["verify", "other"])
