@@ -140,7 +140,8 @@ def test_the_note_is_there_before_the_weights_go(store, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("raytag.store.files.Storage.delete", die)
-    assert prune(store, "--yes", "--keep-best", "0") == 130
+    with pytest.raises(SystemExit, match="130"):
+        prune(store, "--yes", "--keep-best", "0")
     assert seen[0] == ("weights.safetensors", True)
     monkeypatch.undo()
     assert prune(store, "--yes", "--keep-best", "0") == 0
@@ -171,7 +172,7 @@ def test_it_asks_first(store, capsys, monkeypatch, answer, gone):
 
 def test_while_a_launch_works_on_the_run_nothing_goes(store, capsys):
     before = with_weights(store)
-    with Lease(store.storage, store.name), pytest.raises(SystemExit, match="2"):
+    with Lease(store.storage, "the run", "wait"), pytest.raises(SystemExit, match="2"):
         prune(store, "--yes", "--keep-best", "0")
     assert f"process {os.getpid()} on " in capsys.readouterr().err
     assert with_weights(store) == before

@@ -72,7 +72,7 @@ def as_json(store, capsys, code=0):
 
 def test_scripts_learn_everything(store, capsys):
     root = store.storage.root
-    with Lease(store.storage, store.name):
+    with Lease(store.storage, "the run", "wait"):
         report = as_json(store, capsys)
         size = sum(os.path.getsize(f"{folder}/{name}") for folder, _, names in os.walk(root) for name in names)
     assert report["lease"]["pid"] == os.getpid()
@@ -112,7 +112,7 @@ def test_people_are_told_in_tables(store, capsys, monkeypatch):
         "checkpoints 1.0 kB",
     ):
         assert words in out
-    with Lease(store.storage, store.name):
+    with Lease(store.storage, "the run", "wait"):
         _, out = status(store, capsys)
     assert f"A launch works on it: process {os.getpid()} on " in out
     assert "Running (1)" in out
@@ -123,7 +123,7 @@ def test_people_are_told_in_tables(store, capsys, monkeypatch):
     [
         ("run.json", b"{"),
         ("lease.json", b"{}"),
-        ("events/001.jsonl", b"{\n{}\n"),
+        ("events/001.jsonl", b"{}\n"),
         (f"experiments/{IDS[0]}/fold_1/result.json", b"[]"),
         (f"experiments/{IDS[0]}/fold_1/result.json", b""),
         (f"experiments/{IDS[4]}/experiment.json", b'{"training": 3}'),
