@@ -47,12 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
         with ProgressBar(Console(stderr=True), "verify", folders, "experiments and ensembles") as progress:
             verifier = Verifier(storage, progress.advance)
             damage = list(verifier.damage())
+        old: list[str] = []
         if arguments.cache or arguments.cache_dir:
             from raytag.features.manifest import find_damage
+            from raytag.features.shards import CHECKED, FOLDER
 
             cache = Storage(arguments.cache_dir) if arguments.cache_dir else Storage(runs_dir).beside("cache")
             for folder in cache.folders():
-                damage += [Damage(words, COMPUTED) for words in find_damage(cache.sub(folder))]
+                if any(name.endswith(CHECKED) for name in cache.files(f"{folder}/{FOLDER}")):
+                    damage += [Damage(words, COMPUTED) for words in find_damage(cache.sub(folder))]
+                else:
+                    old.append(cache.where(folder))
         taken = {d.fold.storage.where(): d.fold for d in damage if d.fold} if arguments.take_back else {}
         for fold in taken.values():
             fold.set_aside()
@@ -64,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     console = make_console()
     for d in damage:
         say(console, f"{d.reason}: {'set aside' if d.fold and taken else d.outcome}", "red")
-    old = f"; {verifier.unknown} of them are from before there were digests, and could only be read"
+    for where in old:
+        say(console, f"{where} is from before cells had digests: it cannot be compared", "yellow")
+    unknown = f"; {verifier.unknown} of them are from before there were digests, and could only be read"
     verdict = f"{len(damage)} are damaged" if damage else "all are whole"
-    say(console, f"Run {name}: {verifier.files} files read, {verdict}" + old * bool(verifier.unknown))
+    say(console, f"Run {name}: {verifier.files} files read, {verdict}" + unknown * bool(verifier.unknown))
     return 1 if damage else 0

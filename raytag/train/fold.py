@@ -141,8 +141,8 @@ def train_fold(
         )
     if training.may_go_on:
         training.save(store)
-    result = training.finish(store, before + time.monotonic() - started, resumed)
-    return Outcome("finished", result, training.first_step)
+    training.finish(store, before + time.monotonic() - started, resumed)
+    return Outcome("finished", store.result(), training.first_step)
 
 
 def take_over(twin: FoldStore, experiment: Experiment, store: FoldStore) -> dict[str, Any]:
@@ -323,7 +323,7 @@ class FoldTraining:
         self.continued_from = state.get("continued_from")
         return self.epoch
 
-    def finish(self, store: FoldStore, seconds: float, resumed: int) -> dict[str, Any]:
+    def finish(self, store: FoldStore, seconds: float, resumed: int) -> None:
         """Predict with the kept weights and write the fold's result."""
         started = time.monotonic()
         settings = self.experiment.training
@@ -376,4 +376,3 @@ class FoldTraining:
             result=result,
             keep_checkpoint=self.may_go_on,
         )
-        return store.result()

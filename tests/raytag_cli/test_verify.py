@@ -97,7 +97,7 @@ def test_the_cache_is_read_when_asked(folder, capsys):
     assert main(["verify"]) == 0
     capsys.readouterr()
     assert main(["verify", "--cache"]) == 1
-    said = capsys.readouterr().out
+    said = capsys.readouterr().out.replace("\n", "")
     assert "x.checked.parquet" in said
     assert "the next launch computes it again" in said
 
