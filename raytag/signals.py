@@ -8,6 +8,7 @@ Ray raises a new KeyboardInterrupt for one that comes while it waits. `received`
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -36,7 +37,8 @@ def received() -> int:
 def interruptible() -> Iterator[None]:
     """Within it the signals raise KeyboardInterrupt; while the command ends for one, another stops it dead.
 
-    Handlers are those of the process: outside the main thread nothing changes.
+    Handlers are those of the process: outside the main thread nothing changes. After a signal they stay, for Python
+    itself takes a while to end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -46,8 +48,9 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not _State.ending:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -77,4 +80,11 @@ def _handle(number: int, frame: FrameType | None) -> None:
             os.write(sys.__stdout__.fileno(), b"\x1b[?25h")  # a progress display had hidden the cursor
         os._exit(exit_code())
     _State.ending = True
+    atexit.register(_ignore)
     raise KeyboardInterrupt
+
+
+def _ignore() -> None:
+    """While Python takes itself apart: it would put the system's answers in place, which end it without a code."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -21,6 +21,7 @@ KEPT = "what is finished is kept"
 def command(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["launch.py", "--runs-dir", "s3://me:pass/word@bucket/runs"])
     monkeypatch.setattr(os, "_exit", lambda code: (_ for _ in ()).throw(Dead(code)))
+    monkeypatch.setattr("atexit.register", lambda function: None)
 
 
 class Dead(BaseException):
@@ -45,10 +46,13 @@ def end_of(*numbers: int, closing: tuple[int, ...] = (), patiently: bool = False
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_ends_a_command_with_what_is_kept_and_its_number(number, capsys):
     before = [signal.getsignal(n) for n in signals.SIGNALS]
+    assert end_of() is None
+    assert [signal.getsignal(n) for n in signals.SIGNALS] == before
     assert end_of(number) == 128 + number
     words = f"interrupted: {KEPT}; continue with: python launch.py --runs-dir s3://***@bucket/runs\n"
     assert capsys.readouterr().err == words
-    assert [signal.getsignal(n) for n in signals.SIGNALS] == before
+    with pytest.raises(Dead):  # Python takes a while to end
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", NUMBERS)

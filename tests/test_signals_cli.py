@@ -178,11 +178,12 @@ def test_a_terminal_that_is_closed_leaves_checkpoints(tmp_path):
     drain = threading.Thread(target=lambda: [None for _ in iter(lambda: _read(terminal), b"")], daemon=True)
     drain.start()
     try:
-        wait_for(lambda: checkpoints(tmp_path), "a checkpoint")
+        wait_for(lambda: checkpoints(tmp_path) or _ended(pid), "a checkpoint")
+        assert not _ended(pid)
         children = psutil.Process(pid).children(recursive=True)
         before = max(state.stat().st_mtime_ns for state in checkpoints(tmp_path))
         os.close(terminal)
-        wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "its end")
+        wait_for(lambda: _ended(pid), "its end")
     finally:
         os.kill(pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -194,6 +195,10 @@ def test_a_terminal_that_is_closed_leaves_checkpoints(tmp_path):
     assert '"event": "interrupt"' in log
     assert '"interrupted": true' in log
     assert "lost_worker" not in log
+
+
+def _ended(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def _read(terminal: int) -> bytes:
