@@ -80,6 +80,12 @@ def fold_files(work: Path, pattern: str) -> list[Path]:
     return sorted((work / "runs").glob(f"*/experiments/*/fold_*/{pattern}"))
 
 
+def begun(work: Path) -> set[Path]:
+    """Unfinished folds with a checkpoint; finished ones may keep theirs."""
+    parents = [{f.parent for f in fold_files(work, name)} for name in ("checkpoint-?.json", "result.json")]
+    return parents[0] - parents[1]
+
+
 def test_a_run_leaves_everything_that_a_reader_needs(work):
     output = (work / "output.txt").read_text()
     run_folder = work / "runs" / "specaug_mixup-recordings"
@@ -208,13 +214,13 @@ def test_a_killed_driver_goes_on_and_gives_the_same_bits(work, again, tmp_path, 
     """And while it lives, the run is its alone."""
     process = start("launch.py", *again, cwd=tmp_path)
     try:
-        wait_for(lambda: fold_files(tmp_path, "checkpoint.json"), "a checkpoint")
+        wait_for(lambda: fold_files(tmp_path, "checkpoint-?.json"), "a checkpoint")
         refused, words = call("launch.py", *again, cwd=tmp_path)
         assert refused == 2, words
         assert f"process {process.pid}" in words
         assert "--run" in words
         wait_for(
-            lambda: fold_files(tmp_path, "result.json") and fold_files(tmp_path, "checkpoint.json"),
+            lambda: fold_files(tmp_path, "result.json") and begun(tmp_path),
             "a finished fold and a checkpoint",
         )
     finally:
@@ -272,7 +278,7 @@ def test_a_killed_worker_costs_nothing_but_time(again, tmp_path):
     process = start("launch.py", *again, "--epochs", "16", "--dashboard", cwd=tmp_path)
     with at_most(240, process):
         output = read_until(process, "Ray's dashboard: ")
-        wait_for(lambda: fold_files(tmp_path, "checkpoint.json"), "a checkpoint")
+        wait_for(lambda: fold_files(tmp_path, "checkpoint-?.json"), "a checkpoint")
         workers = trial_workers(process.pid)
         assert workers
         workers[0].kill()
@@ -302,7 +308,7 @@ def test_a_killed_worker_costs_nothing_but_time(again, tmp_path):
 def test_ctrl_c_keeps_checkpoints_and_says_how_to_go_on(again, tmp_path):
     process = start("launch.py", *again, "--epochs", "400", cwd=tmp_path)
     with at_most(150, process):
-        wait_for(lambda: fold_files(tmp_path, "checkpoint.json"), "a checkpoint")
+        wait_for(lambda: fold_files(tmp_path, "checkpoint-?.json"), "a checkpoint")
         process.send_signal(signal.SIGINT)
         output = process.communicate()[0]
     assert process.returncode == 130, output
@@ -310,7 +316,7 @@ def test_ctrl_c_keeps_checkpoints_and_says_how_to_go_on(again, tmp_path):
     assert "Continue with: python" in output
     assert "Traceback" not in output
     assert not (tmp_path / "runs/specaug_mixup-recordings/lease.json").exists()
-    assert fold_files(tmp_path, "checkpoint.json")
+    assert fold_files(tmp_path, "checkpoint-?.json")
 
 
 def test_an_interrupt_does_not_wait_for_trials_that_never_started(again, tmp_path, ray_session):

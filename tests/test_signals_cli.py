@@ -109,7 +109,7 @@ def listens(command: Command) -> bool:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return list(folder.glob("runs/*/experiments/*/fold_*/checkpoint.json"))
+    return list(folder.glob("runs/*/experiments/*/fold_*/checkpoint-?.json"))
 
 
 def trains(command: Command) -> bool:
