@@ -25,13 +25,14 @@ PLAIN_SECONDS = 5.0  # without a terminal: least time between two lines of progr
 
 
 class Outlet:
-    """A text stream whose reader may leave, as a terminal that is closed does: what is said then goes nowhere.
+    """Standard output, whose reader may leave, as a terminal that is closed does: what is said then goes nowhere.
 
     Work goes on; without it the first line after that would end it with an error.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stdout  # whatever that is now
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -56,7 +57,7 @@ class Outlet:
 
 def make_console() -> Console:
     """Standard output: as wide as the terminal, wide enough for tables elsewhere."""
-    outlet: Any = Outlet(sys.stdout)
+    outlet: Any = Outlet()
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return Console(file=outlet)
     return Console(file=outlet, width=PLAIN_WIDTH)
