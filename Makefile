@@ -47,7 +47,7 @@ test: setup
 	$(BIN)/$(PYTEST) -m 'not long' $(ARGS)
 
 test-long: setup
-	$(BIN)/$(PYTEST) -m long $(ARGS)
+	$(BIN)/$(PYTEST) --numprocesses 2 -m long $(ARGS)
 
 test-all:
 	$(MAKE) --no-print-directory test

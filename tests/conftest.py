@@ -100,7 +100,10 @@ def ray_session(s3_port: int) -> Iterator[None]:
     os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
     import ray
 
-    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=500_000_000, log_to_driver=False)
+    from raytag.cluster.session import init_ray
+
+    size = {"num_cpus": 2, "object_store_memory": 500_000_000}
+    init_ray(address="local", include_dashboard=False, log_to_driver=False, **size)
     yield
     ray.shutdown()
 

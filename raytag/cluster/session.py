@@ -26,6 +26,24 @@ from raytag.signals import HANGUP
 LONGEST = 40  # letters of the folder of Ray's files: the paths of sockets in it may have 107, 103 on some systems
 
 
+START_ATTEMPTS = 3
+
+
+def init_ray(**options: Any) -> Any:
+    """``ray.init``; again where the node was not there within the 30 s that Ray gives it, as on a busy machine."""
+    import ray
+
+    for left in reversed(range(START_ATTEMPTS)):
+        try:
+            return ray.init(**options)
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
+            with suppress(Exception):
+                ray.shutdown()
+    raise AssertionError("unreachable")
+
+
 @contextmanager
 def ray_session(
     address: str | None, *, dashboard: bool = False, console: Console | None = None
@@ -68,9 +86,8 @@ def ray_session(
                 own: dict[str, Any] = (
                     {} if address else {"include_dashboard": dashboard, "_temp_dir": _private_folder()}
                 )
-                found.append(
-                    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-                )
+                quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+                found.append(init_ray(address=address or "local", **quiet, **own))
         except BaseException as error:
             found.append(error)
         started.set()

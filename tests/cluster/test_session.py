@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from raytag.cluster import session
 from tests.cli import REPOSITORY, environment
 
 #: A session at work, seen from inside: what its processes listen on, where its files are, who may enter.
@@ -65,3 +66,24 @@ def test_a_local_ray_listens_to_this_machine_only_and_its_files_are_private(tmp_
     assert found["hangup"]
     for pid, line in found["hangup"]:  # a terminal that closes ends none of them
         assert int(line.split()[1], 16) & 1, f"process {pid} would die of SIGHUP"
+
+
+def test_a_ray_that_was_late_is_started_again(monkeypatch):
+    tried = []
+
+    def late(**options):
+        tried.append(options)
+        if len(tried) < 3:
+            raise Exception("The current node timed out during startup. This could happen because …")
+        return "context"
+
+    monkeypatch.setattr("ray.init", late)
+    assert session.init_ray(address="local") == "context"
+    assert tried == [{"address": "local"}] * 3
+    tried[:] = []
+    monkeypatch.setattr(session, "START_ATTEMPTS", 2)
+    with pytest.raises(Exception, match="timed out during startup"):
+        session.init_ray()
+    monkeypatch.setattr("ray.init", lambda **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        session.init_ray()
