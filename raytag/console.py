@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, cast
 
 import psutil
 from rich.console import Console, RenderableType
@@ -32,7 +32,8 @@ class Outlet:
 
     @property
     def _stream(self) -> TextIO:
-        return sys.stdout  # whatever that is now
+        # whatever that is now; a live display puts a proxy there, which would lead back to the console
+        return cast(TextIO, getattr(sys.stdout, "rich_proxied_file", sys.stdout))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
