@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from raytag.console import say
+from raytag.console import say, size_words
 from raytag.experiment import Features
 from raytag.features.manifest import CacheError, Manifest
 from raytag.features.remarks import MEANING
@@ -56,7 +56,7 @@ def check_room(storage: Storage, clips: int, needed: int, console: Console) -> N
         ) from error
     free = _free(storage)
     if free is not None and free < needed:
-        words = f"{storage.where()} may need {_mb(needed)}, and {_mb(free)} are free there"
+        words = f"{storage.where()} may need {size_words(needed)}, and {size_words(free)} are free there"
         say(console, f"features: {words}", "yellow")
 
 
@@ -66,7 +66,9 @@ def check_written(results: pd.DataFrame, storage: Storage, needed: int) -> None:
     if faults.empty:
         return
     free = _free(storage)
-    room = ("" if free is None else f"{_mb(free)} are free, ") + f"the build takes up to {_mb(needed)}"
+    room = (
+        "" if free is None else f"{size_words(free)} are free, "
+    ) + f"the build takes up to {size_words(needed)}"
     raise CacheError(
         f"a worker could not write to the mel cache {storage.where()}: {faults.iloc[0]} ({room}). What was written "
         "is kept; make room or choose another --cache-dir and launch again"
@@ -76,10 +78,6 @@ def check_written(results: pd.DataFrame, storage: Storage, needed: int) -> None:
 def _free(storage: Storage) -> int | None:
     """Bytes that are free; None in an object store."""
     return shutil.disk_usage(storage.root).free if storage.is_local else None
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
 
 
 def say_report(manifest: Manifest, table: ClipTable, max_bad_share: float, console: Console) -> None:

@@ -241,7 +241,7 @@ def test_a_full_disk_is_told_with_its_room_and_the_same_command_continues(table,
     whole = cache.compute_batch
     monkeypatch.setattr(cache, "compute_batch", on_a_full_disk)
     with pytest.raises(
-        CacheError, match=r"No space left on device \([\d,.]+ MB are free, the build takes up to [\d.]+ MB\)"
+        CacheError, match=r"No space left on device \([\d.]+ \w?B are free, the build takes up to 382\.3 kB\)"
     ) as e:
         run(table)
     assert str(tmp_path / "cache") in str(e.value)
@@ -255,7 +255,7 @@ def test_a_disk_that_will_be_too_small_is_told_before(table, run, monkeypatch):
     from raytag.features import report
 
     monkeypatch.setattr(report, "_free", lambda storage: 100_000)
-    assert "may need 0.4 MB, and 0.1 MB are free there" in run(table)[1]
+    assert "may need 382.3 kB, and 100.0 kB are free there" in run(table)[1]
 
 
 def test_a_clip_without_memory_is_left_out_and_not_remembered(table, tmp_path, monkeypatch):
