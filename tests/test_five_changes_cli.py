@@ -154,7 +154,7 @@ CHANGES = {
         [
             (
                 "datasets/readers/__init__.py",
-                "from raytag.datasets.table",
+                "from raytag.datasets.table import",
                 "from raytag.datasets.readers.tags import Tags\n",
             ),
             ("datasets/readers/__init__.py", "COMPETITION, PUBLISHED, Esc50()", "Tags(), "),
