@@ -128,7 +128,7 @@ def main() -> None:
         if hasattr(store.fold("e", 0), "look"):
             started = time.perf_counter()
             whole = sum(
-                store.fold(e, k).look(read=("oof.parquet",))[0] for e in store.experiments() for k in range(5)
+                bool(store.fold(e, k).look(read=("oof.parquet",))[0]) for e in store.experiments() for k in range(5)
             )
             print(f"a launch finds {whole} folds whole in {time.perf_counter() - started:.2f} s")
         writing(Path(name))

@@ -9,16 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from raytag.compiled.cache_folder import is_private
+from raytag.compiled.cache_folder import private_folder
 from raytag.console import say
 from raytag.errors import RefusedError
 from raytag.signals import HANGUP
@@ -84,7 +82,7 @@ def ray_session(
             with _as_raytag_likes(alone=address is None):
                 # "local": without it Ray would join whatever cluster it last heard of here, even a dead one
                 own: dict[str, Any] = (
-                    {} if address else {"include_dashboard": dashboard, "_temp_dir": _private_folder()}
+                    {} if address else {"include_dashboard": dashboard, "_temp_dir": _own_folder()}
                 )
                 quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
                 found.append(init_ray(address=address or "local", **quiet, **own))
@@ -132,19 +130,15 @@ def _as_raytag_likes(alone: bool) -> Iterator[None]:
         vars(ray_constants).update(before)
 
 
-def _private_folder() -> str | None:
-    """A folder for Ray's files that nobody else can enter; None where Ray shall choose.
+def _own_folder() -> str | None:
+    """Where Ray's files go; None where Ray shall choose.
 
     Ray makes its folders writable for everybody, those of code that workers import and of their sockets too.
     """
     if "RAY_TMPDIR" in os.environ or not hasattr(os, "getuid"):
         return None
-    folder = Path(tempfile.gettempdir()) / f"raytag-{os.getuid()}"
-    if len(str(folder / "ray")) > LONGEST:
-        return None
-    if not is_private(folder, 0o077):
-        folder = Path(tempfile.mkdtemp(prefix="raytag-"))
-    return str(folder / "ray")
+    folder = str(private_folder("raytag") / "ray")
+    return folder if len(folder) <= LONGEST else None
 
 
 def describe_dashboard(url: str | None) -> str:

@@ -5,7 +5,7 @@ cannot be written (a container without a home), it lies in a folder of this user
 compiled code lasts until the machine cleans that up. numba keeps a folder in it for each folder of sources, so
 checkouts can share it.
 
-Its name is a digest of all sources that have to do with numba. numba itself looks at the file of a function alone:
+Its name there is a digest of all sources that have to do with numba. numba itself looks at a function's file alone:
 it would run code that was compiled with an older helper of another file, and fails on what it stored under the name
 of a type that has another name today.
 """
@@ -21,6 +21,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from raytag.errors import RefusedError
+
 #: The package's folder by the name that numba knows it by: links are not followed.
 PACKAGE = Path(os.path.abspath(__file__)).parents[1]
 
@@ -30,8 +32,8 @@ def choose_cache_folder() -> None:
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given and Path(given).name == kernel_digest():
         return
-    parent = given or next(filter(is_private, _folders()), None) or tempfile.mkdtemp(prefix="raytag-kernels-")
-    folder = Path(parent) / kernel_digest()
+    folder = Path(given or next(filter(is_private, _user_cache()), None) or private_folder("raytag-kernels"))
+    folder /= kernel_digest()
     with suppress(OSError):  # then nothing is kept
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
@@ -53,17 +55,16 @@ def kernel_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _folders() -> Iterator[Path]:
+def _user_cache() -> Iterator[Path]:
     user_cache = "~/Library/Caches" if sys.platform == "darwin" else os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     with suppress(RuntimeError):  # nobody knows where ~ is
         yield Path(user_cache).expanduser().absolute() / "raytag" / "kernels"
-    yield Path(tempfile.gettempdir()) / f"raytag-kernels-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
 
 
 def is_private(folder: Path, forbidden: int = 0o022) -> bool:
     """Whether this user can write to a folder, which is made where it is missing, and others cannot.
 
-    What lies in it is loaded as code. ``forbidden`` are the rights that others may not have.
+    ``forbidden`` are the rights that others may not have: what lies in it is loaded as code, or believed.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,3 +73,21 @@ def is_private(folder: Path, forbidden: int = 0o022) -> bool:
     except OSError:
         return False
     return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & forbidden)
+
+
+def private_folder(name: str) -> Path:
+    """A folder of that name in the system's temporary one that nobody else can enter, made if need be.
+
+    Everybody may write to the temporary folder: where the name is taken by others, or open to them, another one is.
+
+    Raises
+    ------
+    RefusedError
+        All names are taken, or the folder cannot be made.
+    """
+    path = f"{tempfile.gettempdir()}/{name}-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    for number in range(10):
+        folder = Path(path + f"-{number}" * (number > 0))
+        if is_private(folder, 0o077):
+            return folder
+    raise RefusedError(f"{path} is no folder that this user alone can enter and write to: set TMPDIR to another")

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from raytag.compiled.cache_folder import private_folder
 from raytag.compiled.vectors import LANES, store_transposed
 from raytag.errors import DamagedError, RefusedError
 from raytag.store.digest import digest
@@ -169,7 +169,7 @@ class Bank:
         path = Path(path).absolute()
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or not _is_ours(status):
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
                 raise DamagedError(f"{path} is not a file that only this user may write")
             head = file.read(len(_MAGIC) + 8 + _DIGEST_SIZE)
             length = int.from_bytes(head[len(_MAGIC) : len(_MAGIC) + 8], "little")
@@ -231,38 +231,6 @@ def mapped_bank(key: str, assemble: Callable[[], Bank], say: Callable[[str], Non
             f"({error.strerror}; {free / 1e9:.1f} GB are free): make room there, or set TMPDIR to another folder"
         ) from error
     return Bank.memmap(path)
-
-
-def private_folder(name: str) -> Path:
-    """A folder of that name in the system's temporary one that only this user can read and write, made if need be.
-
-    Everybody may write to the temporary folder: where the name is taken by others, or open to them, another one is.
-
-    Raises
-    ------
-    RefusedError
-        All names are taken, or the folder cannot be made.
-    """
-    parent = tempfile.gettempdir()
-    for number in range(10):
-        folder = Path(parent, f"{name}-{os.getuid()}" + f"-{number}" * (number > 0))
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            status = folder.lstat()
-        except FileExistsError:
-            continue  # a file, or a link to nowhere
-        except OSError as error:
-            raise RefusedError(
-                f"{folder} cannot be made ({error.strerror}): set TMPDIR to another folder"
-            ) from None
-        if stat.S_ISDIR(status.st_mode) and _is_ours(status, 0o077):
-            return folder
-    raise RefusedError(f"{parent}/{name}-{os.getuid()} is not this user's own folder: set TMPDIR to another folder")
-
-
-def _is_ours(status: os.stat_result, others: int = 0o022) -> bool:
-    """Whether this user owns it, and others have none of these permissions."""
-    return status.st_uid == os.getuid() and not status.st_mode & others
 
 
 def quantise(logmel: np.ndarray) -> np.ndarray:

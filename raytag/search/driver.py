@@ -162,10 +162,10 @@ class Driver:
         entry = self.race.entries[experiment_id]
         for fold in range(self.store.n_folds):
             there = self.store.fold(experiment_id, fold)
-            finished, damage = there.look(read=PREDICTIONS)
+            result, damage = there.look(read=PREDICTIONS)
             if damage:
                 there.set_aside()
-            if finished or not (damage or fold in entry.folds):
+            if result or not (damage or fold in entry.folds):
                 continue
             reason = damage or f"{there.storage.where()} holds no result any more"
             self.listener.announce(f"{experiment_id} fold {fold} is lost, and open again: {reason}")

@@ -24,8 +24,8 @@ def leaderboard(store: RunStore) -> pd.DataFrame:
         for fold in range(store.n_folds):
             part = store.fold(experiment_id, fold)
             row[f"fold_{fold}"] = float("nan")
-            if part.finished:
-                result = part.result()
+            result, _ = part.look()
+            if result is not None:
                 row[f"fold_{fold}"] = result["lwlrap"]
                 results.append(result)
                 epochs, seconds = epochs + result["epochs"], seconds + result["seconds"]
@@ -52,5 +52,5 @@ def pooled(results: Iterable[Mapping[str, Any]]) -> float:
 
 def accuracy(store: RunStore, experiment_id: str) -> list[float | None]:
     """Top-1 accuracy of each finished fold over its clips with one label; None where unfinished."""
-    folds = [store.fold(experiment_id, fold) for fold in range(store.n_folds)]
-    return [part.result()["accuracy"] if part.finished else None for part in folds]
+    folds = [store.fold(experiment_id, fold).look()[0] for fold in range(store.n_folds)]
+    return [None if result is None else result["accuracy"] for result in folds]

@@ -51,10 +51,10 @@ class FoldStore:
     @property
     def finished(self) -> bool:
         """Whether the fold is there as a whole; sizes are looked at, contents when they are read."""
-        return self.look()[0]
+        return self.look()[0] is not None
 
-    def look(self, read: Collection[str] = ()) -> tuple[bool, str]:
-        """Whether the fold is finished, and if a result is there that is not whole, what is wrong with it.
+    def look(self, read: Collection[str] = ()) -> tuple[dict[str, Any] | None, str]:
+        """The result of a fold that is finished, else None; and of one that is not whole, what is wrong with it.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class FoldStore:
         """
         sizes = self.storage.sizes()
         if RESULT not in sizes:
-            return False, ""
+            return None, ""
         try:
             result = self.result()
             _check_data(self.data, result.get("data"), self.storage.where())
@@ -78,8 +78,8 @@ class FoldStore:
                 if name in read:
                     self.storage.read(name, kept)
         except DamagedError as error:
-            return False, str(error)
-        return True, ""
+            return None, str(error)
+        return result, ""
 
     def result(self) -> dict[str, Any]:
         """``result.json``: lwlrap, tied_pairs, epochs, kept_epoch, steps, seconds, files and more."""
@@ -100,7 +100,7 @@ class FoldStore:
         That of an unfinished fold is for looking at alone: the checkpoint has its own, and it is written anew after
         each epoch. So what cannot be read of it is no error, but empty too.
         """
-        if self.finished and (kept := result_files(self.result()).get("curve.csv")):
+        if (result := self.look()[0]) and (kept := result_files(result).get("curve.csv")):
             return self.storage.read_csv("curve.csv", kept)
         try:
             found = self.storage.read_csv("curve.csv")

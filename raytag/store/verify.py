@@ -95,12 +95,12 @@ class Verifier:
         self.files, self.bytes, self.unknown = self.files + 1, self.bytes + len(data), self.unknown + (not kept)
 
     def _fold(self, fold: FoldStore, folder: str) -> Iterator[Damage]:
-        finished, damage = fold.look()
+        result, damage = fold.look()
         if damage:
             yield Damage(damage, AGAIN)
-        elif finished:
+        elif result is not None:
             self.files += 1
-            for name, kept in result_files(fold.result()).items():
+            for name, kept in result_files(result).items():
                 if name not in fold.pruned():
                     noticed = name.endswith(".parquet")  # by a launch
                     outcome, back = (AGAIN, None) if noticed else (AFTER, fold)

@@ -100,8 +100,9 @@ def train_fold(
     should_stop : callable
         Asked before every step; when true, a checkpoint is written and the training ends.
     """
-    if store.finished:
-        return Outcome("finished", store.result())
+    result, _ = store.look()
+    if result is not None:
+        return Outcome("finished", result)
     if twin is not None and twin.result().get("stopped_early"):
         with suppress(DamagedError):  # also where its weights were pruned: then it is trained
             return Outcome("finished", take_over(twin, experiment, store))

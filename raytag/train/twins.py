@@ -7,8 +7,6 @@ steps up to the end of the shorter one.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import torch
 
 from raytag.experiment import Experiment
@@ -34,11 +32,11 @@ def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) 
         if shorter.hash not in by_hash:
             continue
         store = run.fold(by_hash[shorter.hash], fold)
-        with suppress(ValueError):  # a damaged result is not ours to mend
-            if store.finished:
-                result, files = store.result(), store.storage.files()
-                whole = result.get("stopped_early") and "weights.safetensors" in files
-                same = (result["precision"], result["device"]) == (precision, device)
-                if same and (whole or any(name.startswith("checkpoint") for name in files)):
-                    return store
+        result, _ = store.look()
+        if result is not None:
+            files = store.storage.files()
+            whole = result.get("stopped_early") and "weights.safetensors" in files
+            same = (result["precision"], result["device"]) == (precision, device)
+            if same and (whole or any(name.startswith("checkpoint") for name in files)):
+                return store
     return None

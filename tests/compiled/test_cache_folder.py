@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from raytag.compiled import cache_folder
+from raytag.errors import RefusedError
 from tests.cli import REPOSITORY, environment
 
 
@@ -67,11 +68,17 @@ def test_where_that_will_not_do_a_private_folder_is_chosen(cache_home, monkeypat
 
     folder.chmod(0o777)
     other = chosen()
-    assert other not in (folder, chosen())
+    assert (other.parent, other != folder) == (tmp_path, True)
     assert stat.S_IMODE(other.stat().st_mode) == 0o700
     shutil.rmtree(folder)
-    folder.symlink_to(other)  # as anybody could
-    assert chosen() not in (folder, other)
+    (tmp_path / "theirs").mkdir()
+    folder.symlink_to(tmp_path / "theirs")  # as anybody could
+    assert chosen() == other
+    for number in range(2, 10):
+        Path(f"{folder}-{number}").touch()
+    other.chmod(0o777)
+    with pytest.raises(RefusedError, match="set TMPDIR"):
+        chosen()
 
 
 def test_it_lies_where_the_user_says_and_children_keep_their_parents(cache_home, monkeypatch, tmp_path):

@@ -9,8 +9,10 @@ import pickle
 import numpy as np
 import pytest
 
+from raytag.compiled import cache_folder
+from raytag.compiled.cache_folder import private_folder
 from raytag.features import bank as bank_module
-from raytag.features.bank import SCALE, Bank, mapped_bank, private_folder, quantise
+from raytag.features.bank import SCALE, Bank, mapped_bank, quantise
 
 FRAMES = (40, 1, 300, 17)
 
@@ -146,7 +148,7 @@ class TestMappedBank:
 
     @pytest.fixture(autouse=True)
     def temporary(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(bank_module.tempfile, "gettempdir", lambda: str(tmp_path))
+        monkeypatch.setattr(cache_folder.tempfile, "gettempdir", lambda: str(tmp_path))
         monkeypatch.setattr(bank_module, "_checked", set())
 
     def test_is_assembled_once_in_a_private_folder(self, bank, tmp_path):
@@ -211,7 +213,7 @@ class TestMappedBank:
 
     def test_where_all_names_belong_to_others_it_is_refused(self, bank, tmp_path, monkeypatch):
         monkeypatch.setattr(bank_module.os, "getuid", lambda: os.geteuid() + 1)
-        with pytest.raises(RuntimeError, match=r"raytag-banks-\d+ is not this user's own folder: set TMPDIR"):
+        with pytest.raises(RuntimeError, match=r"raytag-banks-\d+ is no folder that this user alone can enter"):
             mapped_bank("key", lambda: bank, print)
 
     def test_a_full_disk_names_folder_and_room(self, bank, tmp_path, monkeypatch):

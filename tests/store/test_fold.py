@@ -74,7 +74,7 @@ def test_a_fold_that_is_not_whole_is_not_finished_or_not_read(fold, name, how):
             with pytest.raises((DamagedError, FileNotFoundError), match=name.replace(".", r"\.")):
                 read.get(name, fold.weights)()
         fold.storage.write(name, whole)
-    assert fold.look(read=PREDICTIONS) == (True, "") or how == "flip"
+    assert fold.look(read=PREDICTIONS) == (fold.result(), "") or how == "flip"
 
 
 def test_a_fold_that_is_set_aside_is_open_and_its_files_are_kept(fold):
@@ -82,7 +82,7 @@ def test_a_fold_that_is_set_aside_is_open_and_its_files_are_kept(fold):
         finish(fold)
         fold.set_aside()
         assert not fold.finished
-        assert fold.look() == (False, "")
+        assert fold.look() == (None, "")
         assert fold.storage.files() == []
         assert sorted(fold.storage.files(f"damaged-{number}")) == sorted(FILES)
 
