@@ -51,15 +51,27 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--stopping", default="none")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--longest", type=float, default=40.0, help="seconds after which a launch is killed at latest"
-    )
+    parser.add_argument("--longest", type=float, default=40.0, help="most seconds until a launch is killed")
+    parser.add_argument("--experiments", type=int, help="of the run; by default two a kill, so that it lasts")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         data = make_folder(work / "recordings", clips=36, folds=3)
-        command = ["--data", data, "--run", NAME, "--num-samples", "6", "--epochs", "8", "--keep", "2", *SMALL]
+        experiments = str(options.experiments or 2 * options.kills)
+        command = [
+            "--data",
+            data,
+            "--run",
+            NAME,
+            "--num-samples",
+            experiments,
+            "--epochs",
+            "8",
+            "--keep",
+            "2",
+            *SMALL,
+        ]
         command += ["--stopping", options.stopping, "--set", "sampling.samples_per_epoch=48", "--seed", "3"]
         command += ["--checkpoint-seconds", "1"]
         broken = work / "killed"

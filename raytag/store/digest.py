@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 KEY = "digest"
+_KIND = "xxh3-"
 
 
 def digest(data: Buffer) -> str:
     """``xxh3-`` and 32 hexadecimal digits over the bytes of ``data``."""
-    return "xxh3-" + xxhash.xxh3_128_hexdigest(data)
+    return _KIND + xxhash.xxh3_128_hexdigest(data)
 
 
 def seal(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,9 +33,12 @@ def seal(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unseal(value: Any) -> tuple[Any, bool]:
-    """The object without its digest, and whether it is what was sealed; what has no digest is as it is."""
+    """The object without its digest, and whether it is what was sealed.
+
+    What was written before there were digests is as it is; it holds no digest under any name.
+    """
     if not isinstance(value, dict) or KEY not in value:
-        return value, True
+        return value, _KIND not in json.dumps(value)
     content = {k: v for k, v in value.items() if k != KEY}
     return content, value[KEY] == _of_json(content)
 

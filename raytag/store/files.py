@@ -184,8 +184,11 @@ class Storage:
     def read_parquet(self, name: str, kept: Kept | None = None) -> pd.DataFrame:
         data = self.read(name, kept)
         try:
-            return pq.read_table(io.BytesIO(data)).to_pandas()
-        except (pa.ArrowException, OSError, ValueError) as error:
+            table = pq.read_table(io.BytesIO(data))
+            if not kept:
+                table.validate(full=True)  # names that are no text would be found much later
+            return table.to_pandas()
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise DamagedError(f"{self.where(name)} is damaged: {error}") from None
 
     def write_parquet(self, name: str, frame: pd.DataFrame) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Damaged recordings and cache files by the hundred: used, left out with a reason, or made again; never a crash."""
+"""Damaged recordings, cache files and folds by the hundred: used, left out with a reason, or made again; never a crash."""
 
 from __future__ import annotations
 
@@ -42,3 +42,11 @@ def test_nothing_of_a_damaged_cache_is_believed(table, run, tmp_path):
     found = fuzz("cache", 400, tmp_path / "cache")
     assert found["bank damaged"] > 50
     assert found["noticed"] > 100
+
+
+@pytest.mark.long
+def test_a_damaged_fold_is_refused_and_one_of_before_never_ends_in_a_traceback(tmp_path):
+    found = fuzz("fold", 600, tmp_path)
+    assert sum(found.values()) == 600
+    assert found["refused"] > 200
+    assert found["passed over"] > 50
