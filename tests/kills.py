@@ -52,13 +52,13 @@ def main() -> int:
     parser.add_argument("--stopping", default="none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=40.0, help="most seconds until a launch is killed")
-    parser.add_argument("--experiments", type=int, help="of the run; by default two a kill, so that it lasts")
+    parser.add_argument("--experiments", type=int, help="of the run; by default three a kill, so that it lasts")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         data = make_folder(work / "recordings", clips=36, folds=3)
-        experiments = str(options.experiments or 2 * options.kills)
+        experiments = str(options.experiments or 3 * options.kills)
         command = [
             "--data",
             data,
