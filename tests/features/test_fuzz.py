@@ -1,4 +1,4 @@
-"""Damaged recordings, cache files and folds by the hundred: used, refused with a reason, made again; never a crash."""
+"""Damaged recordings, cache files and folds by the hundred: used, refused with a reason or made again, no crash."""
 
 from __future__ import annotations
 
