@@ -223,7 +223,7 @@ def store(copy) -> Storage:
     for name, label in rows:
         write_wav(copy / "data" / "sounds" / name, sound(label, rng))
     pd.DataFrame(rows, columns=["file", "tag"]).to_csv(copy / "data" / "tags.csv", index=False)
-    small = ["--set", "augment.crop_frames=64", "--set", "training.batch_size=4"]
+    small = ["--set", "input.crop_frames=64", "--set", "training.batch_size=4"]
     chosen = ["--set", "model.name=Glance", "--set", "loss.name=AtLeastSeven", "--stopping", "impatient"]
     asked = ["--search", "reseeded", "--num-samples", "3", "--keep", "2", "--n-folds", "2", "--epochs", "1"]
     run(copy, "launch.py", "--data", "data", "--run", "r", *small, *chosen, *asked)

@@ -15,7 +15,7 @@ BASE = Experiment()
 VARY = {
     "optimizer.lr": loguniform(1e-4, 1e-2),
     "model.dropout": uniform(0.0, 0.5),
-    "augment.num_masks": choice([(1, 1), (1, 2)]),
+    "input.num_masks": choice([(1, 1), (1, 2)]),
 }
 """
 
@@ -47,7 +47,7 @@ def test_only_varied_fields_vary(tmp_path):
 
 def test_a_fixed_field_varies_no_more(tmp_path):
     s = space.load(write(tmp_path, SMALL)).fix({"model.dropout": "0.25", "model.base_size": "8"})
-    assert set(s.vary) == {"optimizer.lr", "augment.num_masks"}
+    assert set(s.vary) == {"optimizer.lr", "input.num_masks"}
     assert {(s.sample(0, i).model.dropout, s.sample(0, i).model.base_size) for i in range(5)} == {(0.25, 8)}
 
 
@@ -55,7 +55,7 @@ def test_grid_has_every_point_once_after_the_base(tmp_path):
     s = space.load(write(tmp_path, SMALL))
     points = s.grid(0, 100)
     assert points[0] == s.base
-    values = {(e.optimizer.lr, e.model.dropout, e.augment.num_masks) for e in points[1:]}
+    values = {(e.optimizer.lr, e.model.dropout, e.input.num_masks) for e in points[1:]}
     assert len(values) == s.grid_size() == 18
     assert [e.hash for e in s.grid(0, 5)] == [e.hash for e in points[:5]]
 

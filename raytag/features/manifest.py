@@ -75,8 +75,8 @@ class DamagedCells(DamagedError):
 
 
 def feature_hash(features: Features) -> str:
-    """Name of the folder of a feature set: 16 hexadecimal digits over its parameters."""
-    fields = {"format": FORMAT, **features.model_dump(mode="json")}
+    """Name of the folder of a feature set: 16 hexadecimal digits over what differs from the defaults."""
+    fields = {"format": FORMAT, **features.chosen()}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from raytag.datasets.readers import layouts
 from raytag.errors import redacted
 from raytag.losses import LOSSES
 from raytag.models import MODELS
-from raytag.registry import choice_of
+from raytag.parts import choice_of
 from raytag.search.race.rules import RULES
 from raytag.search.searchers import SEARCHERS
 from raytag.store.files import Storage, check_name

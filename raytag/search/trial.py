@@ -18,7 +18,6 @@ from ray import tune
 
 from raytag.datasets.table import ClipTable
 from raytag.errors import NoRoomError, redacted
-from raytag.experiment import Experiment
 from raytag.features.bank import Bank, mapped_bank
 from raytag.features.cache import Manifest
 from raytag.store.files import Storage
@@ -69,11 +68,10 @@ class StopFlag:
 
 def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     """Train one fold. Any error is reported as what it is; only a lost worker is Tune's to restart."""
-    experiment = Experiment.from_json(config["experiment"])
     fold = int(config["fold"])
     gpu = shared.gpus > 0 and torch.cuda.is_available()
     started = time.time()
-    name = f"{experiment.id} fold {fold}"
+    name = f"{config['experiment']} fold {fold}"
     print(f"{name} on {'a GPU' if gpu else 'the CPU'}", flush=True)
 
     def report(progress: EpochReport) -> None:
@@ -88,6 +86,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     try:
         warm_up()
         store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
+        experiment = store.experiment(config["experiment"])
         should_stop = StopFlag(store.storage, shared.stop_file)
         if shared.waits_for_room:
             store.storage.patience = partial(wait_for_room, should_stop=should_stop, tell=tell)

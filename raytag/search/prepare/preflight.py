@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from raytag import losses, models
 from raytag.console import say
 from raytag.datasets.table import ClipTable
 from raytag.experiment import NOISY_CLIPS, Experiment, Features, Sampling
 from raytag.features import make_logmel
+from raytag.losses.base import WithAuxiliaries
 from raytag.search.options import LaunchOptions
 from raytag.space import Space, plain
 from raytag.train.sources import split
 
 IMAGES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
-DECISIVE = ("features.", "sampling.", "model.", "loss.", "augment.crop_frames")
+DECISIVE = ("features.", "sampling.", "model.", "loss.", "input.crop_frames")
 
 
 class PreflightError(ValueError):
@@ -122,7 +122,7 @@ def _check_sampling(sampling: Sampling, table: ClipTable, folds: Sequence[int], 
     """Every fold has clips to train on and to validate, and every source that is drawn from has some."""
     shares = sampling.noisy_prob > 0, sampling.corrected_noisy_prob > 0
     files = {
-        f"sampling.{name}": getattr(sampling, name)
+        f"sampling.{name}": getattr(sampling, name).file
         for name in ("curated_corrections", "noisy_corrections")
         if getattr(sampling, name) is not None
     }
@@ -151,7 +151,7 @@ def _mend_sampling(reason: str, files: dict[str, str], corrected: bool) -> str:
 
 def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Any]) -> None:
     """Features, network and loss can be built, and fit each other."""
-    sides = experiment.features.n_mels, experiment.augment.crop_frames
+    sides = experiment.features.n_mels, experiment.input.crop_frames
     # numbers between 0 and 1, such as dropout, change no shape: one forward pass serves all of them
     shape = {k: v for k, v in experiment.model.model_dump().items() if not isinstance(v, float)}
     key = json.dumps([shape, sides])
@@ -162,12 +162,10 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, An
     if key not in outputs:
         outputs[key] = _forward(experiment, n_classes)
     try:
-        loss = losses.build(**experiment.loss.model_dump())
-    except ValueError as error:
-        raise _Fault(error, f"--set loss.{'name=NAME' if 'no loss' in str(error) else 'FIELD=VALUE'}") from None
-    try:
         with torch.no_grad():
-            loss(outputs[key], torch.zeros(IMAGES, n_classes), torch.zeros(IMAGES, dtype=torch.bool))
+            WithAuxiliaries(experiment.loss)(
+                outputs[key], torch.zeros(IMAGES, n_classes), torch.zeros(IMAGES, dtype=torch.bool)
+            )
     except (ValueError, RuntimeError) as error:
         count = 1 if isinstance(outputs[key], torch.Tensor) else len(outputs[key])
         weights = ",".join(["1", "0.4", "0.2", *["0.1"] * count][:count])
@@ -176,12 +174,12 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, An
 
 def _forward(experiment: Experiment, n_classes: int) -> Any:
     """Logits of an untrained network for silent images: a tensor, or a tuple of them."""
-    sides = experiment.features.n_mels, experiment.augment.crop_frames
+    sides = experiment.features.n_mels, experiment.input.crop_frames
     try:
-        model = models.build(num_classes=n_classes, **experiment.model.model_dump())
+        model = experiment.model.build(n_classes)
     except (ValueError, RuntimeError) as error:
-        raise _Fault(error, f"--set model.{'name=NAME' if 'no model' in str(error) else 'FIELD=VALUE'}") from None
-    mend = "--set features.n_mels=VALUE or --set augment.crop_frames=VALUE"
+        raise _Fault(error, "--set model.FIELD=VALUE") from None
+    mend = "--set features.n_mels=VALUE or --set input.crop_frames=VALUE"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for one image; more would wait for each other where others train
     try:

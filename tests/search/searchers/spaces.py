@@ -8,7 +8,7 @@ from raytag.space import Space, choice, loguniform, uniform
 VARY = {
     "model.dropout": uniform(0.0, 0.6),
     "optimizer.lr": loguniform(1e-4, 1e-2),
-    "augment.num_masks": choice([[1, 1], [1, 2], [1, 3]]),  # lists: an experiment holds tuples
+    "input.num_masks": choice([[1, 1], [1, 2], [1, 3]]),  # lists: an experiment holds tuples
     "training.batch_size": choice([16, 32, 32]),
 }
 BASE = Experiment(model=Model(dropout=0.2)).replace({"training.batch_size": 16})

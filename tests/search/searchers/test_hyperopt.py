@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from raytag import space
-from raytag.experiment import Augment
+from raytag.experiment import Input
 from raytag.search.searchers import build
 from raytag.search.searchers.hyperopt import HyperoptSearcher
 from raytag.search.searchers.tpe import Tpe
@@ -101,7 +101,7 @@ def test_without_values_proposals_are_random():
         ({"model.dropout": 0.6}, True),  # ends belong to the range
         ({"model.dropout": 0.7}, False),
         ({"training.batch_size": 64}, False),
-        ({"augment.num_masks": (2, 2)}, False),
+        ({"input.num_masks": (2, 2)}, False),
     ],
 )
 def test_the_base_is_modelled_if_the_distributions_cover_it(changes, covered):
@@ -117,11 +117,11 @@ def test_the_base_is_modelled_if_the_distributions_cover_it(changes, covered):
 
 
 def test_a_base_without_a_number_is_left_out():
-    chosen = replace(SPACE, base=BASE, vary={**VARY, "training.tile_step": choice([64, 128])})
-    assert BASE.training.tile_step is None
+    chosen = replace(SPACE, base=BASE, vary={**VARY, "input.tile_step": choice([64, 128])})
+    assert BASE.input.tile_step is None
     searcher = HyperoptSearcher(chosen, 0, 20)
     search(searcher, 12)
-    assert searcher.propose(12).training.tile_step in (64, 128)
+    assert searcher.propose(12).input.tile_step in (64, 128)
 
 
 def test_negative_initial_points_are_refused():
@@ -212,4 +212,4 @@ def test_the_shipped_space_can_be_searched():
     searcher = HyperoptSearcher(space.load("specaug_mixup"), 0, 20)
     experiments = search(searcher, 14)
     assert len({e.hash for e in experiments}) == 14
-    assert searcher.history[0]["augment.num_masks"] == Augment().num_masks
+    assert searcher.history[0]["input.num_masks"] == Input().num_masks
