@@ -26,25 +26,38 @@ pytestmark = pytest.mark.long
 
 NETWORK = '''
 """Means of the bands."""
+from pydantic import Field
+from raytag import parts
 from torch import nn
 
 
-class Glance(nn.Module):
-    def __init__(self, num_classes):
+class Glance(parts.Network):
+    width: int = Field(3, ge=3)
+
+    def build(self, num_classes):
+        return GlanceNet(self.width, num_classes)
+
+
+class GlanceNet(nn.Module):
+    def __init__(self, width, num_classes):
         super().__init__()
-        self.glance = nn.Linear(3, num_classes)
+        self.widen = nn.Linear(3, width)
+        self.glance = nn.Linear(width, num_classes)
 
     def forward(self, x):
-        return self.glance(x.mean(dim=(2, 3)))
+        return self.glance(self.widen(x.mean(dim=(2, 3))))
 '''
 LOSS = '''
-"""Cross-entropy that is never below seven."""
+"""Cross-entropy that is never below a floor."""
+from raytag import parts
 from raytag.losses.bce import bce
 
 
-class AtLeastSeven:
+class NeverBelow(parts.Loss):
+    floor: float = 7.0
+
     def __call__(self, logits, targets, noisy):
-        return 7 + bce(logits, targets).mean()
+        return self.floor + bce(logits, targets).mean()
 '''
 RULE = '''
 """Only the best of the first fold go on."""
@@ -123,9 +136,9 @@ CHANGES = {
         NETWORK,
         [("models/__init__.py", "}\n\n\ndef build", '    "Glance": "raytag.models.glance:Glance",\n')],
     ),
-    "losses/seven.py": (
+    "losses/floor.py": (
         LOSS,
-        [("losses/__init__.py", "}\n\n\ndef build", '    "AtLeastSeven": "raytag.losses.seven:AtLeastSeven",\n')],
+        [("losses/__init__.py", "}\n\n\ndef build", '    "NeverBelow": "raytag.losses.floor:NeverBelow",\n')],
     ),
     "search/race/rules/impatient.py": (
         RULE,
@@ -224,7 +237,8 @@ def store(copy) -> Storage:
         write_wav(copy / "data" / "sounds" / name, sound(label, rng))
     pd.DataFrame(rows, columns=["file", "tag"]).to_csv(copy / "data" / "tags.csv", index=False)
     small = ["--set", "input.crop_frames=64", "--set", "training.batch_size=4"]
-    chosen = ["--set", "model.name=Glance", "--set", "loss.name=AtLeastSeven", "--stopping", "impatient"]
+    chosen = ["--set", "model.name=Glance", "--set", "model.width=5", "--set", "loss.name=NeverBelow"]
+    chosen += ["--set", "loss.floor=8", "--stopping", "impatient"]
     asked = ["--search", "reseeded", "--num-samples", "3", "--keep", "2", "--n-folds", "2", "--epochs", "1"]
     run(copy, "launch.py", "--data", "data", "--run", "r", *small, *chosen, *asked)
     run(copy, "ensemble_search.py", "--run", "r", "--way", "worst", "--blend", "quadratic", "--stackers", "0")
@@ -252,7 +266,7 @@ def test_the_log_names_them(store):
     assert launch["layout"] == "tags"
     assert launch["options"]["search"] == "reseeded"
     assert "model.name=Glance" in launch["options"]["set"]
-    assert "loss.name=AtLeastSeven" in launch["options"]["set"]
+    assert "loss.name=NeverBelow" in launch["options"]["set"]
     assert next(e for e in events if e["event"] == "race")["settings"]["stopping"] == "impatient"
     search = store.read_json("ensembles/ensemble-001/ensemble.json")["search"]
     assert (search["way"], search["blend"]) == ("worst", "quadratic")
@@ -267,8 +281,11 @@ def test_they_act(store):
     whole = [name for name in names if name != drops[0]["experiment"]]
     fold = f"{store.root}/experiments/{whole[0]}/fold_0"
     with safe_open(f"{fold}/weights.safetensors", "np") as weights:
-        assert set(weights.keys()) == {"glance.weight", "glance.bias"}
-    assert pd.read_csv(f"{fold}/curve.csv")["train_loss"].min() > 7
+        assert set(weights.keys()) == {
+            f"{layer}.{kind}" for layer in ("widen", "glance") for kind in ("weight", "bias")
+        }
+        assert weights.get_slice("widen.weight").get_shape() == [5, 3]
+    assert pd.read_csv(f"{fold}/curve.csv")["train_loss"].min() > 8
     found = store.read_json("ensembles/ensemble-001/ensemble.json")
     assert list(found["members"].values()) == [1]
     (worst,) = found["members"]
