@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -237,11 +237,12 @@ class Experiment(Part):
             raise ValueError(explain(error)) from None
 
 
-def data_needs() -> dict[str, Needs]:
-    """The fields that only some data can use, by dotted key."""
+def data_needs(experiments: Iterable[Experiment]) -> dict[str, Needs]:
+    """The fields of experiments that only some data can use, by dotted key."""
     return {
         f"{part}.{name}": mark
-        for part, group in Experiment().all_parts().items()
+        for experiment in experiments
+        for part, group in experiment.all_parts().items()
         for name, field in type(group).model_fields.items()
         for mark in field.metadata
         if isinstance(mark, Needs)

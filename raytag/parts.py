@@ -53,7 +53,15 @@ class Part(BaseModel):
 
 
 class Member(Part):
-    """A part that is chosen from a family; its class is called what the table calls it."""
+    """A part that is chosen from a family; its class is called what the table calls it.
+
+    Attributes
+    ----------
+    worth_varying : mapping of str to Distribution
+        Fields, and the ranges in which a search may expect gains (`raytag.space.worth_varying`).
+    """
+
+    worth_varying: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ training.keep_epoch=best training.epochs=700``.
 """
 
 from raytag.experiment import Experiment, Input, Loss, Model, Optimizer, Sampling, Schedule, Training
-from raytag.space import choice, loguniform, uniform
+from raytag.space import choice, loguniform, worth_varying
 
 BASE = Experiment(
     input=Input("LogMelImages", mix_prob=0.5),  # the rest is argus-freesound's
@@ -19,20 +19,8 @@ BASE = Experiment(
     training=Training(epochs=30, batch_size=16, early_stopping=None, keep_epoch="last"),
 )
 
-VARY = {
-    # SpecAugment and crops
-    "input.specaugment_prob": uniform(0.2, 0.9),
-    "input.num_masks": choice([(1, 1), (1, 2), (1, 3)]),
-    "input.freq_mask_fraction": uniform(0.05, 0.3),
-    "input.time_mask_fraction": uniform(0.05, 0.35),
-    "input.resized_crop_prob": uniform(0.0, 0.6),
-    # mixup
-    "input.mix_prob": uniform(0.2, 0.9),
-    "input.sigmoid_share": uniform(0.2, 0.9),
-    "input.add_max_alpha": uniform(0.2, 0.5),
-    # training
+VARY = worth_varying(BASE) | {  # SpecAugment, crops, mixup, dropout
     "sampling.noisy_prob": choice([0.0, 0.0, 0.1, 0.2]),
-    "model.dropout": uniform(0.05, 0.5),
     "optimizer.lr": loguniform(1e-3, 8e-3),
     "training.batch_size": choice([16, 32]),
 }

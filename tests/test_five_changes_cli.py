@@ -84,7 +84,7 @@ class Reseeded(Searcher):
     about = "the base experiment with other seeds"
 
     def __init__(self, space, seed, number):
-        self.base = space.base
+        self.base = space.first
 
     def propose(self, index):
         return self.base.replace({"training.seed": index})
@@ -249,7 +249,7 @@ def test_help_names_them(copy):
     words = " ".join(run(copy, "launch.py", "--help").replace("│", " ").split())
     for name in (
         "Glance",
-        "AtLeastSeven",
+        "NeverBelow",
         "impatient: drop the worst",
         "reseeded: the base",
         "tags.csv (file,tag)",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from raytag import parts
+from raytag.space.distributions import Distribution, uniform
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 class SkipAttention(parts.Network):
     """Skip connections, attention and one classifier."""
+
+    worth_varying: ClassVar[Mapping[str, Distribution]] = {"dropout": uniform(0.05, 0.5)}
 
     base_size: int = Field(64, ge=1)  # channels of the first block
     dropout: float = Field(0.4, ge=0, lt=1)  # before a classifier's first layer; half of it before the second

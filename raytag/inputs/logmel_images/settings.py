@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from raytag import parts
+from raytag.space.distributions import Distribution, choice, uniform
 
 
 class LogMelImages(parts.Input):
@@ -15,6 +17,17 @@ class LogMelImages(parts.Input):
     In training one is padded, cropped, stretched, masked (SpecAugment), and mixed with a second one of the same
     source: curated with curated, noisy with noisy.
     """
+
+    worth_varying: ClassVar[Mapping[str, Distribution]] = {
+        "specaugment_prob": uniform(0.2, 0.9),
+        "num_masks": choice([(1, 1), (1, 2), (1, 3)]),
+        "freq_mask_fraction": uniform(0.05, 0.3),
+        "time_mask_fraction": uniform(0.05, 0.35),
+        "resized_crop_prob": uniform(0.0, 0.6),
+        "mix_prob": uniform(0.2, 0.9),
+        "sigmoid_share": uniform(0.2, 0.9),
+        "add_max_alpha": uniform(0.2, 0.5),
+    }
 
     crop_frames: int = Field(256, ge=16)  # frames; also the width of prediction tiles
     tile_step: int | None = Field(None, ge=1)  # frames between prediction tiles; None: half of crop_frames

@@ -22,7 +22,8 @@ from raytag.experiment import NOISY_CLIPS, Experiment, Features, Sampling
 from raytag.features import make_logmel
 from raytag.losses.base import WithAuxiliaries
 from raytag.search.options import LaunchOptions
-from raytag.space import Space, plain
+from raytag.space import Branch, Space, plain
+from raytag.space.spaces import is_name
 from raytag.train.sources import split
 
 IMAGES = 1  # of the forward pass
@@ -88,15 +89,22 @@ def _error(where: str, reason: Exception, mend: str) -> PreflightError:
 
 
 def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
-    """(what it is called, what mends it where that is known, experiment), the base first."""
-    if chosen.base is None:
-        for experiment in chosen.experiments:
-            yield f"Experiment {experiment.id} of {chosen.path}", "", experiment
-        return
-    base = chosen.base
-    yield f"The base experiment of {chosen.name}", "", base
-    flat = base.flat()
-    points = {key: chosen.values(key)[1:] for key in sorted(chosen.vary)}
+    """(what it is called, what mends it where that is known, experiment), what comes first before what is drawn."""
+    for experiment in chosen.firsts:
+        called = f"Experiment {experiment.id} of {chosen.path}"
+        yield f"The base experiment of {chosen.name}" if len(chosen.firsts) == 1 else called, "", experiment
+    for branch in chosen.branches:
+        yield from _drawn(branch, chosen)
+
+
+def _drawn(branch: Branch, chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
+    """Each value that a branch offers, and each pair of values."""
+    base, flat = branch.base, branch.base.flat()
+    if base not in chosen.firsts:
+        first = chosen.first.flat()
+        kind = [f"{key}={flat[key]}" for key in flat if is_name(key) and flat[key] != first.get(key)]
+        yield f"What is drawn with {', '.join(kind) or base.id} in {chosen.path}", "", base
+    points = {key: branch.values(key)[1:] for key in sorted(branch.vary)}
     for key, values in points.items():
         for value in values:
             where = f"VARY[{key!r}] = {value!r} in {chosen.path}"
@@ -105,10 +113,11 @@ def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
             if key.startswith(DECISIVE):
                 yield where, mend, experiment
     # what two fields allow together: a draw that breaks it would end the search half-way
-    for (first, some), (second, others) in itertools.combinations(points.items(), 2):
+    for (first_key, some), (second, others) in itertools.combinations(points.items(), 2):
         for a, b in itertools.product(some, others):
-            where = f"VARY[{first!r}] = {a!r} with VARY[{second!r}] = {b!r} in {chosen.path}"
-            _replaced(base, {first: a, second: b}, where, f"--set {first}={plain(flat[first])}, or other values")
+            where = f"VARY[{first_key!r}] = {a!r} with VARY[{second!r}] = {b!r} in {chosen.path}"
+            mend = f"--set {first_key}={plain(flat[first_key])}, or other values"
+            _replaced(base, {first_key: a, second: b}, where, mend)
 
 
 def _replaced(base: Experiment, changes: dict[str, Any], where: str, mend: str) -> Experiment:

@@ -40,7 +40,9 @@ def make_table(noisy: int = 0, rate: int = 44100) -> ClipTable:
 
 
 def make_space(vary=None, base=BASE, experiments=()) -> Space:
-    return Space("small", "small.py", None if experiments else base, vary or {}, tuple(experiments))
+    if experiments:
+        return Space("small", "small.py", tuple(experiments))
+    return Space.of("small", "small.py", base, vary or {})
 
 
 def prepare(chosen: Space, table: ClipTable | None = None, **options) -> tuple[Space, str]:
@@ -67,7 +69,7 @@ def corrections(tmp_path):
 @pytest.mark.parametrize("limits", [{}, {"num_samples": 30}, {"time_budget": "1h"}])
 def test_the_shipped_space_runs_on_data_without_noisy_clips(search, limits):
     fitted, said = prepare(space.load("specaug_mixup"), search=search, set=("model.base_size=2",), **limits)
-    assert "sampling.noisy_prob" not in fitted.vary
+    assert "sampling.noisy_prob" not in fitted.varied
     assert said.count("sampling.noisy_prob is fixed at 0") == said.count("\n") == 1
 
 
@@ -114,12 +116,17 @@ def test_corrections_that_leave_nothing_are_refused(corrections, labels, noisy, 
 
 
 def test_a_value_of_vary_is_named_with_the_one_that_works():
-    chosen = make_space({"model.name": choice(["SkipAttention", "Foo"]), "optimizer.lr": uniform(0.1, 0.2)})
-    words = (
-        r"^VARY\['model\.name'\] = 'Foo' in small\.py cannot run: .* --set model\.name=AuxSkipAttention, or take"
-    )
+    chosen = make_space({"features.n_mels": choice([64, 8]), "optimizer.lr": uniform(0.1, 0.2)})
+    words = r"^VARY\['features\.n_mels'\] = 8 in small\.py cannot run: .* --set features\.n_mels=128, or take"
     with pytest.raises(PreflightError, match=words):
         preflight.check_space(chosen, make_table(), [0, 1, 2])
+
+
+def test_what_a_varied_name_draws_is_looked_at(monkeypatch):
+    monkeypatch.setitem(models.MODELS, "Faulty", f"{__name__}:Faulty")
+    chosen = make_space({"model.name": choice(["AuxSkipAttention", "Faulty"]), "model.base_size": choice([2])})
+    with pytest.raises(PreflightError, match=r"^What is drawn with model\.name=Faulty in small\.py cannot run"):
+        preflight.check_space(chosen, make_table(), [0])
 
 
 def test_every_experiment_of_a_list_is_looked_at():
