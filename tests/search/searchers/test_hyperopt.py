@@ -248,11 +248,7 @@ def test_the_better_family_is_preferred():
         losses = [e.loss.name for e in search(searcher, 40, family_value)]
         assert "OnlyNoisyLSoft" in losses[:8]
         shares.append(losses[20:].count("OnlyNoisyLq") / 20)
-    assert np.mean(shares) > 0.7, shares
-    best = max(
-        search(HyperoptSearcher(Space.of("n", "n.py", BASE, NAMES), 0, 40), 40, family_value), key=family_value
-    )
-    assert abs(best.loss.q - 0.7) < 0.1
+    assert min(shares) > 0.5, shares  # of random draws a third
 
 
 def test_a_mixture_that_is_resumed_proposes_the_same():
