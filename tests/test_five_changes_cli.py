@@ -19,8 +19,8 @@ from safetensors import safe_open
 
 from raytag.store.events import read_events
 from raytag.store.files import Storage
-from tests.cli import REPOSITORY, environment
-from tests.recordings import sound, write_wav
+from tests.cli import REPOSITORY, SMALL, environment
+from tests.recordings import make_folder, sound, write_wav
 
 pytestmark = pytest.mark.long
 
@@ -196,14 +196,43 @@ CHANGES = {
 }
 
 
+#: A field that comes later, with a default: (file, after which line, the field).
+LATER = [
+    ("inputs/logmel_images/settings.py", "    add_max_alpha: float = Field(0.5, ge=0, le=1)", "    later: int = 3"),
+    ("losses/noisy.py", "    beta: float = Field(0.7, ge=0, le=1)", "    later: float = 0.5"),
+    ("train/schedules.py", "    warmup_share: float = Field(0.3, gt=0, lt=1)", "    later: bool = True"),
+    ("experiment.py", "    samples_per_epoch: int | None = Field(None, ge=1)", '    later: str = "late"'),
+]
+FINISHED = [
+    "--data",
+    "before",
+    "--run",
+    "before",
+    "--num-samples",
+    "2",
+    "--epochs",
+    "1",
+    "--stopping",
+    "none",
+    *SMALL,
+]
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """A copy of the checkout with all changes made."""
+    """A copy of the checkout with all changes made, and a run of before them."""
     root = tmp_path_factory.mktemp("copy")
     for name in ("raytag", "search_spaces"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("launch.py", "ensemble_search.py"):
         shutil.copy(REPOSITORY / name, root)
+    make_folder(root / "before", clips=12)
+    run(root, "launch.py", *FINISHED)
+    for file, after, field in LATER:
+        path = root / "raytag" / file
+        lines = path.read_text().splitlines()
+        (at,) = (number for number, line in enumerate(lines) if line.startswith(after))
+        path.write_text("\n".join([*lines[: at + 1], field, *lines[at + 1 :]]) + "\n")
     for file, (code, rows) in CHANGES.items():
         (root / "raytag" / file).write_text(code.lstrip())
         for table, before, row in rows:
@@ -243,6 +272,19 @@ def store(copy) -> Storage:
     run(copy, "launch.py", "--data", "data", "--run", "r", *small, *chosen, *asked)
     run(copy, "ensemble_search.py", "--run", "r", "--way", "worst", "--blend", "quadratic", "--stackers", "0")
     return Storage(copy / "runs" / "r")
+
+
+def test_fields_and_members_that_come_later_leave_finished_folds_finished(copy):
+    store = Storage(copy / "runs" / "before")
+    files = {name: store.files(f"experiments/{name}/fold_0") for name in store.folders("experiments")}
+    trained = [e for e in read_events(store) if e["event"] == "fold"]
+    assert len(trained) == 4
+    printed = run(copy, "launch.py", *FINISHED)
+    assert {name: store.files(f"experiments/{name}/fold_0") for name in store.folders("experiments")} == files
+    assert [e for e in read_events(store) if e["event"] in ("fold", "start", "lost")] == trained
+    assert "features: 22 clips cached" in printed
+    own = run(copy, "launch.py", *FINISHED, "--set", "loss.later=0.75", "--dry-run")
+    assert not [name for name in files if name in own]
 
 
 def test_help_names_them(copy):
