@@ -295,15 +295,18 @@ class RunStore:
 
     def add(self, experiment: Experiment) -> None:
         """Record an experiment; a second time changes nothing but what is damaged."""
+        name, begun = (
+            f"experiments/{experiment.id}/experiment.json",
+            self.storage.exists(f"experiments/{experiment.id}"),
+        )
         self._keep_corrections(experiment)
-        name = f"experiments/{experiment.id}/experiment.json"
         if self.storage.exists(name):
             try:
                 self.storage.read_json(name)
                 return
             except DamagedError as error:
                 self.mended.append(f"{error}: written anew")
-        elif self.storage.exists(f"experiments/{experiment.id}"):
+        elif begun:
             self.mended.append(f"{self.storage.where(name)} is gone: written anew")
         self.storage.write_json(name, experiment.model_dump(mode="json"))
 
