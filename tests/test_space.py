@@ -109,11 +109,14 @@ def test_faulty_files_are_named(tmp_path, text, words):
     assert "faulty.py" in str(error.value)
 
 
-def test_features_are_one_for_a_launch(tmp_path):
-    s = space.load(write(tmp_path, SMALL + "VARY['features.n_mels'] = choice([64, 128])"))
-    with pytest.raises(SpaceError, match=r"features\.n_mels differ.*--set features\.n_mels=VALUE"):
-        _ = s.features
-    assert s.fix({"features.n_mels": 64}).features.n_mels == 64
+def test_feature_sets_are_those_of_all_that_may_be_drawn(tmp_path):
+    s = space.load(write(tmp_path, SMALL + "VARY['features.n_mels'] = choice([64, 128, 64])"))
+    assert [features.n_mels for features in s.feature_sets] == [128, 64]
+    assert [features.n_mels for features in s.fix({"features.n_mels": 64}).feature_sets] == [64]
+    s = space.load(write(tmp_path, SMALL + "VARY['features.trim_db'] = uniform(40, 60)"))
+    with pytest.raises(SpaceError, match=r"features\.trim_db'\] is a range.*--set features\.trim_db=VALUE"):
+        _ = s.feature_sets
+    assert len(s.fix({"features.trim_db": 50}).feature_sets) == 1
 
 
 def test_an_unknown_name_lists_the_near_ones():

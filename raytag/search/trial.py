@@ -18,8 +18,10 @@ from ray import tune
 
 from raytag.datasets.table import ClipTable
 from raytag.errors import NoRoomError, redacted
+from raytag.experiment import Features
 from raytag.features.bank import Bank, mapped_bank
 from raytag.features.cache import Manifest
+from raytag.features.manifest import feature_hash
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
 from raytag.train.fold import EpochReport, train_fold
@@ -31,19 +33,35 @@ ROOM_POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
+class SharedBank:
+    """The features of all clips for the trials of a node.
+
+    ``bank`` lies in shared memory and is read without a copy. Where the banks of a launch would take too much of
+    the object store it is None, and each node maps a file of its own, named ``key``, that it assembles from the
+    cache's ``manifest``.
+    """
+
+    manifest: Manifest
+    key: str
+    bank: Bank | None
+
+    def open(self) -> Bank:
+        if self.bank is not None:
+            return self.bank
+        return mapped_bank(self.key, self.manifest.bank, print)
+
+
+@dataclass(frozen=True)
 class Shared:
     """What all trials of a launch have in common; once per node in Ray's object store.
 
-    ``bank`` lies in shared memory and is read without a copy. When it would take too much of the object
-    store it is None, and each node maps a file of its own that it assembles from the cache's ``manifest``.
+    ``banks`` are by the hash of their features.
     """
 
     runs_dir: str
     run: str
     table: ClipTable
-    bank: Bank | None
-    manifest: Manifest
-    bank_key: str
+    banks: Mapping[str, SharedBank]
     stop_file: str
     gpus: float
     threads: int
@@ -95,7 +113,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             experiment,
             fold,
             shared.table,
-            open_bank(shared),
+            open_bank(shared, experiment.features),
             store.fold(experiment.id, fold),
             twin=shorter_twin(store, experiment, fold, device),
             device=device,
@@ -135,8 +153,6 @@ def wait_for_room(error: NoRoomError, should_stop: Callable[[], bool], tell: Cal
         time.sleep(STOP_POLL_SECONDS)
 
 
-def open_bank(shared: Shared) -> Bank:
+def open_bank(shared: Shared, features: Features) -> Bank:
     """The features of all clips, from shared memory or from this node's memory-mapped file."""
-    if shared.bank is not None:
-        return shared.bank
-    return mapped_bank(shared.bank_key, shared.manifest.bank, print)
+    return shared.banks[feature_hash(features)].open()

@@ -179,23 +179,26 @@ class Space:
         return f"the space has {_listed(self.values(key))}"
 
     @property
-    def features(self) -> Features:
-        """The features that all experiments of the space share: one launch reads one bank.
+    def feature_sets(self) -> list[Features]:
+        """The different features of all experiments that may be drawn, the first experiment's first.
 
         Raises
         ------
         SpaceError
-            They differ or vary.
+            A range of the features varies: there is no end of sets.
         """
-        varied = [key for key in self.varied if key.startswith("features.")]
-        bases = [*self.firsts, *(branch.base for branch in self.branches)]
-        if varied or any(e.features != self.first.features for e in bases):
-            raise SpaceError(
-                f"{self.path}: the experiments of one launch share their features, but "
-                f"{', '.join(varied) or 'features'} differ. Launch once for each, fixed with --set "
-                f"{varied[0] if varied else 'features.FIELD'}=VALUE, into the same --run"
-            )
-        return self.first.features
+        found = [e.features for e in self.firsts]
+        for branch in self.branches:
+            own = {key: d for key, d in branch.vary.items() if key.startswith("features.")}
+            ranges = [key for key, distribution in own.items() if isinstance(distribution, Uniform)]
+            if ranges:
+                raise SpaceError(
+                    f"{self.path}: VARY[{ranges[0]!r}] is a range, and a launch computes all features first: make "
+                    f"it choice([...]), or fix it with --set {ranges[0]}=VALUE"
+                )
+            points = itertools.product(*(distribution.grid() for distribution in own.values()))
+            found += [branch.base.replace(dict(zip(own, point, strict=True))).features for point in points]
+        return [features for i, features in enumerate(found) if features not in found[:i]]
 
     def sample(self, seed: int, index: int) -> Experiment:
         """The experiment number ``index`` of a random search: a function of (seed, index)."""

@@ -59,7 +59,8 @@ def prepare(
             "whatever is predicted. Mend it with a class of their own for the clips without it, such as other"
         )
     fitted = chosen.fit({NOISY_CLIPS} if len(table.rows("noisy")) else (), options.changes())
-    for note in [*fitted.notes, *low_rate(table, fitted.features)]:
+    rates = [note for features in fitted.feature_sets for note in low_rate(table, features)]
+    for note in dict.fromkeys([*fitted.notes, *rates]):
         say(console, note)
     check_space(fitted, table, folds)
     return fitted
