@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -91,6 +92,10 @@ def test_distributions():
         ("SPACES = []", "SPACES is a list of"),
         ("SPACES = [(0, 'specaug_mixup')]", "weights above 0"),
         ("SPACES = [(1, 'specaug_mixupp')]", "did you mean specaug_mixup"),
+        (
+            "SPACES = [(1, 'specaug_mixup', {'loss.q': 1})]",
+            r"SPACES\[0\]: the loss .* has no field 'q'",
+        ),
         ("SPACES = [(1, 3)]", r"SPACES\[0\]: BASE must be an Experiment"),
         (SMALL + "VARY['loss.name'] = choice(['BCE', 'Foo'])", "no loss is called 'Foo'"),
         (SMALL + "VARY['loss.q'] = uniform(0.1, 0.5)", "no such field of an experiment: 'loss.q'"),
@@ -251,3 +256,18 @@ def test_a_family_says_what_is_worth_varying_in_it():
             for key, distribution in space.worth_varying(base).items():
                 for value in distribution.grid():
                     base.replace({key: value})
+
+
+def test_geometries_are_one_network_at_three_resolutions():
+    s = space.load("geometries")
+    assert len(s.feature_sets) == 3
+    assert [branch.weight for branch in s.branches] == [1, 1, 1]
+    assert {(f.sample_rate, f.n_mels, f.n_fft, f.hop_length) for f in s.feature_sets} == {
+        (44100, 128, 2560, 690),
+        (44100, 64, 1024, 512),
+        (22050, 96, 2048, 256),
+    }
+    parts = [{k: v for k, v in e.all_parts().items() if k != "features"} for e in s.firsts]
+    assert parts[0] == parts[1] == parts[2]
+    counts = np.bincount([s.feature_sets.index(s.sample(0, i).features) for i in range(3, 303)])
+    assert stats.chisquare(counts).pvalue > 1e-3

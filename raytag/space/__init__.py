@@ -7,7 +7,11 @@ A space is a file of values, one of
 
     EXPERIMENTS = [Experiment(...), ...]                     # a list
 
-    SPACES = [(3, "specaug_mixup"), (1, BASE, VARY)]         # a mixture: weights, and files or values
+    SPACES = [                                               # a mixture: weights, and files or values
+        (3, "specaug_mixup"),
+        (1, "specaug_mixup", {"features.n_mels": 64}),       # a file with some fields fixed
+        (1, BASE, VARY),
+    ]
 
 ``VARY`` may vary a part's ``name`` too: a draw takes those of the other entries whose fields the drawn class has.
 ``worth_varying(experiment)`` gives the ranges that its parts themselves suggest. ``load("specaug_mixup")`` looks

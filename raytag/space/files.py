@@ -74,7 +74,10 @@ def _check(path: Path, values: Mapping[str, Any], within: tuple[str, ...]) -> Sp
 
 
 def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
-    form = 'SPACES is a list of (weight, "name of a space") or (weight, base, vary), weights above 0'
+    form = (
+        'SPACES is a list of (weight, "space"), (weight, "space", {field: value}) or (weight, base, vary), with weights '
+        "above 0"
+    )
     if not isinstance(spaces, Sequence) or not spaces:
         raise SpaceError(f"{path}: {form}, not {spaces!r}")
     firsts: dict[str, Experiment] = {}
@@ -83,13 +86,15 @@ def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
         weight, *what = entry if isinstance(entry, Sequence) and len(entry) in (2, 3) else (0, None)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise SpaceError(f"{path}: {form}, not {entry!r}")
+        where = f"SPACES[{number}]: "
+        more: Any = what[1] if len(what) > 1 else {}
         if isinstance(what[0], str):
             try:
-                own = load(what[0], within)
-            except SpaceError as error:
-                raise SpaceError(f"{path}: SPACES[{number}]: {error}") from None
+                own = load(what[0], within).fix(more)
+            except (ValueError, AttributeError) as error:
+                raise SpaceError(f"{path}: {where}{error}") from None
         else:
-            own = _checked(path, f"SPACES[{number}]: ", what[0], what[1] if len(what) > 1 else {})
+            own = _checked(path, where, what[0], more)
         firsts |= {e.hash: e for e in own.firsts}
         # of a list each experiment is a kind of its own: they come first, and are not drawn again
         total = sum(branch.weight for branch in own.branches)
