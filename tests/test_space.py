@@ -90,7 +90,7 @@ def test_distributions():
         ("X = 1", "define either BASE"),
         ("BASE = EXPERIMENTS = 1", "define either BASE"),
         ("SPACES = []", "SPACES is a list of"),
-        ("SPACES = [(0, 'specaug_mixup')]", "weights above 0"),
+        ("SPACES = [(0, 'specaug_mixup')]", "above 0"),
         ("SPACES = [(1, 'specaug_mixupp')]", "did you mean specaug_mixup"),
         (
             "SPACES = [(1, 'specaug_mixup', {'loss.q': 1})]",

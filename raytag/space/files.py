@@ -75,8 +75,8 @@ def _check(path: Path, values: Mapping[str, Any], within: tuple[str, ...]) -> Sp
 
 def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
     form = (
-        'SPACES is a list of (weight, "space"), (weight, "space", {field: value}) or (weight, base, vary), with weights '
-        "above 0"
+        'SPACES is a list of (weight, "space"), (weight, "space", {field: value}) or (weight, base, vary), with '
+        "weights above 0"
     )
     if not isinstance(spaces, Sequence) or not spaces:
         raise SpaceError(f"{path}: {form}, not {spaces!r}")
