@@ -82,7 +82,7 @@ def test_a_field_that_the_chosen_member_lacks_is_an_error_that_names_who_has_it(
 
 
 def test_fields_say_what_they_need_of_the_data():
-    needs = data_needs()
+    needs = data_needs([Experiment()])
     assert set(needs) == {f"sampling.{n}" for n in ("noisy_prob", "corrected_noisy_prob", "noisy_corrections")}
     assert all(need.what == "noisy clips" for need in needs.values())
     Experiment().replace({key: need.neutral for key, need in needs.items()})
