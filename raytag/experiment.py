@@ -1,8 +1,11 @@
 """An experiment: everything that determines a first-level model but the fold and the data.
 
-One frozen value, built of one part for each concern. Every field can be set by its dotted name
-(``model.base_size``), from a search space or with ``--set`` on the command line. The identity of an
-experiment is a hash of the canonical JSON of all its fields, so two runs that share a hash share a result.
+One frozen value, built of one part for each concern (`raytag.parts`). Every field can be set by its dotted name
+(``model.base_size``), from a search space or with ``--set`` on the command line.
+
+The identity of an experiment is a hash over the fields that differ from their declared defaults, so two runs that
+share a hash share a result, and a field or a member of a family that raytag gains later moves no hash. It follows
+that a default never changes: what turns out better gets a name of its own.
 """
 
 from __future__ import annotations
@@ -10,33 +13,27 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+
+from raytag import parts
+from raytag.parts import Family, Needs, Part, explain
 
 #: Raised whenever a change of raytag makes training give other numbers for the same experiment.
 ALGORITHM_VERSION = 1
-
-
 #: What the data must have for the fields that are marked with it.
 NOISY_CLIPS = "noisy clips"
 
-
-@dataclass(frozen=True)
-class Needs:
-    """Marks a field that only some data can use: what they must have, and the value that does without it."""
-
-    what: str
-    neutral: Any
-
-
-class Part(BaseModel):
-    """A frozen group of fields; unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+Input = Family[parts.Input]("input", "raytag.inputs:INPUTS", "LogMelImages")
+Model = Family[parts.Network]("model", "raytag.models:MODELS", "AuxSkipAttention")
+Loss = Family[parts.Loss]("loss", "raytag.losses:LOSSES", "OnlyNoisyLSoft")
+Optimizer = Family[parts.Optimizer]("optimizer", "raytag.train.optimizers:OPTIMIZERS", "Adam")
+Schedule = Family[parts.Schedule]("schedule", "raytag.train.schedules:SCHEDULES", "Plateau")
+#: The parts that are chosen by name.
+FAMILIES: Mapping[str, Family[Any]] = {f.what: f for f in (Input, Model, Loss, Optimizer, Schedule)}
 
 
 class Features(Part):
@@ -68,46 +65,51 @@ class Features(Part):
         return self
 
 
-class Augment(Part):
-    """What happens to one training sample, in this order: pad, crop, resized crop, SpecAugment."""
+class CorrectionsFile(Part):
+    """A corrections file as it was when an experiment named it: later edits change no experiment.
 
-    crop_frames: int = Field(256, ge=16)  # frames; also the width of prediction tiles
-    wrap_pad_prob: float = Field(0.5, ge=0, le=1)  # short clips: repeat the clip, else pad with its minimum
-    resized_crop_prob: float = Field(0.33, ge=0, le=1)
-    resized_crop_scale: tuple[float, float] = (0.8, 1.0)  # share of the area kept
-    resized_crop_ratio: tuple[float, float] = (1.7, 2.3)  # width/height, log-uniform
-    specaugment_prob: float = Field(0.5, ge=0, le=1)
-    num_masks: tuple[int, int] = (1, 2)  # rounds, inclusive; each masks one frequency and one time band
-    freq_mask_fraction: float = Field(0.15, ge=0, lt=1)  # largest band, share of n_mels
-    time_mask_fraction: float = Field(0.20, ge=0, lt=1)  # largest band, share of crop_frames
+    ``file`` is for people; the content counts. Where it was read back from JSON, the text is in the run store
+    (`raytag.store.run.RunStore.experiment`).
+    """
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name in ("resized_crop_scale", "resized_crop_ratio", "num_masks"):
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(f"{name} must be (low, high) with 0 <= low <= high, not ({low}, {high})")
-        if not 0 < self.resized_crop_scale[0] <= self.resized_crop_scale[1] <= 1:
-            raise ValueError("resized_crop_scale must lie in (0, 1]")
-        if self.resized_crop_ratio[0] <= 0:
-            raise ValueError("resized_crop_ratio must be positive")
-        return self
+    file: str
+    sha256: str  # of the bytes of text
+    text: str | None = Field(None, exclude=True, repr=False)
+
+    @classmethod
+    def read(cls, path: str) -> CorrectionsFile:
+        """Read a file; what is wrong in it is found when it meets the data (`raytag.datasets.corrections`).
+
+        Raises
+        ------
+        ValueError
+            It cannot be read, or is not UTF-8.
+        """
+        try:
+            data = Path(path).read_bytes()
+            text = data.decode("utf-8")
+        except OSError as error:
+            raise ValueError(f"corrections file {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"corrections file {path}: not UTF-8; save the file with UTF-8 encoding") from None
+        return cls(file=str(Path(path).absolute()), sha256=hashlib.sha256(data).hexdigest(), text=text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CorrectionsFile) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __str__(self) -> str:
+        return self.file
 
 
-class Mixers(Part):
-    """Mixing two training samples of the same source (curated with curated, noisy with noisy)."""
+def _corrections(value: Any) -> Any:
+    return CorrectionsFile.read(str(value)) if isinstance(value, str | Path) else value
 
-    prob: float = Field(0.8, ge=0, le=1)  # of mixing at all
-    sigmoid_share: float = Field(0.6, ge=0, le=1)  # of mixed samples that are concatenated; the rest are added
-    sigmoid_radius: tuple[int, int] = (3, 12)  # inclusive; larger is a sharper border
-    add_max_alpha: float = Field(0.5, ge=0, le=1)  # the other sample's weight is uniform in [0, this]
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        low, high = self.sigmoid_radius
-        if not 1 <= low <= high:
-            raise ValueError(f"sigmoid_radius must be (low, high) with 1 <= low <= high, not ({low}, {high})")
-        return self
+#: Given as the path of a JSON file ``{fname: "remove" or "label,label"}``.
+Corrections = Annotated[CorrectionsFile | None, BeforeValidator(_corrections)]
 
 
 class Sampling(Part):
@@ -117,14 +119,8 @@ class Sampling(Part):
     # shares of draws from the noisy subset, and from noisy clips with corrected labels
     noisy_prob: Annotated[float, Needs(NOISY_CLIPS, 0.0)] = Field(0.0, ge=0, le=1)
     corrected_noisy_prob: Annotated[float, Needs(NOISY_CLIPS, 0.0)] = Field(0.0, ge=0, le=1)
-    curated_corrections: str | None = None  # JSON {fname: "remove" or "label,label"}; its content is hashed
-    noisy_corrections: Annotated[str | None, Needs(NOISY_CLIPS, None)] = None  # the same for the noisy subset
-
-    @field_validator("curated_corrections", "noisy_corrections")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        """Trials run in other folders than the launch."""
-        return None if path is None else str(Path(path).absolute())
+    curated_corrections: Corrections = None
+    noisy_corrections: Annotated[Corrections, Needs(NOISY_CLIPS, None)] = None  # the same for the noisy subset
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -135,49 +131,6 @@ class Sampling(Part):
         return self
 
 
-class Model(Part):
-    """The network; see ``raytag.models``."""
-
-    name: str = "AuxSkipAttention"
-    base_size: int = Field(64, ge=1)  # channels of the first block
-    dropout: float = Field(0.4, ge=0, lt=1)
-    ratio: int = Field(16, ge=1)  # channel attention: reduction
-    kernel_size: Literal[3, 7] = 7  # spatial attention
-    last_filters: int = Field(8, ge=1)  # merged channels, in units of base_size
-    last_fc: int = Field(4, ge=1)  # hidden units of a head, in units of base_size
-
-
-class Loss(Part):
-    """The loss; see ``raytag.losses``."""
-
-    name: str = "OnlyNoisyLSoft"
-    beta: float = Field(0.7, ge=0, le=1)  # LSoft: weight of the given label against the prediction
-    q: float = Field(0.5, gt=0, le=1)  # Lq: exponent
-    alpha: float = Field(0.8, gt=0, le=1)  # BCEMaxOutlier: noisy clips above this share of the largest are dropped
-    noisy_weight: float = Field(0.5, ge=0)
-    curated_weight: float = Field(0.5, ge=0)
-    aux_weights: tuple[float, ...] = (1.0, 0.4, 0.2, 0.1)  # main output first, then deep to shallow
-
-
-class Optimizer(Part):
-    name: Literal["adam", "adamw"] = "adam"
-    lr: float = Field(9e-4, gt=0)  # plateau: the start; one_cycle: the peak
-    weight_decay: float = Field(0.0, ge=0)
-
-
-class Schedule(Part):
-    """Learning rate. ``plateau`` steps once an epoch on validation lwlrap, ``one_cycle`` once a batch."""
-
-    name: Literal["plateau", "one_cycle"] = "plateau"
-    patience: int = Field(6, ge=0)  # plateau: epochs without improvement that are tolerated
-    factor: float = Field(0.6, gt=0, lt=1)  # plateau: multiplies the rate
-    threshold: float = Field(1e-4, ge=0)  # plateau: relative improvement that counts
-    min_lr: float = Field(1e-8, ge=0)  # plateau
-    warmup_share: float = Field(0.3, gt=0, lt=1)  # one_cycle: share of all steps that rise
-    start_factor: float = Field(0.02, gt=0, le=1)  # one_cycle: first rate, share of the peak
-    end_factor: float = Field(2e-5, ge=0, le=1)  # one_cycle: last rate, share of the peak
-
-
 class Training(Part):
     epochs: int = Field(700, ge=1)
     batch_size: int = Field(128, ge=2)
@@ -185,7 +138,6 @@ class Training(Part):
     keep_epoch: Literal["best", "last"] = "best"  # whose weights predict
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # of training; auto: bf16 where the processor has it
     channels_last: bool = True
-    tile_step: int | None = Field(None, ge=1)  # frames between prediction tiles; None: half of crop_frames
     seed: int = Field(0, ge=0)
 
 
@@ -197,32 +149,21 @@ class Experiment(Part):
 
     name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")
     features: Features = Features()
-    augment: Augment = Augment()
-    mixers: Mixers = Mixers()
+    input: Annotated[SerializeAsAny[Any], BeforeValidator(Input.parse)] = Field(default_factory=Input)
     sampling: Sampling = Sampling()
-    model: Model = Model()
-    loss: Loss = Loss()
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
+    model: Annotated[SerializeAsAny[parts.Network], BeforeValidator(Model.parse)] = Field(default_factory=Model)
+    loss: Annotated[SerializeAsAny[parts.Loss], BeforeValidator(Loss.parse)] = Field(default_factory=Loss)
+    optimizer: Annotated[SerializeAsAny[parts.Optimizer], BeforeValidator(Optimizer.parse)] = Field(
+        default_factory=Optimizer
+    )
+    schedule: Annotated[SerializeAsAny[parts.Schedule], BeforeValidator(Schedule.parse)] = Field(
+        default_factory=Schedule
+    )
     training: Training = Training()
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.tile_step > self.augment.crop_frames:
-            raise ValueError(
-                f"training.tile_step {self.tile_step} is above augment.crop_frames {self.augment.crop_frames}: "
-                "frames between prediction tiles would be lost"
-            )
-        return self
-
-    @property
-    def tile_step(self) -> int:
-        """Frames between the starts of prediction tiles."""
-        return self.training.tile_step or max(1, self.augment.crop_frames // 2)
 
     @property
     def hash(self) -> str:
-        """8 hexadecimal digits of SHA-256 over the canonical JSON of all fields but the name."""
+        """8 hexadecimal digits of SHA-256 over `canonical_json`."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:8]
 
     @property
@@ -231,18 +172,21 @@ class Experiment(Part):
         return f"{self.name}-{self.hash}"
 
     def canonical_json(self) -> str:
-        """Sorted-key JSON that determines the identity, corrections by content instead of by path."""
-        fields = self.model_dump(mode="json", exclude={"name"})
-        for key in ("curated_corrections", "noisy_corrections"):
-            path = fields["sampling"][key]
-            if path is not None:
-                fields["sampling"][key] = hashlib.sha256(read_corrections_bytes(path)).hexdigest()
-        if fields["features"]["channel"] == "mix":
-            # Experiments had no such field at first: without it at its default they keep their names, and runs
-            # that are finished their results.
-            del fields["features"]["channel"]
-        fields["algorithm_version"] = ALGORITHM_VERSION
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        """Sorted-key JSON that determines the identity: what differs from the defaults.
+
+        A part of a family stands with its name where that is not the default; corrections stand by content.
+        """
+        differing: dict[str, Any] = {"algorithm_version": ALGORITHM_VERSION}
+        for name, part in self.all_parts().items():
+            chosen = part.chosen()
+            if isinstance(part, parts.Member) and part.name != FAMILIES[name].default:
+                chosen["name"] = part.name
+            for field, value in chosen.items():
+                if isinstance(getattr(part, field), CorrectionsFile):
+                    chosen[field] = value["sha256"]
+            if chosen:
+                differing[name] = chosen
+        return json.dumps(differing, sort_keys=True, separators=(",", ":"))
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2)
@@ -251,16 +195,21 @@ class Experiment(Part):
     def from_json(cls, text: str | bytes) -> Experiment:
         return cls.model_validate_json(text)
 
+    def all_parts(self) -> dict[str, Part]:
+        """The parts by name, in declaration order."""
+        return {name: value for name, value in self.fields().items() if isinstance(value, Part)}
+
     def flat(self) -> dict[str, Any]:
         """All fields but the name by dotted key, in declaration order: ``{"model.base_size": 64, …}``."""
-        return {
-            f"{part}.{field}": value
-            for part, fields in self.model_dump(exclude={"name"}).items()
-            for field, value in fields.items()
-        }
+        found = {}
+        for name, part in self.all_parts().items():
+            if isinstance(part, parts.Member):
+                found[f"{name}.name"] = part.name
+            found |= {f"{name}.{field}": value for field, value in part.fields().items()}
+        return found
 
     def replace(self, changes: Mapping[str, Any]) -> Experiment:
-        """A copy with dotted fields set.
+        """A copy with dotted fields set; another name of a part takes its own defaults for what is not said.
 
         Strings are read as JSON where they parse (``"16"``, ``"[3, 7]"``), so values may come from a
         command line.
@@ -270,26 +219,31 @@ class Experiment(Part):
         ValueError
             An unknown key (the nearest ones are named) or a value that the field does not take.
         """
-        known = self.flat()
-        data = self.model_dump()
+        own, by_part = self.all_parts(), dict[str, dict[str, Any]]()
         for key, value in changes.items():
-            if key not in known:
-                raise ValueError(unknown_key_message(key, list(known)))
-            part, field = key.split(".", 1)
-            data[part][field] = _parse(value) if isinstance(value, str) else value
+            name, _, field = key.partition(".")
+            if name not in own or not field or (name not in FAMILIES and field not in own[name].fields()):
+                raise ValueError(unknown_key_message(key, list(self.flat())))
+            by_part.setdefault(name, {})[field] = _parse(value) if isinstance(value, str) else value
+        data = self.fields()
         try:
+            for name, fields in by_part.items():
+                if name in FAMILIES:
+                    data[name] = FAMILIES[name].changed(own[name], fields)
+                else:
+                    data[name] = own[name].fields() | fields
             return type(self).model_validate(data)
         except ValidationError as error:
-            raise ValueError(_explain(error)) from None
+            raise ValueError(explain(error)) from None
 
 
-def data_needs() -> dict[str, Needs]:
-    """The fields that only some data can use, by dotted key."""
+def data_needs(experiments: Iterable[Experiment]) -> dict[str, Needs]:
+    """The fields of experiments that only some data can use, by dotted key."""
     return {
         f"{part}.{name}": mark
-        for part, group in Experiment.model_fields.items()
-        if isinstance(group.default, Part)
-        for name, field in type(group.default).model_fields.items()
+        for experiment in experiments
+        for part, group in experiment.all_parts().items()
+        for name, field in type(group).model_fields.items()
         for mark in field.metadata
         if isinstance(mark, Needs)
     }
@@ -303,25 +257,8 @@ def unknown_key_message(key: str, known: list[str]) -> str:
     return f"no such field of an experiment: {key!r}; {hint}"
 
 
-def read_corrections_bytes(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"corrections file {path}: {error.strerror}") from None
-
-
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         return None if text in ("None", "none", "null") else text
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        words = f"{key or 'experiment'}: {item['msg'].removeprefix('Value error, ')}"
-        # a fault of several fields names them itself; pydantic would give the whole part
-        lines.append(words if isinstance(item["input"], Mapping) else f"{words} (given: {item['input']!r})")
-    return "; ".join(lines)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SMALL = ["--set", "model.base_size=4", "--set", "augment.crop_frames=64", "--set", "training.batch_size=4"]
+SMALL = ["--set", "model.base_size=4", "--set", "input.crop_frames=64", "--set", "training.batch_size=4"]
 
 
 def environment() -> dict[str, str]:

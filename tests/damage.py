@@ -68,7 +68,7 @@ def train_here(driver: Any, shared: Any, *_: Any, waiting: int = 0, steps: int |
             trial.experiment,
             trial.fold,
             shared.table,
-            open_bank(shared),
+            open_bank(shared, trial.experiment.features),
             fold,
             checkpoint_seconds=0.0,
             report=report,

@@ -19,32 +19,45 @@ from safetensors import safe_open
 
 from raytag.store.events import read_events
 from raytag.store.files import Storage
-from tests.cli import REPOSITORY, environment
-from tests.recordings import sound, write_wav
+from tests.cli import REPOSITORY, SMALL, environment
+from tests.recordings import make_folder, sound, write_wav
 
 pytestmark = pytest.mark.long
 
 NETWORK = '''
 """Means of the bands."""
+from pydantic import Field
+from raytag import parts
 from torch import nn
 
 
-class Glance(nn.Module):
-    def __init__(self, num_classes):
+class Glance(parts.Network):
+    width: int = Field(3, ge=3)
+
+    def build(self, num_classes):
+        return GlanceNet(self.width, num_classes)
+
+
+class GlanceNet(nn.Module):
+    def __init__(self, width, num_classes):
         super().__init__()
-        self.glance = nn.Linear(3, num_classes)
+        self.widen = nn.Linear(3, width)
+        self.glance = nn.Linear(width, num_classes)
 
     def forward(self, x):
-        return self.glance(x.mean(dim=(2, 3)))
+        return self.glance(self.widen(x.mean(dim=(2, 3))))
 '''
 LOSS = '''
-"""Cross-entropy that is never below seven."""
+"""Cross-entropy that is never below a floor."""
+from raytag import parts
 from raytag.losses.bce import bce
 
 
-class AtLeastSeven:
+class NeverBelow(parts.Loss):
+    floor: float = 7.0
+
     def __call__(self, logits, targets, noisy):
-        return 7 + bce(logits, targets).mean()
+        return self.floor + bce(logits, targets).mean()
 '''
 RULE = '''
 """Only the best of the first fold go on."""
@@ -71,7 +84,7 @@ class Reseeded(Searcher):
     about = "the base experiment with other seeds"
 
     def __init__(self, space, seed, number):
-        self.base = space.base
+        self.base = space.first
 
     def propose(self, index):
         return self.base.replace({"training.seed": index})
@@ -123,9 +136,9 @@ CHANGES = {
         NETWORK,
         [("models/__init__.py", "}\n\n\ndef build", '    "Glance": "raytag.models.glance:Glance",\n')],
     ),
-    "losses/seven.py": (
+    "losses/floor.py": (
         LOSS,
-        [("losses/__init__.py", "}\n\n\ndef build", '    "AtLeastSeven": "raytag.losses.seven:AtLeastSeven",\n')],
+        [("losses/__init__.py", "}\n\n\ndef build", '    "NeverBelow": "raytag.losses.floor:NeverBelow",\n')],
     ),
     "search/race/rules/impatient.py": (
         RULE,
@@ -183,14 +196,43 @@ CHANGES = {
 }
 
 
+#: A field that comes later, with a default: (file, after which line, the field).
+LATER = [
+    ("inputs/logmel_images/settings.py", "    add_max_alpha: float = Field(0.5, ge=0, le=1)", "    later: int = 3"),
+    ("losses/noisy.py", "    beta: float = Field(0.7, ge=0, le=1)", "    later: float = 0.5"),
+    ("train/schedules.py", "    warmup_share: float = Field(0.3, gt=0, lt=1)", "    later: bool = True"),
+    ("experiment.py", "    samples_per_epoch: int | None = Field(None, ge=1)", '    later: str = "late"'),
+]
+FINISHED = [
+    "--data",
+    "before",
+    "--run",
+    "before",
+    "--num-samples",
+    "2",
+    "--epochs",
+    "1",
+    "--stopping",
+    "none",
+    *SMALL,
+]
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """A copy of the checkout with all changes made."""
+    """A copy of the checkout with all changes made, and a run of before them."""
     root = tmp_path_factory.mktemp("copy")
     for name in ("raytag", "search_spaces"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("launch.py", "ensemble_search.py"):
         shutil.copy(REPOSITORY / name, root)
+    make_folder(root / "before", clips=12)
+    run(root, "launch.py", *FINISHED)
+    for file, after, field in LATER:
+        path = root / "raytag" / file
+        lines = path.read_text().splitlines()
+        (at,) = (number for number, line in enumerate(lines) if line.startswith(after))
+        path.write_text("\n".join([*lines[: at + 1], field, *lines[at + 1 :]]) + "\n")
     for file, (code, rows) in CHANGES.items():
         (root / "raytag" / file).write_text(code.lstrip())
         for table, before, row in rows:
@@ -223,19 +265,33 @@ def store(copy) -> Storage:
     for name, label in rows:
         write_wav(copy / "data" / "sounds" / name, sound(label, rng))
     pd.DataFrame(rows, columns=["file", "tag"]).to_csv(copy / "data" / "tags.csv", index=False)
-    small = ["--set", "augment.crop_frames=64", "--set", "training.batch_size=4"]
-    chosen = ["--set", "model.name=Glance", "--set", "loss.name=AtLeastSeven", "--stopping", "impatient"]
+    small = ["--set", "input.crop_frames=64", "--set", "training.batch_size=4"]
+    chosen = ["--set", "model.name=Glance", "--set", "model.width=5", "--set", "loss.name=NeverBelow"]
+    chosen += ["--set", "loss.floor=8", "--stopping", "impatient"]
     asked = ["--search", "reseeded", "--num-samples", "3", "--keep", "2", "--n-folds", "2", "--epochs", "1"]
     run(copy, "launch.py", "--data", "data", "--run", "r", *small, *chosen, *asked)
     run(copy, "ensemble_search.py", "--run", "r", "--way", "worst", "--blend", "quadratic", "--stackers", "0")
     return Storage(copy / "runs" / "r")
 
 
+def test_fields_and_members_that_come_later_leave_finished_folds_finished(copy):
+    store = Storage(copy / "runs" / "before")
+    files = {name: store.files(f"experiments/{name}/fold_0") for name in store.folders("experiments")}
+    trained = [e for e in read_events(store) if e["event"] == "fold"]
+    assert len(trained) == 4
+    printed = run(copy, "launch.py", *FINISHED)
+    assert {name: store.files(f"experiments/{name}/fold_0") for name in store.folders("experiments")} == files
+    assert [e for e in read_events(store) if e["event"] in ("fold", "start", "lost")] == trained
+    assert "features: 22 clips cached" in printed
+    own = run(copy, "launch.py", *FINISHED, "--set", "loss.later=0.75", "--dry-run")
+    assert not [name for name in files if name in own]
+
+
 def test_help_names_them(copy):
     words = " ".join(run(copy, "launch.py", "--help").replace("│", " ").split())
     for name in (
         "Glance",
-        "AtLeastSeven",
+        "NeverBelow",
         "impatient: drop the worst",
         "reseeded: the base",
         "tags.csv (file,tag)",
@@ -252,7 +308,7 @@ def test_the_log_names_them(store):
     assert launch["layout"] == "tags"
     assert launch["options"]["search"] == "reseeded"
     assert "model.name=Glance" in launch["options"]["set"]
-    assert "loss.name=AtLeastSeven" in launch["options"]["set"]
+    assert "loss.name=NeverBelow" in launch["options"]["set"]
     assert next(e for e in events if e["event"] == "race")["settings"]["stopping"] == "impatient"
     search = store.read_json("ensembles/ensemble-001/ensemble.json")["search"]
     assert (search["way"], search["blend"]) == ("worst", "quadratic")
@@ -267,8 +323,11 @@ def test_they_act(store):
     whole = [name for name in names if name != drops[0]["experiment"]]
     fold = f"{store.root}/experiments/{whole[0]}/fold_0"
     with safe_open(f"{fold}/weights.safetensors", "np") as weights:
-        assert set(weights.keys()) == {"glance.weight", "glance.bias"}
-    assert pd.read_csv(f"{fold}/curve.csv")["train_loss"].min() > 7
+        assert set(weights.keys()) == {
+            f"{layer}.{kind}" for layer in ("widen", "glance") for kind in ("weight", "bias")
+        }
+        assert weights.get_slice("widen.weight").get_shape() == [5, 3]
+    assert pd.read_csv(f"{fold}/curve.csv")["train_loss"].min() > 8
     found = store.read_json("ensembles/ensemble-001/ensemble.json")
     assert list(found["members"].values()) == [1]
     (worst,) = found["members"]

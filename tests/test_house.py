@@ -32,7 +32,7 @@ FLOORS = [
     {"store", "datasets"},
     {"blends"},
     {"compiled"},
-    {"batch", "experiment", "registry", "plugins", "space", "metrics", "seeding", "console", "errors", "signals"},
+    {"batch", "experiment", "parts", "plugins", "space", "metrics", "seeding", "console", "errors", "signals"},
 ]
 MOST_MODULES = 12  # in one level of a folder, its __init__ not counted
 MOST_LINES = 400

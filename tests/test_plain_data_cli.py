@@ -38,7 +38,7 @@ def recordings(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("search", ["random", "grid", "hyperopt"])
 def test_a_dry_run_of_every_search_says_the_same(recordings, search):
     console = Console(file=io.StringIO(), width=500)
-    small = ("model.base_size=2", "augment.crop_frames=32", "training.batch_size=4")
+    small = ("model.base_size=2", "input.crop_frames=32", "training.batch_size=4")
     options = LaunchOptions(data=recordings, search=search, dry_run=True, set=small)
     assert start(options, console) == 0
     said = console.file.getvalue()

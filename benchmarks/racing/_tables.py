@@ -149,7 +149,8 @@ def from_run(store: RunStore) -> pd.DataFrame:
         raise ValueError(f"run {store.name!r} has no complete experiment yet; nothing to record")
     experiments = {name: store.experiment(name) for name in names}
     flats = {name: {k: _plain(v) for k, v in e.flat().items()} for name, e in experiments.items()}
-    differing = [k for k in flats[names[0]] if len({flat[k] for flat in flats.values()}) > 1]
+    shared = [k for k in flats[names[0]] if all(k in flat for flat in flats.values())]
+    differing = [k for k in shared if len({flat[k] for flat in flats.values()}) > 1]
     variances = _clip_variances(store, names)
     parts = []
     for name, fold in itertools.product(names, range(store.n_folds)):

@@ -20,11 +20,12 @@ import numpy as np
 from _timing import Row, add_json_argument, compare, print_table, write_json
 from threadpoolctl import threadpool_limits
 
-from raytag.experiment import Augment, Features, Mixers
+from raytag.experiment import Features
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import Augmenter, Draws, count_tiles, reference, tiles
 from raytag.inputs.logmel_images.augmenter import sigmoid_mask
 from raytag.inputs.logmel_images.draws import ADD, UNMIXED
+from raytag.inputs.logmel_images.settings import LogMelImages
 from raytag.seeding import generator
 
 try:
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def training(bank: Bank, logmels: list[np.ndarray], batch: int, rounds: int) -> list[Row]:
-    augmenter = Augmenter(Augment(), Mixers(), bank.n_mels)
+    augmenter = Augmenter(LogMelImages(), bank.n_mels)
     out = np.empty((batch, 3, bank.n_mels, augmenter.crop_frames), np.float32)
 
     def drawn(step):

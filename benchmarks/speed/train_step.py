@@ -138,7 +138,6 @@ def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: i
     from raytag.experiment import Optimizer
     from raytag.models.blocks import fused
     from raytag.train.memory import tune_malloc
-    from raytag.train.optimizers import build_optimizer
 
     if "malloc" in measures and not tune_malloc():
         raise SystemExit("tune_malloc has no effect on this system")
@@ -148,7 +147,7 @@ def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: i
     model = models.build("AuxSkipAttention", num_classes=80, base_size=base_size).to(memory_format=layout)
     settings = Optimizer()
     if "fused" in measures:
-        optimizer: torch.optim.Optimizer = build_optimizer(model.parameters(), settings)
+        optimizer: torch.optim.Optimizer = settings.build(model.parameters())
     else:
         fused.MAX_THREADS = 0
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)

@@ -89,7 +89,7 @@ def _listen(
     from raytag import space
     from raytag.cluster.session import ray_session
     from raytag.compiled.once import compiling
-    from raytag.features.cache import build_bank
+    from raytag.features.cache import build_banks
     from raytag.features.look import levels, same_sound, train_or_test
     from raytag.search.options import LaunchOptions
 
@@ -103,13 +103,13 @@ def _listen(
     if arguments.max_clip_seconds is not None:
         options = replace(options, max_clip_seconds=arguments.max_clip_seconds)
     options.check()
-    features = space.load(options.space).fix(options.changes()).features
+    features = space.load(options.space).fix(options.changes()).first.features
     with compiling(console, "features") as wait_for_kernels, ray_session(None, console=console) as wait_for_ray:
         wait_for_kernels()
         wait_for_ray()
-        manifest, bank = build_bank(
+        ((manifest, bank),) = build_banks(
             table,
-            features,
+            [features],
             options.cache,
             max_clip_seconds=options.max_clip_seconds,
             report=False,

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raytag.datasets.table import ClipTable, DatasetError, join_labels, multi_hot, split_labels
 from raytag.datasets.tables.labels import fault_of
+
+if TYPE_CHECKING:
+    from raytag.experiment import CorrectionsFile
 
 REMOVE = "remove"
 
@@ -24,26 +27,25 @@ REMOVE = "remove"
 class Corrections:
     """A corrections file: what it says of each ``fname``, None meaning removal, and the line that says it."""
 
-    path: Path
+    path: str
     labels: Mapping[str, tuple[str, ...] | None]
     lines: Mapping[str, int]
 
     @classmethod
-    def load(cls, path: str | Path, classes: Sequence[str]) -> Corrections:
-        """Read a corrections file.
+    def parse(cls, file: CorrectionsFile, classes: Sequence[str]) -> Corrections:
+        """What a corrections file says.
 
         Raises
         ------
         DatasetError
-            Not readable, not JSON of the form above, a name twice, or a label that is not in ``classes``.
+            Its text is lost, not JSON of the form above, names a clip twice, or a label that is not in ``classes``.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise DatasetError(f"corrections file {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise DatasetError(f"corrections file {path}: not UTF-8; save the file with UTF-8 encoding") from None
+        path = file.file
+        if file.text is None:
+            raise DatasetError(
+                f"the run lost its copy of the corrections {path}: put that file, as it was, back there"
+            )
+        text = file.text.removeprefix("\ufeff")
         try:
             pairs = json.loads(text, object_pairs_hook=tuple)
         except json.JSONDecodeError as error:
@@ -129,9 +131,9 @@ def apply(table: ClipTable, corrections: Corrections, subset: str) -> Correction
     )
 
 
-def corrected_rows(table: ClipTable, path: str | Path, subset: str) -> Correction:
-    """Rows of ``subset`` that the corrections file at ``path`` removes or relabels."""
-    return apply(table, Corrections.load(path, table.classes), subset)
+def corrected_rows(table: ClipTable, file: CorrectionsFile, subset: str) -> Correction:
+    """Rows of ``subset`` that a corrections file removes or relabels."""
+    return apply(table, Corrections.parse(file, table.classes), subset)
 
 
 def _line_of(text: str, fname: str) -> int:

@@ -103,7 +103,8 @@ def member_epoch_optimism(oof: OofMatrix, member: int, labels: Sequence[int]) ->
     if origin is None:
         return None
     store, experiment = origin
-    if store.experiment(experiment).training.keep_epoch != "best":
+    fields = store.storage.read_json(f"experiments/{experiment}/experiment.json")  # of runs of before too
+    if fields["training"]["keep_epoch"] != "best":
         return 0.0
     return epoch_optimism([store.fold(experiment, k).curve() for k in range(store.n_folds)], labels)
 

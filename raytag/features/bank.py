@@ -105,6 +105,11 @@ class Bank:
         return int(self.buffer.shape[1])
 
     @property
+    def is_mapped(self) -> bool:
+        """Whether it is mapped from a file."""
+        return self._path is not None
+
+    @property
     def frames(self) -> np.ndarray:
         """int64 (n_clips,): frames of each clip."""
         return np.diff(self.offsets)

@@ -18,7 +18,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,39 +38,47 @@ from raytag.features.manifest import (
     DamagedCells,
     Known,
     Manifest,
+    agreed,
+    describe,
     feature_folder,
 )
 from raytag.features.report import bytes_of, check_room, check_written, lengths, say_report
-from raytag.features.shards import CHECKED, ITEMS, RESULTS, compute_batch, salvage
+from raytag.features.shards import CHECKED, RESULTS, batches_of, compute_batch, salvage
 from raytag.store.files import Storage
 
 if TYPE_CHECKING:
     from raytag.datasets.table import ClipTable
 
-__all__ = ["CacheError", "Manifest", "build_bank", "build_cache"]
-
-#: A batch ends with so many clips or so much audio (s): a kill loses no more than this for each worker.
-_BATCH_CLIPS, _BATCH_SECONDS = 256, 1800.0
-#: Batches for each CPU, at least, as far as there are clips: the last ones even out what the others took.
-_BATCHES_PER_CPU = 8
+__all__ = ["CacheError", "Manifest", "build_banks", "build_cache"]
 
 
-def build_bank(
+def build_banks(
     table: ClipTable,
-    features: Features,
+    sets: Sequence[Features],
     cache_dir: str,
     *,
     assemble: Callable[[Manifest], Bank] = Manifest.bank,
     console: Console | None = None,
     verify: bool = False,
+    max_bad_share: float = 0.05,
+    report: bool = True,
     **options: Any,
-) -> tuple[Manifest, Bank]:
-    """`build_cache`, then the bank of all usable clips; cells that turn out to be damaged are computed again.
+) -> list[tuple[Manifest, Bank]]:
+    """`build_cache` for each feature set, then the banks of the clips that are usable in all of them.
+
+    Cells that turn out to be damaged are computed again.
 
     Parameters
     ----------
+    sets : sequence of Features
+        At least one, all different.
     assemble : callable
         Makes the bank of a manifest.
+
+    Returns
+    -------
+    list of (Manifest, Bank)
+        In the order of ``sets``. The manifests agree on what is unusable, the banks on their clips.
 
     Raises
     ------
@@ -78,22 +86,39 @@ def build_bank(
         See `build_cache`; or what is damaged cannot be replaced.
     """
     console = Console() if console is None else console
-    manifest = build_cache(table, features, cache_dir, console=console, verify=verify, **options)
-    try:
-        return manifest, assemble(manifest)
-    except DamagedCells as damage:
-        say(console, f"features: damaged or gone: {damage.what}; computed again", "yellow")
+    options |= {"report": False, "console": console}
+    manifests = []
+    for number, features in enumerate(sets, start=1):
+        if len(sets) > 1:
+            say(console, f"features: set {number} of {len(sets)}: {describe(features)}")
+        manifests.append(build_cache(table, features, cache_dir, verify=verify, **options))
+    if report:
+        say_report(agreed(manifests)[0], table, max_bad_share, console)
+    banks = []
+    for number, features in enumerate(sets):
         try:
-            for shard in damage.cells:
-                salvage(manifest.storage, shard)
-            manifest.storage.delete("manifest.parquet")  # it lists them
-        except OSError as error:
-            raise CacheError(
-                f"what is damaged in the mel cache {manifest.storage.where()} cannot be replaced "
-                f"({error.strerror or error}): make it writable, or choose another --cache-dir"
-            ) from error
-    manifest = build_cache(table, features, cache_dir, console=console, **options)
-    return manifest, assemble(manifest)
+            banks.append(assemble(agreed(manifests)[number]))
+        except DamagedCells as damage:
+            say(console, f"features: damaged or gone: {damage.what}; computed again", "yellow")
+            _forget(manifests[number].storage, damage)
+            manifests[number] = build_cache(table, features, cache_dir, **options)
+            banks.append(assemble(agreed(manifests)[number]))
+    found = list(zip(agreed(manifests), banks, strict=True))
+    # what was computed again may have turned out unusable
+    return [(m, b if list(b.clips) == m.usable["clip"].tolist() else assemble(m)) for m, b in found]
+
+
+def _forget(storage: Storage, damage: DamagedCells) -> None:
+    """Take damaged cells out of the cache."""
+    try:
+        for shard in damage.cells:
+            salvage(storage, shard)
+        storage.delete("manifest.parquet")  # it lists them
+    except OSError as error:
+        raise CacheError(
+            f"what is damaged in the mel cache {storage.where()} cannot be replaced "
+            f"({error.strerror or error}): make it writable, or choose another --cache-dir"
+        ) from error
 
 
 def build_cache(
@@ -242,24 +267,6 @@ def _pending(
     return clips[wanted]
 
 
-def _batches(pending: pd.DataFrame, contents: dict[str, list[str]], cpus: int) -> list[pa.Table]:
-    """Cut the clips into batches of about equal length in seconds."""
-    seconds = lengths(pending)
-    share = float(seconds.sum()) / (_BATCHES_PER_CPU * cpus)
-    batches: list[list[dict[str, Any]]] = [[]]
-    filled = 0.0
-    for clip, path, length in zip(
-        pending["clip"].tolist(), pending["path"].tolist(), seconds.tolist(), strict=True
-    ):
-        full = filled + length > _BATCH_SECONDS or len(batches[-1]) == _BATCH_CLIPS
-        if (full and batches[-1]) or (filled + length / 2 > share and len(batches[-1]) >= _BATCH_CLIPS // 32):
-            batches.append([])
-            filled = 0.0
-        batches[-1].append({"clip": clip, "path": path, "known": contents.get(clip, [])})
-        filled += length
-    return [pa.Table.from_pylist(batch, ITEMS) for batch in batches]
-
-
 def _results(
     pending: pd.DataFrame, known: Known, storage: Storage, features: Features, console: Console
 ) -> Generator[pd.DataFrame]:
@@ -269,7 +276,7 @@ def _results(
 
     if not ray.is_initialized():
         raise CacheError("the mel cache is built by Ray: call ray.init() first")
-    batches = _batches(pending, known.contents(), count_cpus())
+    batches = batches_of(pending, lengths(pending), known.contents(), count_cpus())
     work = partial(compute_batch, storage=storage, features_json=features.model_dump_json())
     seen: set[str] = set()
     with _ray_data_settings():

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -75,8 +75,8 @@ class DamagedCells(DamagedError):
 
 
 def feature_hash(features: Features) -> str:
-    """Name of the folder of a feature set: 16 hexadecimal digits over its parameters."""
-    fields = {"format": FORMAT, **features.model_dump(mode="json")}
+    """Name of the folder of a feature set: 16 hexadecimal digits over what differs from the defaults."""
+    fields = {"format": FORMAT, **features.chosen()}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -137,8 +137,9 @@ class Manifest:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits that change with the parameters and with any clip's id or audio."""
-        content = [feature_hash(self.features), self.rows["clip"].tolist(), self.rows["content"].tolist()]
+        """16 hexadecimal digits that change with the parameters and with any usable clip's id or audio."""
+        usable = self.usable
+        content = [feature_hash(self.features), usable["clip"].tolist(), usable["content"].tolist()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property
@@ -198,6 +199,21 @@ class Manifest:
         if damaged:
             raise DamagedCells(damaged, self.storage.where(FOLDER))
         return Bank(buffer, offsets, wanted)
+
+
+def agreed(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """The manifests of several feature sets of one table with the same clips usable: those that are so in all."""
+    reasons = pd.DataFrame({i: manifest.rows["reason"] for i, manifest in enumerate(manifests)})
+    first = reasons.where(reasons != "").bfill(axis=1)[0].fillna("")
+    return [
+        replace(m, rows=m.rows.assign(reason=m.rows["reason"].where(m.rows["reason"] != "", first)))
+        for m in manifests
+    ]
+
+
+def describe(features: Features) -> str:
+    """What differs from the defaults, in words."""
+    return ", ".join(f"{name}={value}" for name, value in features.chosen().items()) or "the defaults"
 
 
 class Known:

@@ -28,6 +28,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -50,6 +51,11 @@ _DIGESTS = {"features_digest": pa.string(), "digest": pa.string()}
 _FEATURES = {"features": pa.binary()}
 _SHARD = pa.schema({**_CELL, **_FILE, **_DIGESTS, **_FEATURES})
 
+#: A batch ends with so many clips or so much audio (s): a kill loses no more than this for each worker.
+_BATCH_CLIPS, _BATCH_SECONDS = 256, 1800.0
+#: Batches for each CPU, at least, as far as there are clips: the last ones even out what the others took.
+_BATCHES_PER_CPU = 8
+
 #: Of the batches that are handed to `compute_batch`.
 ITEMS = pa.schema({"clip": pa.string(), "path": pa.string(), "known": pa.list_(pa.string())})
 #: Of the rows that `compute_batch` returns.
@@ -63,6 +69,25 @@ RESULTS = pa.schema(
         "error": pa.string(),  # why the shard could not be written, else ""
     }
 )
+
+
+def batches_of(
+    pending: pd.DataFrame, seconds: np.ndarray, contents: Mapping[str, list[str]], cpus: int
+) -> list[pa.Table]:
+    """Cut the clips, of ``seconds`` each, into batches of about equal length for `compute_batch`."""
+    share = float(seconds.sum()) / (_BATCHES_PER_CPU * cpus)
+    batches: list[list[dict[str, Any]]] = [[]]
+    filled = 0.0
+    for clip, path, length in zip(
+        pending["clip"].tolist(), pending["path"].tolist(), seconds.tolist(), strict=True
+    ):
+        full = filled + length > _BATCH_SECONDS or len(batches[-1]) == _BATCH_CLIPS
+        if (full and batches[-1]) or (filled + length / 2 > share and len(batches[-1]) >= _BATCH_CLIPS // 32):
+            batches.append([])
+            filled = 0.0
+        batches[-1].append({"clip": clip, "path": path, "known": contents.get(clip, [])})
+        filled += length
+    return [pa.Table.from_pylist(batch, ITEMS) for batch in batches]
 
 
 def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.Table:

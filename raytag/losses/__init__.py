@@ -8,9 +8,9 @@ All arithmetic is float32 (float64 if the logits are), also inside an autocast r
 two decimal digits. Nothing is selected by index, so that a GPU is never waited for: the samples that a term
 does not concern are masked.
 
-A new loss is one file here and its name in `LOSSES`.
+A new loss is one file here, a `raytag.parts.Loss`, and its name in `LOSSES`.
 
-Imports torch, when a loss is built and not before, and `raytag.registry`.
+Imports torch, when a loss is computed and not before, and the ground floor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from raytag import registry
+from raytag.experiment import Loss
 
 if TYPE_CHECKING:
     from raytag.losses.base import WithAuxiliaries
@@ -32,7 +32,7 @@ LOSSES: Mapping[str, str] = {
 }
 
 
-def build(name: str = "OnlyNoisyLSoft", **fields: Any) -> WithAuxiliaries:
+def build(name: str = Loss.default, **fields: Any) -> WithAuxiliaries:
     """The loss of that name, for single logits and for tuples of them.
 
     Parameters
@@ -40,8 +40,8 @@ def build(name: str = "OnlyNoisyLSoft", **fields: Any) -> WithAuxiliaries:
     name
         A name in `LOSSES`, ignoring case and underscores.
     fields
-        Those of `raytag.experiment.Loss` (a loss takes what it needs of them). ``aux_weights``
-        weighs the outputs of a network with auxiliary heads, main output first; default (1, 0.4, 0.2, 0.1).
+        Those of the loss. ``aux_weights``, which all have, weighs the outputs of a network with auxiliary heads,
+        main output first.
 
     Returns
     -------
@@ -55,5 +55,4 @@ def build(name: str = "OnlyNoisyLSoft", **fields: Any) -> WithAuxiliaries:
     """
     from raytag.losses.base import WithAuxiliaries
 
-    aux_weights = tuple(fields.get("aux_weights", (1.0, 0.4, 0.2, 0.1)))
-    return WithAuxiliaries(registry.build("loss", LOSSES, name, fields, also=["aux_weights"]), aux_weights)
+    return WithAuxiliaries(Loss(name, **fields))

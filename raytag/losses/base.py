@@ -1,19 +1,14 @@
-"""What a loss is, and how those of auxiliary heads are added."""
+"""How the losses of auxiliary heads are added."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-
-class Loss(Protocol):
-    """Logits (B, C), targets (B, C), noisy (B,) bool -> scalar."""
-
-    def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor: ...
+from raytag.parts import Loss
 
 
 @dataclass(frozen=True)
@@ -24,14 +19,10 @@ class WithAuxiliaries:
     """
 
     loss: Loss
-    aux_weights: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        check_weights(*self.aux_weights)
 
     def __call__(self, logits: Tensor | Sequence[Tensor], targets: Tensor, noisy: Tensor) -> Tensor:
         outputs = [logits] if isinstance(logits, Tensor) else list(logits)
-        weights = (1.0,) if isinstance(logits, Tensor) else self.aux_weights
+        weights = (1.0,) if isinstance(logits, Tensor) else self.loss.aux_weights
         if len(weights) < len(outputs):
             raise ValueError(
                 f"the network has {len(outputs)} outputs but loss.aux_weights has {len(weights)} numbers; "
@@ -47,8 +38,3 @@ class WithAuxiliaries:
 
 def _working(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-def check_weights(*weights: float) -> None:
-    if min(weights) < 0:
-        raise ValueError(f"weights of a loss must not be negative: {weights}")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
-from torch import Tensor
+from raytag import parts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def bce(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropy of each clip, (B,): the mean over its classes."""
-    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
 
 
-@dataclass(frozen=True)
-class BCE:
+class BCE(parts.Loss):
     """Binary cross-entropy, whoever labelled the clip."""
 
     def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:

@@ -11,13 +11,15 @@ and noisy clips are argus-freesound's, first place of Freesound Audio Tagging 20
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
-from raytag.losses.base import check_weights
+from raytag import parts
 from raytag.losses.bce import bce
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Floor of the probability in LSoft, and what Lq adds before it takes a power.
 _EPSILON = 1e-7
@@ -34,11 +36,11 @@ def lsoft(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
     """
     # Not F.binary_cross_entropy, which turns the NaN of a diverged network into a failed assertion; on a GPU
     # that ends the process, and with it the trials that share it.
-    p = torch.sigmoid(logits).clamp(_EPSILON, 1.0)
+    p = logits.sigmoid().clamp(_EPSILON, 1.0)
     mixed = beta * targets + (1 - beta) * p.detach()
     certain = p == 1
-    log_rest = torch.log1p(-p.masked_fill(certain, 0.0)).masked_fill(certain, _LOG_ZERO)
-    return -(mixed * torch.log(p) + (1 - mixed) * log_rest).mean(dim=1)
+    log_rest = (-p.masked_fill(certain, 0.0)).log1p().masked_fill(certain, _LOG_ZERO)
+    return -(mixed * p.log() + (1 - mixed) * log_rest).mean(dim=1)
 
 
 def lq(logits: Tensor, targets: Tensor, q: float) -> Tensor:
@@ -47,66 +49,49 @@ def lq(logits: Tensor, targets: Tensor, q: float) -> Tensor:
     Between the mean absolute error (q = 1), which shrugs at wrong labels, and cross-entropy (q -> 0). Only
     positive labels give a gradient; each negative adds the constant ``(1 - 1e-7^q) / q``.
     """
-    p = torch.sigmoid(logits)
+    p = logits.sigmoid()
     return ((1 - (p * targets + _EPSILON) ** q) / q).mean(dim=1)
 
 
-@dataclass(frozen=True)
-class OnlyNoisyLSoft:
+class OnlyNoisyLSoft(parts.Loss):
     """Soft bootstrapping on noisy clips, binary cross-entropy on curated ones.
 
     Each clip's loss is multiplied by the weight of its kind, then averaged over the batch, so a kind counts by
     its share of the batch. With the default weights the loss is about half of a cross-entropy.
     """
 
-    beta: float = 0.7  # weight of the given label; the rest is the prediction's
-    noisy_weight: float = 0.5
-    curated_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta is a share in [0, 1], not {self.beta}")
-        check_weights(self.noisy_weight, self.curated_weight)
+    beta: float = Field(0.7, ge=0, le=1)  # weight of the given label; the rest is the prediction's
+    noisy_weight: float = Field(0.5, ge=0)
+    curated_weight: float = Field(0.5, ge=0)
 
     def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
         soft = self.noisy_weight * lsoft(logits, targets, self.beta)
-        return torch.where(noisy, soft, self.curated_weight * bce(logits, targets)).mean()
+        return soft.where(noisy, self.curated_weight * bce(logits, targets)).mean()
 
 
-@dataclass(frozen=True)
-class OnlyNoisyLq:
+class OnlyNoisyLq(parts.Loss):
     """Lq on noisy clips, binary cross-entropy on curated ones; weights as in `OnlyNoisyLSoft`."""
 
-    q: float = 0.5
-    noisy_weight: float = 0.5
-    curated_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.q <= 1:
-            raise ValueError(f"q is an exponent in (0, 1], not {self.q}")
-        check_weights(self.noisy_weight, self.curated_weight)
+    q: float = Field(0.5, gt=0, le=1)  # exponent
+    noisy_weight: float = Field(0.5, ge=0)
+    curated_weight: float = Field(0.5, ge=0)
 
     def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
         robust = self.noisy_weight * lq(logits, targets, self.q)
-        return torch.where(noisy, robust, self.curated_weight * bce(logits, targets)).mean()
+        return robust.where(noisy, self.curated_weight * bce(logits, targets)).mean()
 
 
-@dataclass(frozen=True)
-class BCEMaxOutlier:
+class BCEMaxOutlier(parts.Loss):
     """Binary cross-entropy without the noisy clips whose loss exceeds ``alpha`` times the batch's largest.
 
     The mean is over the clips that are left. A batch of noisy clips that are all about equally bad would leave
     none (the published system returns NaN there): no clip stands out, so all of them are kept.
     """
 
-    alpha: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha is a share in (0, 1], not {self.alpha}")
+    alpha: float = Field(0.8, gt=0, le=1)
 
     def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
         clips = bce(logits, targets)
         kept = ~(noisy & (clips.detach() > self.alpha * clips.detach().max()))
         kept = kept | ~kept.any()
-        return torch.where(kept, clips, 0).sum() / kept.sum()
+        return clips.where(kept, 0).sum() / kept.sum()

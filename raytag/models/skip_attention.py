@@ -1,113 +1,41 @@
-"""Skip-attention networks of argus-freesound, first place of Freesound Audio Tagging 2019.
-
-Four convolutional blocks halve the image; the outputs of the first three, pooled to the size of the last, skip
-ahead and are stacked beside it. Attention weighs the stack, a convolution merges it, a small classifier reads
-its average. ``AuxSkipAttention`` also classifies each skip connection alone, in training and in prediction.
-"""
+"""The fields of argus-freesound's skip-attention networks (`raytag.models.nets.skip_attention`)."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from raytag.models.blocks.attention import CBAM
-from raytag.models.blocks.convolution import ConvBlock, SkipBlock
-from raytag.models.blocks.heads import Head
+from pydantic import Field
 
-#: The image is halved four times, so it must have this many rows and columns.
-MIN_SIDE = 16
+from raytag import parts
+from raytag.space.distributions import Distribution, uniform
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class SkipAttention(nn.Module):
-    """Skip connections, attention and one classifier.
+class SkipAttention(parts.Network):
+    """Skip connections, attention and one classifier."""
 
-    Parameters
-    ----------
-    num_classes
-        Width of the logits.
-    base_size
-        Channels *b* of the first block; the later ones have 2b, 4b and 8b.
-    dropout
-        Before the classifier's first layer; half of it before the second.
-    ratio
-        Reduction of the channel attention's hidden layer.
-    kernel_size
-        Of the spatial attention: 3 or 7.
-    last_filters
-        Channels of the merged features, in units of ``base_size``.
-    last_fc
-        Hidden units of a classifier, in units of ``base_size``.
+    worth_varying: ClassVar[Mapping[str, Distribution]] = {"dropout": uniform(0.05, 0.5)}
 
-    Notes
-    -----
-    Input (B, 3, n_mels, frames) float32, at least 16 each way; output logits (B, num_classes). Pooling ignores
-    the rows and columns beyond the last multiple of 16.
-    """
+    base_size: int = Field(64, ge=1)  # channels of the first block
+    dropout: float = Field(0.4, ge=0, lt=1)  # before a classifier's first layer; half of it before the second
+    ratio: int = Field(16, ge=1)  # channel attention: reduction
+    kernel_size: Literal[3, 7] = 7  # spatial attention
+    last_filters: int = Field(8, ge=1)  # merged channels, in units of base_size
+    last_fc: int = Field(4, ge=1)  # hidden units of a classifier, in units of base_size
 
-    def __init__(
-        self,
-        num_classes: int,
-        base_size: int = 64,
-        dropout: float = 0.4,
-        ratio: int = 16,
-        kernel_size: int = 7,
-        last_filters: int = 8,
-        last_fc: int = 4,
-    ) -> None:
-        super().__init__()
-        b, wide = base_size, 8 * base_size
-        self.conv1 = ConvBlock(3, b)
-        self.skip1 = SkipBlock(b, wide, pool=8)
-        self.conv2 = ConvBlock(b, 2 * b)
-        self.skip2 = SkipBlock(2 * b, wide, pool=4)
-        self.conv3 = ConvBlock(2 * b, 4 * b)
-        self.skip3 = SkipBlock(4 * b, wide, pool=2)
-        self.conv4 = ConvBlock(4 * b, wide)
-        self.attention = CBAM(4 * wide, ratio, kernel_size)
-        self.merge = SkipBlock(4 * wide, b * last_filters)
-        self.head = Head(b * last_filters, b * last_fc, num_classes, dropout)
+    def build(self, num_classes: int) -> nn.Module:
+        from raytag.models.nets import skip_attention
 
-    def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Merged features (B, b * last_filters, F/16, T/16) and skip connections 1-3 (B, 8b, F/16, T/16)."""
-        if min(x.shape[-2:]) < MIN_SIDE:
-            raise ValueError(
-                f"images are {x.shape[-2]} bands x {x.shape[-1]} frames; this network halves them four times "
-                f"and needs at least {MIN_SIDE} of each (features.n_mels, augment.crop_frames)"
-            )
-        skips = []
-        for conv, skip in ((self.conv1, self.skip1), (self.conv2, self.skip2), (self.conv3, self.skip3)):
-            x = conv(x)  # (B, b, F/2, T/2), (B, 2b, F/4, T/4), (B, 4b, F/8, T/8)
-            skips.append(skip(x))  # (B, 8b, F/16, T/16)
-        x = torch.cat([self.conv4(x), *skips], dim=1)  # (B, 32b, F/16, T/16)
-        return self.merge(self.attention(x)), skips
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        merged, _ = self.features(x)
-        return self.head(merged)
+        return skip_attention.SkipAttention(num_classes, **self.fields())
 
 
 class AuxSkipAttention(SkipAttention):
-    """`SkipAttention` with a further classifier on each skip connection; parameters as there.
+    """The same with a further classifier on each skip connection."""
 
-    Input (B, 3, n_mels, frames) float32; output a tuple of logits (B, num_classes): the main classifier's, then
-    those on skip connections 3, 2 and 1, deep to shallow.
-    """
+    def build(self, num_classes: int) -> nn.Module:
+        from raytag.models.nets import skip_attention
 
-    def __init__(
-        self,
-        num_classes: int,
-        base_size: int = 64,
-        dropout: float = 0.4,
-        ratio: int = 16,
-        kernel_size: int = 7,
-        last_filters: int = 8,
-        last_fc: int = 4,
-    ) -> None:
-        super().__init__(num_classes, base_size, dropout, ratio, kernel_size, last_filters, last_fc)
-        self.aux1, self.aux2, self.aux3 = (
-            Head(8 * base_size, base_size * last_fc, num_classes, dropout) for _ in range(3)
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        merged, (skip1, skip2, skip3) = self.features(x)
-        return self.head(merged), self.aux3(skip3), self.aux2(skip2), self.aux1(skip1)
+        return skip_attention.AuxSkipAttention(num_classes, **self.fields())

@@ -95,7 +95,7 @@ def settle(
     def bank() -> Bank:
         start.wait_for_kernels()
         start.watch.lap("kernels")
-        return open_bank(shared)
+        return open_bank(shared, start.space.first.features)
 
     if options.orders_folds:
         folds = order_folds(folds, prepared.log, table, bank, start.watch, console)

@@ -191,7 +191,7 @@ class Driver:
         """An epoch of a trial is done; whether it shall stop now."""
         trial = self.trials[trial_id]
         before = trial.epoch, trial.seconds
-        trial.state = "running"
+        trial.state, trial.reason = "running", ""
         trial.epoch, trial.seconds = int(result["epoch"]), float(result["seconds"])
         trial.lwlrap, trial.best = float(result["lwlrap"]), float(result["best"])
         trial.resumed_from = int(result["resumed_from"])
@@ -224,7 +224,9 @@ class Driver:
         trial = self.trials[trial_id]
         if self.interrupted or self.full:
             return self._cut_off(trial)
-        self.listener.announce(f"{trial.name} waits: {reason}")
+        if not trial.reason:  # it is told every few seconds
+            self.listener.announce(f"{trial.name} waits: {reason}")
+        trial.reason = reason
         return False
 
     def _cut_off(self, trial: Trial) -> bool:

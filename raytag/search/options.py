@@ -12,9 +12,8 @@ from raytag.console import parse_duration
 from raytag.datasets import recordings
 from raytag.datasets.readers import layouts
 from raytag.errors import redacted
-from raytag.losses import LOSSES
-from raytag.models import MODELS
-from raytag.registry import choice_of
+from raytag.experiment import FAMILIES
+from raytag.parts import choice_of
 from raytag.search.race.rules import RULES
 from raytag.search.searchers import SEARCHERS
 from raytag.store.files import Storage, check_name
@@ -25,9 +24,9 @@ holds
 _LONGEST = f"""leave out recordings whose header announces more seconds than this, before anything is allocated.
 Always left out are those of more than {recordings.MAX_CHANNELS:,} channels, {recordings.MAX_RATE:,} Hz,
 {recordings.MAX_SAMPLES:,} samples (of all channels, or once resampled) or {recordings.MAX_BYTES:,} bytes"""
-_SET = f"""set any field of every experiment, e.g. --set model.base_size=16; may be repeated
-  - networks, as in --set model.name={next(iter(MODELS))}: {", ".join(MODELS)}
-  - losses, as in --set loss.name={next(iter(LOSSES))}: {", ".join(LOSSES)}"""
+_SET = """set any field of every experiment, e.g. --set model.base_size=16; may be repeated. Another name of a part
+takes its own fields: --set loss.name=OnlyNoisyLq --set loss.q=0.3. There are
+""" + "\n".join(f"  - {what}.name: {', '.join(family.table)}" for what, family in FAMILIES.items())
 
 if TYPE_CHECKING:
     Search = str

@@ -29,11 +29,15 @@ def start(options: LaunchOptions, console: Console) -> int:
     watch.lap("first imports")
     options.check()
     chosen = space.load(options.space).fix(options.changes())
-    cache = feature_folder(chosen.features, options.cache)
+    caches = [feature_folder(features, options.cache) for features in chosen.feature_sets]
     with ExitStack() as stack:
         said = stack.enter_context(RunLog("launch"))
         # a dry run extracts none; where some are cached, the first worker that finds others compiles for its node
-        rooms = ["train"] if options.dry_run or cache.exists("manifest.parquet") else ["features", "train"]
+        rooms = (
+            ["train"]
+            if options.dry_run or all(c.exists("manifest.parquet") for c in caches)
+            else ["features", "train"]
+        )
         wait_for_kernels = stack.enter_context(compiling(console, *rooms))
         directory = options.data if options.data is not None else demo(options, console)
         table = datasets.load(

@@ -18,9 +18,10 @@ from ray import tune
 
 from raytag.datasets.table import ClipTable
 from raytag.errors import NoRoomError, redacted
-from raytag.experiment import Experiment
+from raytag.experiment import Features
 from raytag.features.bank import Bank, mapped_bank
 from raytag.features.cache import Manifest
+from raytag.features.manifest import feature_hash
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
 from raytag.train.fold import EpochReport, train_fold
@@ -32,19 +33,35 @@ ROOM_POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
+class SharedBank:
+    """The features of all clips for the trials of a node.
+
+    ``bank`` lies in shared memory and is read without a copy. Where the banks of a launch would take too much of
+    the object store it is None, and each node maps a file of its own, named ``key``, that it assembles from the
+    cache's ``manifest``.
+    """
+
+    manifest: Manifest
+    key: str
+    bank: Bank | None
+
+    def open(self) -> Bank:
+        if self.bank is not None:
+            return self.bank
+        return mapped_bank(self.key, self.manifest.bank, print)
+
+
+@dataclass(frozen=True)
 class Shared:
     """What all trials of a launch have in common; once per node in Ray's object store.
 
-    ``bank`` lies in shared memory and is read without a copy. When it would take too much of the object
-    store it is None, and each node maps a file of its own that it assembles from the cache's ``manifest``.
+    ``banks`` are by the hash of their features.
     """
 
     runs_dir: str
     run: str
     table: ClipTable
-    bank: Bank | None
-    manifest: Manifest
-    bank_key: str
+    banks: Mapping[str, SharedBank]
     stop_file: str
     gpus: float
     threads: int
@@ -69,11 +86,10 @@ class StopFlag:
 
 def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     """Train one fold. Any error is reported as what it is; only a lost worker is Tune's to restart."""
-    experiment = Experiment.from_json(config["experiment"])
     fold = int(config["fold"])
     gpu = shared.gpus > 0 and torch.cuda.is_available()
     started = time.time()
-    name = f"{experiment.id} fold {fold}"
+    name = f"{config['experiment']} fold {fold}"
     print(f"{name} on {'a GPU' if gpu else 'the CPU'}", flush=True)
 
     def report(progress: EpochReport) -> None:
@@ -88,6 +104,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     try:
         warm_up()
         store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
+        experiment = store.experiment(config["experiment"])
         should_stop = StopFlag(store.storage, shared.stop_file)
         if shared.waits_for_room:
             store.storage.patience = partial(wait_for_room, should_stop=should_stop, tell=tell)
@@ -96,7 +113,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             experiment,
             fold,
             shared.table,
-            open_bank(shared),
+            open_bank(shared, experiment.features),
             store.fold(experiment.id, fold),
             twin=shorter_twin(store, experiment, fold, device),
             device=device,
@@ -136,8 +153,6 @@ def wait_for_room(error: NoRoomError, should_stop: Callable[[], bool], tell: Cal
         time.sleep(STOP_POLL_SECONDS)
 
 
-def open_bank(shared: Shared) -> Bank:
+def open_bank(shared: Shared, features: Features) -> Bank:
     """The features of all clips, from shared memory or from this node's memory-mapped file."""
-    if shared.bank is not None:
-        return shared.bank
-    return mapped_bank(shared.bank_key, shared.manifest.bank, print)
+    return shared.banks[feature_hash(features)].open()

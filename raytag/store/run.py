@@ -6,7 +6,7 @@
     runs/RUN/quarantine.csv                         unusable clips and why; no prediction has them
     runs/RUN/public.csv                             what leaderboards said (``raytag.store.public``)
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
-    runs/RUN/experiments/NAME-HASH8/experiment.json
+    runs/RUN/experiments/NAME-HASH8/experiment.json, and the text of its corrections
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoints, predictions, result (``raytag.store.fold``)
     runs/RUN/ensembles/NAME/                        what ``ensemble_search.py`` wrote
 
@@ -18,8 +18,10 @@ the dataset, where they agree.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -27,13 +29,15 @@ import pandas as pd
 from raytag import __version__
 from raytag.datasets.table import ClipTable, fingerprint
 from raytag.errors import DamagedError
-from raytag.experiment import Experiment
+from raytag.experiment import CorrectionsFile, Experiment
 from raytag.store.difference import difference, replaced_clips
 from raytag.store.digest import digest
 from raytag.store.files import Storage
 from raytag.store.fold import CHECKPOINTS, RESULT, FoldStore
 
-FORMAT = 1
+FORMAT = 2
+#: Runs of format 1 are read; their experiments were named otherwise, so nothing can be added to them.
+READ = (1, FORMAT)
 REPORT = "ensemble.json"  # of an ensemble, written last: it is there exactly when this is
 CONTENTS = ["clip", "content"]  # columns of contents.parquet
 
@@ -60,7 +64,7 @@ class RunStore:
             ) from None
         except DamagedError as error:
             raise DamagedError(f"{error}; the launch that made the run writes it anew") from None
-        if self.run.get("format") != FORMAT:
+        if self.run.get("format") not in READ:
             raise StoreError(
                 f"{self.storage.where('run.json')} has format {self.run.get('format')}, this raytag reads {FORMAT}"
             )
@@ -107,6 +111,11 @@ class RunStore:
             if storage.exists("run.json"):  # of another format
                 raise
             store = cls._again(storage, runs_dir, name, run, "")
+        if store.run["format"] != FORMAT:
+            raise StoreError(
+                f"run {name!r} is from before experiments were named by what differs from the defaults: its folds "
+                "would not be found. It is read as before, by ensemble_search.py too; train with another --run name"
+            )
         if store.run["fingerprint"] != run["fingerprint"]:
             try:
                 words = difference(store.run, store.clips(), run, table.clips)
@@ -286,23 +295,47 @@ class RunStore:
 
     def add(self, experiment: Experiment) -> None:
         """Record an experiment; a second time changes nothing but what is damaged."""
-        name = f"experiments/{experiment.id}/experiment.json"
+        name, begun = (
+            f"experiments/{experiment.id}/experiment.json",
+            self.storage.exists(f"experiments/{experiment.id}"),
+        )
+        self._keep_corrections(experiment)
         if self.storage.exists(name):
             try:
                 self.storage.read_json(name)
                 return
             except DamagedError as error:
                 self.mended.append(f"{error}: written anew")
-        elif self.storage.exists(f"experiments/{experiment.id}"):
+        elif begun:
             self.mended.append(f"{self.storage.where(name)} is gone: written anew")
         self.storage.write_json(name, experiment.model_dump(mode="json"))
+
+    def _keep_corrections(self, experiment: Experiment) -> None:
+        """Take the text of corrections into the run: the file itself may be edited, or gone, tomorrow."""
+        for field, own in _corrections_of(experiment).items():
+            name = f"experiments/{experiment.id}/{field}.json"
+            there = self.storage.exists(name)
+            if own.text is None or (there and _is_text_of(own, self.storage.read(name))):
+                continue
+            if self.storage.exists(f"experiments/{experiment.id}/experiment.json"):
+                self.mended.append(f"{self.storage.where(name)} is {'damaged' if there else 'gone'}: written anew")
+            self.storage.write(name, own.text.encode())
 
     def experiments(self) -> list[str]:
         """Identities of all experiments, sorted."""
         return self.storage.folders("experiments")
 
     def experiment(self, experiment_id: str) -> Experiment:
-        return Experiment.model_validate(self.storage.read_json(f"experiments/{experiment_id}/experiment.json"))
+        """An experiment with the text of its corrections, where the run still has it."""
+        folder = f"experiments/{experiment_id}"
+        found = Experiment.model_validate(self.storage.read_json(f"{folder}/experiment.json"))
+        texts = {}
+        for field, own in _corrections_of(found).items():
+            with suppress(FileNotFoundError):
+                data = self.storage.read(f"{folder}/{field}.json")
+                if _is_text_of(own, data):
+                    texts[f"sampling.{field}"] = own.model_copy(update={"text": data.decode()})
+        return found.replace(texts)
 
     def fold(self, experiment_id: str, fold: int) -> FoldStore:
         return FoldStore(self.storage.sub(f"experiments/{experiment_id}/fold_{fold}"), self.data)
@@ -318,6 +351,14 @@ class RunStore:
     def complete(self) -> list[str]:
         """Experiments of which every fold is finished, sorted."""
         return [e for e in self.experiments() if len(self.finished_folds(e)) == self.n_folds]
+
+
+def _corrections_of(experiment: Experiment) -> dict[str, CorrectionsFile]:
+    return {k: v for k, v in experiment.sampling.fields().items() if isinstance(v, CorrectionsFile)}
+
+
+def _is_text_of(corrections: CorrectionsFile, data: bytes) -> bool:
+    return hashlib.sha256(data).hexdigest() == corrections.sha256
 
 
 def _of_contents(contents: Mapping[str, str]) -> str:

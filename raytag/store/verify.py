@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -69,9 +70,13 @@ class Verifier:
         for experiment in self.storage.folders("experiments"):
             folder = f"experiments/{experiment}"
             try:
-                self._json(f"{folder}/experiment.json")
+                sampling = self._json(f"{folder}/experiment.json").get("sampling", {})
             except (DamagedError, FileNotFoundError) as error:
                 yield Damage(str(error), ANEW)
+                sampling = {}
+            for field, own in sampling.items():
+                if isinstance(own, dict):  # corrections
+                    yield from self._text(f"{folder}/{field}.json", own["sha256"])
             for fold in self.storage.folders(folder):
                 yield from self._fold(FoldStore(self.storage.sub(f"{folder}/{fold}"), data), f"{folder}/{fold}")
             self.advance(1)
@@ -93,6 +98,14 @@ class Verifier:
             yield Damage(str(error).replace("does not exist", "is gone"), outcome, fold)
             return
         self.files, self.bytes, self.unknown = self.files + 1, self.bytes + len(data), self.unknown + (not kept)
+
+    def _text(self, name: str, sha256: str) -> Iterator[Damage]:
+        try:
+            if hashlib.sha256(self.storage.read(name)).hexdigest() != sha256:
+                yield Damage(f"{self.storage.where(name)} is damaged: it does not hold what was written", ANEW)
+            self.files += 1
+        except FileNotFoundError as error:
+            yield Damage(str(error).replace("does not exist", "is gone"), ANEW)
 
     def _fold(self, fold: FoldStore, folder: str) -> Iterator[Damage]:
         result, damage = fold.look()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from raytag.losses.base import Loss
+#: (logits (B, C), targets (B, C), noisy (B,) bool) -> scalar.
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 #: Logits at which a sigmoid has long rounded to 0 or 1.
 _EXTREME = (-1e4, -100.0, -17.0, 0.0, 17.0, 100.0, 1e4)

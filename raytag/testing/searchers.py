@@ -36,12 +36,12 @@ def check_proposals(build: Build, space: Space) -> None:
     searcher = build(space, SEED, NUMBER)
     found = search(searcher, _numbers(searcher))
     assert found[0] == space.first, f"the first proposal is {found[0].id}, not the space's {space.first.id}"
-    fixed = {key: value for key, value in space.first.flat().items() if key not in space.vary}
-    for experiment in found if space.base is not None else ():
-        moved = [key for key, value in fixed.items() if experiment.flat()[key] != value]
+    for experiment in found:
+        if experiment in space.firsts:
+            continue
+        assert space.branches, "a proposal is not in the space's list"
+        moved = min((branch.moved(experiment) for branch in space.branches), key=len)
         assert not moved, f"{experiment.id} differs in {', '.join(moved)}, which does not vary"
-    listed = {e.hash for e in space.experiments}
-    assert space.base is not None or {e.hash for e in found} <= listed, "a proposal is not in the space's list"
     if searcher.size is not None:
         distinct = len({e.hash for e in found})
         assert distinct == len(found), f"of {len(found)} proposals, within its size, {distinct} differ"

@@ -19,21 +19,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from raytag import losses, models
 from raytag.datasets.table import ClipTable
 from raytag.errors import DamagedError
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import Augmenter
+from raytag.losses.base import WithAuxiliaries
 from raytag.metrics import lwlrap, tied_pairs, top1_accuracy
 from raytag.predict import predict, predict_center
 from raytag.seeding import generator, torch_seed
 from raytag.store.fold import CURVE_COLUMNS, FoldStore
 from raytag.store.predictions import predictions_frame
 from raytag.train.memory import tune_malloc
-from raytag.train.optimizers import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from raytag.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from raytag.train.precision import resolve_precision
-from raytag.train.schedules import build_schedule
 from raytag.train.sources import Split, draw_rows, split, steps_per_epoch
 
 
@@ -166,14 +165,14 @@ class FoldTraining:
         self.precision = resolve_precision(settings.precision, device)
         self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
         torch.manual_seed(torch_seed(settings.seed, fold))
-        model = models.build(num_classes=len(table.classes), **experiment.model.model_dump())
+        model = experiment.model.build(len(table.classes))
         self.model = model.to(device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.loss = losses.build(**experiment.loss.model_dump())
-        self.optimizer = build_optimizer(self.model.parameters(), experiment.optimizer)
+        self.loss = WithAuxiliaries(experiment.loss)
+        self.optimizer = experiment.optimizer.build(self.model.parameters())
         n_curated = len(next(s.rows for s in self.split.sources if s.name == "curated"))
         self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, n_curated)
-        self.schedule = build_schedule(experiment.schedule, experiment.optimizer.lr, self.steps * settings.epochs)
-        self.augmenter = Augmenter(experiment.augment, experiment.mixers, experiment.features.n_mels)
+        self.rate = experiment.schedule.start(experiment.optimizer.lr, self.steps * settings.epochs)
+        self.augmenter = Augmenter(experiment.input, experiment.features.n_mels)
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the current epoch
         self.loss_sum = 0.0
@@ -198,7 +197,7 @@ class FoldTraining:
     @property
     def may_go_on(self) -> bool:
         """Whether a longer twin would go on from here: then the last checkpoint is kept."""
-        return self.schedule.open_ended and not self.stopped_early
+        return self.experiment.schedule.open_ended and not self.stopped_early
 
     def curve(self) -> pd.DataFrame:
         return pd.DataFrame(self.rows, columns=CURVE_COLUMNS)
@@ -240,7 +239,7 @@ class FoldTraining:
     def train_step(self, images: np.ndarray, targets: np.ndarray, noisy: np.ndarray) -> None:
         global_step = self.epoch * self.steps + self.step
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.lr_at(global_step)
+            group["lr"] = self.rate.lr_at(global_step)
         # dropout draws from torch's own generator: seeding it every step makes a step a pure function
         torch.manual_seed(torch_seed(self.experiment.training.seed, self.fold, self.epoch, self.step))
         x = torch.from_numpy(images).to(self.device, memory_format=self.memory_format)
@@ -262,7 +261,7 @@ class FoldTraining:
             self.model,
             self.bank,
             self.split.validation,
-            crop_frames=experiment.augment.crop_frames,
+            crop_frames=experiment.input.crop_frames,
             device=self.device,
         )
         if not np.isfinite(scores).all():
@@ -271,8 +270,8 @@ class FoldTraining:
                 f"finite. Lower optimizer.lr ({experiment.optimizer.lr:g})"
             )
         value = lwlrap(self.split.validation_targets, scores)
-        lr = self.schedule.lr_at(self.epoch * self.steps + self.steps - 1)
-        self.schedule.epoch_end(value)
+        lr = self.rate.lr_at(self.epoch * self.steps + self.steps - 1)
+        self.rate.epoch_end(value)
         self.epoch += 1
         self.rows.append((self.epoch, lr, self.loss_sum / self.steps, value, round(self.seconds, 3)))
         self.step, self.loss_sum = 0, 0.0
@@ -293,7 +292,7 @@ class FoldTraining:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,
-            "schedule": self.schedule.state(),
+            "schedule": self.rate.state(),
             "curve": self.rows,
             "continued_from": self.continued_from,
             # draws are functions of these keys and the step; there is no other random state
@@ -317,7 +316,7 @@ class FoldTraining:
         self.model.load_state_dict(part("model."))
         load_optimizer_tensors(self.optimizer, self.model, part("optimizer."))
         self.best_weights = part("best.")
-        self.schedule.load(state["schedule"])
+        self.rate.load(state["schedule"])
         for name in ("epoch", "step", "loss_sum", "best", "best_epoch", "seconds"):
             setattr(self, name, state[name])
         self.rows = [tuple(row) for row in state["curve"]]
@@ -336,8 +335,8 @@ class FoldTraining:
                 self.model,
                 self.bank,
                 rows,
-                crop_frames=self.experiment.augment.crop_frames,
-                tile_step=self.experiment.tile_step,
+                crop_frames=self.experiment.input.crop_frames,
+                tile_step=self.experiment.input.tile_frames,
                 device=self.device,
             )
 

@@ -1,74 +1,60 @@
-"""Optimizers, and their state as flat tensors."""
+"""torch's optimizers by their own names, each with its own fields and, but for the rate, torch's defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Self
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field, model_validator
 
-from raytag import experiment
+from raytag import parts
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-def build_optimizer(parameters: Iterable[nn.Parameter], settings: experiment.Optimizer) -> torch.optim.Optimizer:
-    """Adam (with weight decay: L2 in the gradient) or AdamW (decoupled), otherwise torch's defaults.
-
-    The fused kernel is used, which is the fastest on CPU and GPU alike and gives the same bits every time.
-    """
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    return kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's state under the names of the parameters: ``{"head.3.weight.exp_avg": …}``.
+class TorchOptimizer(parts.Optimizer):
+    """What all have in common."""
 
-    Parameters
-    ----------
-    optimizer
-        Of the parameters of ``model``.
-    model
-        Gives the names.
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """With the fused kernel, the fastest on CPU and GPU alike, which gives the same bits every time."""
+        from torch import optim
 
-    Returns
-    -------
-    dict of str to Tensor
-        Contiguous copies on the CPU, ready for safetensors; empty before the first step.
-    """
-    return {
-        f"{name}.{key}": value.detach().to("cpu", copy=True).contiguous()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+        found: torch.optim.Optimizer = getattr(optim, self.name)(parameters, **self.fields(), fused=True)
+        return found
 
 
-def load_optimizer_tensors(
-    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
-) -> None:
-    """Give an optimizer the state that `optimizer_tensors` exported, to the bit.
+class Adam(TorchOptimizer):
+    """Weight decay is an L2 term of the gradient."""
 
-    Moments get the device and the memory format of their parameter. Learning rates are not part of the state;
-    the schedule sets them.
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    amsgrad: bool = False
 
-    Raises
-    ------
-    ValueError
-        A tensor belongs to no parameter of the model, or has another shape than it.
-    """
-    parameters = dict(model.named_parameters())
-    states: dict[Tensor, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        owner, _, key = name.rpartition(".")
-        if owner not in parameters:
-            raise ValueError(f"optimizer state {name!r} belongs to no parameter of this model")
-        parameter = parameters[owner]
-        if key == "step":
-            restored = value.detach().to(parameter.device, copy=True)
-        elif value.shape != parameter.shape:
-            raise ValueError(
-                f"optimizer state {name!r} is {tuple(value.shape)}, its parameter {tuple(parameter.shape)}"
-            )
-        else:
-            restored = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
-        states.setdefault(parameter, {})[key] = restored
-    optimizer.state.clear()
-    optimizer.state.update(states)
+
+class AdamW(Adam):
+    """Weight decay is apart from the gradient."""
+
+
+class SGD(TorchOptimizer):
+    """Gradient descent, with momentum where that is not 0."""
+
+    momentum: float = Field(0.0, ge=0, lt=1)
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+#: Every optimizer that an experiment can name, and where its fields stand.
+OPTIMIZERS: Mapping[str, str] = {
+    "Adam": "raytag.train.optimizers:Adam",
+    "AdamW": "raytag.train.optimizers:AdamW",
+    "SGD": "raytag.train.optimizers:SGD",
+}

@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-from raytag import experiment
+from pydantic import Field
+
+from raytag import parts
 
 #: A reduction smaller than this is not made (torch's ReduceLROnPlateau calls it eps).
 _LEAST_REDUCTION = 1e-8
 
 
-class RateSchedule(Protocol):
-    """The learning rate as a state machine: a pure function of the step and of the metrics seen so far.
+class Plateau(parts.Schedule):
+    """Steps once an epoch, on validation lwlrap."""
 
-    Attributes
-    ----------
-    open_ended : bool
-        Whether the rate of a step is the same however many epochs the training has. Then a longer training begins
-        with the very steps of a shorter one, and may go on from its last checkpoint (`raytag.train.twins`).
-    """
+    patience: int = Field(6, ge=0)  # epochs without improvement that are tolerated
+    factor: float = Field(0.6, gt=0, lt=1)  # multiplies the rate
+    threshold: float = Field(1e-4, ge=0)  # relative improvement that counts
+    min_lr: float = Field(1e-8, ge=0)
 
-    open_ended: ClassVar[bool]
+    open_ended: ClassVar[bool] = True
 
-    def lr_at(self, step: int) -> float:
-        """Rate of a step, counted from 0 over the whole training."""
-        ...
-
-    def epoch_end(self, metric: float) -> None:
-        """Take note of an epoch's validation metric (larger is better)."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """What `load` needs, as JSON values."""
-        ...
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state` returned."""
-        ...
+    def start(self, lr: float, total_steps: int) -> parts.Rate:
+        return PlateauRate(self, lr)
 
 
-class Plateau:
+class OneCycle(parts.Schedule):
+    """Steps once a batch, up and down again."""
+
+    warmup_share: float = Field(0.3, gt=0, lt=1)  # share of all steps that rise
+    start_factor: float = Field(0.02, gt=0, le=1)  # first rate, share of the peak
+    end_factor: float = Field(2e-5, ge=0, le=1)  # last rate, share of the peak
+
+    open_ended: ClassVar[bool] = False
+
+    def start(self, lr: float, total_steps: int) -> parts.Rate:
+        return OneCycleRate(self, lr, total_steps)
+
+
+#: Every schedule that an experiment can name, and where its fields stand.
+SCHEDULES: Mapping[str, str] = {
+    "Plateau": "raytag.train.schedules:Plateau",
+    "OneCycle": "raytag.train.schedules:OneCycle",
+}
+
+
+class PlateauRate:
     """Constant until the metric stops improving, then multiplied by ``factor``, down to ``min_lr``.
 
     An epoch improves when its metric exceeds the best so far by more than the relative ``threshold``. The rate
@@ -49,15 +56,12 @@ class Plateau:
 
     Parameters
     ----------
+    settings
     lr
         The rate of the first epoch.
-    settings
-        ``patience``, ``factor``, ``threshold`` and ``min_lr`` are used.
     """
 
-    open_ended: ClassVar[bool] = True
-
-    def __init__(self, lr: float, settings: experiment.Schedule) -> None:
+    def __init__(self, settings: Plateau, lr: float) -> None:
         self.settings = settings
         self.lr = lr
         self.best: float | None = None
@@ -85,7 +89,7 @@ class Plateau:
         self.lr, self.best, self.bad_epochs = state["lr"], state["best"], state["bad_epochs"]
 
 
-class OneCycle:
+class OneCycleRate:
     """Up to the peak in a straight line, then down in another; the metric has no say.
 
     The first ``round(warmup_share * total_steps)`` steps rise from ``start_factor * peak_lr``; the others fall
@@ -93,10 +97,9 @@ class OneCycle:
 
     Parameters
     ----------
+    settings
     peak_lr
         The highest rate.
-    settings
-        ``warmup_share``, ``start_factor`` and ``end_factor`` are used.
     total_steps
         Steps of the whole training.
 
@@ -105,9 +108,7 @@ class OneCycle:
     Smith, Topin: Super-convergence: very fast training of neural networks using large learning rates. 2018.
     """
 
-    open_ended: ClassVar[bool] = False
-
-    def __init__(self, peak_lr: float, settings: experiment.Schedule, total_steps: int) -> None:
+    def __init__(self, settings: OneCycle, peak_lr: float, total_steps: int) -> None:
         if total_steps < 1:
             raise ValueError(f"a one-cycle schedule needs at least one step, not {total_steps}")
         self.start, self.peak = settings.start_factor * peak_lr, peak_lr
@@ -136,18 +137,6 @@ class OneCycle:
                 f"the saved one-cycle schedule spans {state['total_steps']} steps, this one {self.total_steps}; "
                 f"it cannot be continued with another number of epochs or samples"
             )
-
-
-def open_ended(settings: experiment.Schedule) -> bool:
-    """`RateSchedule.open_ended` of an experiment's schedule."""
-    return (Plateau if settings.name == "plateau" else OneCycle).open_ended
-
-
-def build_schedule(settings: experiment.Schedule, lr: float, total_steps: int) -> RateSchedule:
-    """The schedule of an experiment; ``lr`` is where a plateau starts and where a cycle peaks."""
-    if settings.name == "plateau":
-        return Plateau(lr, settings)
-    return OneCycle(lr, settings, total_steps)
 
 
 def _check_name(state: Mapping[str, Any], name: str) -> None:

@@ -13,7 +13,6 @@ from raytag.experiment import Experiment
 from raytag.store.fold import FoldStore
 from raytag.store.run import RunStore
 from raytag.train.precision import resolve_precision
-from raytag.train.schedules import open_ended
 
 
 def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) -> FoldStore | None:
@@ -22,7 +21,7 @@ def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) 
     It was trained on the same kind of ``device`` (cpu or cuda) in the same precision. Twins are found by their
     identity, which changes with the content of corrections and with the algorithm, so nothing else can differ.
     """
-    if not open_ended(experiment.schedule):
+    if not experiment.schedule.open_ended:
         return None
     training = experiment.training
     precision = resolve_precision(training.precision, torch.device(device))

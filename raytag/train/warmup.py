@@ -34,7 +34,7 @@ def _train_on_noise() -> None:
     table = ClipTable(clips, ("a", "b"), Path("noise"), "noise")
     noise = np.random.default_rng(0).normal(-40 * SCALE, 10 * SCALE, (len(clips) * FRAMES, 32)).astype(np.int16)
     bank = Bank(noise, np.arange(len(clips) + 1) * FRAMES, clips["clip"].tolist())
-    small: dict[str, Any] = {"features.n_mels": 32, "augment.crop_frames": 32, "model.base_size": 4}
+    small: dict[str, Any] = {"features.n_mels": 32, "input.crop_frames": 32, "model.base_size": 4}
     small |= {"training.batch_size": 4, "training.epochs": 1, "sampling.noisy_prob": 0.25}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # with many threads a network uses torch's own operations

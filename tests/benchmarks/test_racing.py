@@ -231,7 +231,7 @@ def finish(store, experiment, fold, final, epochs=3):
 def fill(store):
     base = Experiment()
     experiments = [
-        base.replace({"optimizer.lr": lr, "augment.num_masks": masks, "schedule.name": schedule})
+        base.replace({"optimizer.lr": lr, "input.num_masks": masks, "schedule.name": schedule})
         for lr, masks, schedule in (
             (0.001, "[1, 2]", "plateau"),
             (0.002, "[1, 3]", "one_cycle"),
@@ -257,9 +257,9 @@ def test_a_run_is_recorded_and_read_again(store, tmp_path, monkeypatch, capsys):
     rows = [loaded.names.index(e.id) for e in experiments[:2]]
     assert loaded.curves.best[rows[1], 1] == pytest.approx([0.61, 0.71, 0.71])
     assert loaded.curves.final[rows].ravel() == pytest.approx([0.55, 0.56, 0.65, 0.66])
-    assert [loaded.curves.kinds[r] for r in rows] == ["plateau", "one_cycle"]
-    assert set(loaded.hyperparameters.columns) == {"optimizer.lr", "augment.num_masks", "schedule.name"}
-    assert loaded.hyperparameters.loc[experiments[1].id, "augment.num_masks"] == "[1, 3]"
+    assert [loaded.curves.kinds[r] for r in rows] == ["Plateau", "OneCycle"]
+    assert set(loaded.hyperparameters.columns) == {"optimizer.lr", "input.num_masks", "schedule.name"}
+    assert loaded.hyperparameters.loc[experiments[1].id, "input.num_masks"] == "[1, 3]"
     assert loaded.hyperparameters.loc[experiments[1].id, "optimizer.lr"] == 0.002
     variance = loaded.curves.clip_variance
     assert (variance >= 0).all()

@@ -211,14 +211,12 @@ for rate, fmax in ((44100, 22050.0), (8000, 4000.0)):
 """
 
 TRAIN = """
-from raytag import models
+from raytag.experiment import Model
 from raytag.train.warmup import _train_on_noise
 
 _train_on_noise()
 before = compiled_types()
-build = models.build
-for name in models.MODELS:
-    models.build = lambda **fields: build(**{**fields, "name": name})
+for Model.default in Model.table:
     _train_on_noise()
 """
 

@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from raytag.datasets import Corrections, DatasetError, corrected_rows, load
+from raytag.datasets import DatasetError, load
+from raytag.datasets import corrected_rows as rows_of
+from raytag.experiment import CorrectionsFile
 
 
 @pytest.fixture
@@ -23,6 +25,10 @@ def write(tmp_path):
         return str(path)
 
     return write
+
+
+def corrected_rows(table, path, subset):
+    return rows_of(table, CorrectionsFile.read(path), subset)
 
 
 def test_rows_of_a_subset(table, write):
@@ -90,10 +96,19 @@ def test_faults(table, write, content, line, message):
     assert message in str(error.value)
 
 
-def test_no_such_file_and_not_utf8(table, tmp_path):
+def test_no_such_file_and_not_utf8(tmp_path):
     path = tmp_path / "none.json"
-    with pytest.raises(DatasetError, match=r"none\.json: No such file"):
-        Corrections.load(path, table.classes)
+    with pytest.raises(ValueError, match=r"none\.json: No such file"):
+        CorrectionsFile.read(str(path))
     path.write_bytes(b'{"b\xe4r.wav": "remove"}')
-    with pytest.raises(DatasetError, match="not UTF-8"):
-        Corrections.load(path, table.classes)
+    with pytest.raises(ValueError, match="not UTF-8"):
+        CorrectionsFile.read(str(path))
+
+
+def test_a_byte_order_mark_is_passed_over_and_a_lost_text_is_named(table, write, tmp_path):
+    path = tmp_path / "corrections.json"
+    path.write_bytes(b'\xef\xbb\xbf{"c1.wav": "remove"}')
+    np.testing.assert_array_equal(corrected_rows(table, str(path), "curated").removed, [0])
+    lost = CorrectionsFile.read(str(path)).model_copy(update={"text": None})
+    with pytest.raises(DatasetError, match=r"lost its copy of the corrections .*corrections\.json"):
+        rows_of(table, lost, "curated")

@@ -17,7 +17,7 @@ from rich.console import Console
 from raytag.errors import DamagedError
 from raytag.experiment import Features
 from raytag.features import cache, shards
-from raytag.features.cache import CacheError, build_bank
+from raytag.features.cache import CacheError, build_banks
 from raytag.features.manifest import feature_hash, find_damage
 from raytag.features.shards import compute_batch, read_cells, salvage
 from raytag.store.files import Storage
@@ -55,7 +55,7 @@ def banked(table, run, tmp_path):
     def build() -> tuple[object, object, str]:
         output = io.StringIO()
         console = Console(file=output, width=400)
-        manifest, bank = build_bank(table, Features(), str(tmp_path / "cache"), console=console)
+        ((manifest, bank),) = build_banks(table, [Features()], str(tmp_path / "cache"), console=console)
         return manifest, bank, output.getvalue()
 
     return build

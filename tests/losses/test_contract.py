@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raytag import losses
-from raytag.losses.base import Loss
 from raytag.losses.bce import bce
-from raytag.testing.losses import check_loss
+from raytag.testing.losses import Loss, check_loss
 
 #: Losses in which clips are compared with each other.
 COMPARE = {"BCEMaxOutlier"}

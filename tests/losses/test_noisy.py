@@ -61,13 +61,13 @@ def test_float64_formulas() -> None:
     plain = float64_bce(z, y)
     kept = ~(n & (plain > 0.7 * plain.max()))
     weights = {"noisy_weight": 0.8, "curated_weight": 0.3}
-    expected = {
-        losses.build("OnlyNoisyLSoft", beta=0.6, **weights): np.where(n, 0.8 * soft, 0.3 * plain).mean(),
-        losses.build("OnlyNoisyLq", q=0.3, **weights): np.where(n, 0.8 * robust, 0.3 * plain).mean(),
-        losses.build("BCEMaxOutlier", alpha=0.7): plain[kept].mean(),
-    }
+    expected = [
+        (losses.build("OnlyNoisyLSoft", beta=0.6, **weights), np.where(n, 0.8 * soft, 0.3 * plain).mean()),
+        (losses.build("OnlyNoisyLq", q=0.3, **weights), np.where(n, 0.8 * robust, 0.3 * plain).mean()),
+        (losses.build("BCEMaxOutlier", alpha=0.7), plain[kept].mean()),
+    ]
     assert 0 < kept.sum() < len(kept)
-    for loss, value in expected.items():
+    for loss, value in expected:
         assert float(loss(logits, targets, noisy)) == pytest.approx(value, rel=1e-6)
         assert float(loss(logits.double(), targets.double(), noisy)) == pytest.approx(value, rel=1e-12)
 
@@ -100,9 +100,9 @@ def test_max_outlier_keeps_curated_clips_however_bad() -> None:
 
 def test_values_out_of_range() -> None:
     for fields in ({"beta": 1.5}, {"noisy_weight": -1.0}):
-        with pytest.raises(ValueError, match=r"not|negative"):
+        with pytest.raises(ValueError, match=r"less than or equal to 1|greater than or equal to 0"):
             losses.build("OnlyNoisyLSoft", **fields)
-    with pytest.raises(ValueError, match="q is an exponent"):
+    with pytest.raises(ValueError, match=r"loss\.q: "):
         losses.build("OnlyNoisyLq", q=0.0)
-    with pytest.raises(ValueError, match="alpha is a share"):
+    with pytest.raises(ValueError, match=r"loss\.alpha: "):
         losses.build("BCEMaxOutlier", alpha=0.0)

@@ -27,7 +27,7 @@ def test_reference_outputs(
     shared: Path, set_weights: SetWeights, rule: str, tolerance: float, channels_last: bool
 ) -> None:
     arrays = np.load(shared / "golden" / "09_fwd_argus_auxskip.npz")
-    net = models.build("AuxSkipAttention", num_classes=80, **Model().model_dump(exclude={"name"}))
+    net = Model().build(80)
     assert sum(p.numel() for p in net.parameters()) == int(arrays["n_params"])
     set_weights(net, rule)
     x = torch.tensor(arrays["in_x"])
@@ -119,11 +119,12 @@ def test_convolutional_blocks_start_from_he_initialisation() -> None:
 
 
 def test_names_and_fields() -> None:
-    model = Model(base_size=2)
     for name in ("AuxSkipAttention", "aux_skip_attention", "auxskipattention", "SkipAttention"):
-        net = models.build(name, num_classes=2, **model.model_dump(exclude={"name"}))
+        net = Model(name, base_size=2).build(2)
         assert type(net).__name__.lower() == name.replace("_", "").lower()
     with pytest.raises(ValueError, match="no model is called 'SkipAtention'; did you mean SkipAttention"):
         models.build("SkipAtention", num_classes=2)
-    with pytest.raises(ValueError, match="no model has a field 'base_sise'; did you mean base_size"):
+    with pytest.raises(ValueError, match=r"SkipAttention has no field 'base_sise'; did you mean model\.base_size"):
         models.build("SkipAttention", num_classes=2, base_sise=3)
+    with pytest.raises(ValueError, match=r"model\.kernel_size: Input should be 3 or 7"):
+        models.build("SkipAttention", num_classes=2, kernel_size=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 import torch
 
 from raytag.cli import main
-from raytag.experiment import Experiment
+from raytag.experiment import CorrectionsFile, Experiment, Sampling
 from raytag.store.events import EventLog
 from raytag.store.run import RunStore
 from tests.store.test_fold import finish
 from tests.store.test_mending import CONTENTS, NONE
 from tests.store.test_run import make_table
 
-ID = Experiment().id
+CORRECTIONS = CorrectionsFile(file="c.json", sha256=hashlib.sha256(b"{}").hexdigest(), text="{}")
+CORRECTED = Experiment(sampling=Sampling(curated_corrections=CORRECTIONS))
+ID = CORRECTED.id
 #: Files and what becomes of them.
 OUTCOMES = {
     "run.json": "the next launch writes it anew",
@@ -26,6 +29,7 @@ OUTCOMES = {
     "quarantine.csv": "the next launch writes it anew",
     "events/001.jsonl": "left out",
     f"experiments/{ID}/experiment.json": "the next launch writes it anew",
+    f"experiments/{ID}/curated_corrections.json": "the next launch writes it anew",
     f"experiments/{ID}/fold_0/result.json": "the next launch trains the fold again",
     f"experiments/{ID}/fold_0/oof.parquet": "the next launch trains the fold again",
     f"experiments/{ID}/fold_0/weights.safetensors": "raytag verify --take-back",
@@ -43,7 +47,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     store = RunStore.open_for(str(tmp_path / "runs"), "r", make_table(tmp_path), "data")
     store.set_contents(CONTENTS)
     store.set_quarantine(NONE)
-    store.add(Experiment())
+    store.add(CORRECTED)
     log = EventLog(store.storage)
     log.append("launch", command="launch.py --space s")
     finish(store.fold(ID, 0))
@@ -54,7 +58,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def test_a_whole_run_is_whole(folder, capsys):
     assert main(["verify"]) == 0
-    assert "Run r: 12 files read, all are whole" in capsys.readouterr().out.replace("\n", " ")
+    assert "Run r: 13 files read, all are whole" in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", OUTCOMES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,9 +169,9 @@ def test_a_larger_number_adds_to_the_run(store, chosen):
 
 
 def test_a_widened_space_trains_only_what_is_new(store, chosen):
-    few = replace(chosen, vary={"model.dropout": choice([0.1, 0.2])})
+    few = space.Space.of("few", "few.py", chosen.first, {"model.dropout": choice([0.1, 0.2])})
     before = run(make_driver(store, few, search="grid", stopping="none"), store)
-    more = replace(chosen, vary={"model.dropout": choice([0.1, 0.2, 0.3])})
+    more = space.Space.of("few", "few.py", chosen.first, {"model.dropout": choice([0.1, 0.2, 0.3])})
     after = run(make_driver(store, more, search="grid", stopping="none"), store)
     assert len(before) == 3 * 3  # the base and two values on three folds
     assert [fold for _, fold in after] == [0, 1, 2]
@@ -295,7 +294,7 @@ def test_a_time_budget_ends_where_every_training_is_one_epoch(store, chosen):
 
 def test_a_search_ends_when_the_space_has_no_more(store, chosen, monkeypatch):
     monkeypatch.setattr("raytag.search.driver.REPEATS", 7)
-    few = replace(chosen, vary={"model.dropout": choice([0.1, 0.2])})
+    few = space.Space.of("few", "few.py", chosen.first, {"model.dropout": choice([0.1, 0.2])})
     driver = make_driver(store, few, number=None, stopping="none", budget=Budget(1e9, lambda: 1, prior=1.0))
     driver.listener = Listening(said := [])
     assert len(run(driver, store)) == 9  # the base and two values, three folds each
@@ -364,7 +363,7 @@ def test_what_a_searcher_needs(tmp_path):
     path = tmp_path / "fixed.py"
     path.write_text("from raytag.experiment import Experiment\nEXPERIMENTS = [Experiment()]")
     fixed = space.load(str(path))
-    with pytest.raises(ValueError, match="needs a space with BASE and VARY"):
+    with pytest.raises(ValueError, match="nothing varies that --search hyperopt could choose"):
         searchers.build("hyperopt", fixed, 0, 3)
     with pytest.raises(ValueError, match="random, grid, hyperopt"):
         searchers.build("best", fixed, 0, 3)
@@ -498,3 +497,17 @@ def test_a_full_disk_stops_the_search_and_the_same_command_continues(store, chos
     again = make_driver(store, chosen, number=2, stopping="none")
     assert len(run(again, store)) == 4
     assert len(store.complete()) == 2
+
+
+def test_a_trial_that_waits_for_room_says_so_once(store, chosen):
+    driver = make_driver(store, chosen, number=1, stopping="none", said=(said := []))
+    driver.next_trial("x")
+    driver.on_start("x")
+    for free in (20, 10):
+        assert driver.on_wait("x", f"/runs has no room: {free} are free") is False
+    epoch = {"epoch": 1, "epochs": 3, "seconds": 1.0, "lwlrap": 0.5, "best": 0.5, "resumed_from": 0}
+    driver.on_epoch("x", epoch)
+    driver.on_wait("x", "/runs has no room: 5 are free")
+    assert [line.partition("no room: ")[2] for line in said if "waits" in line] == ["20 are free", "5 are free"]
+    driver.interrupt()
+    assert driver.on_wait("x", "/runs has no room") is True

@@ -102,7 +102,7 @@ def test_an_error_of_a_trial_is_reported_as_what_it_is(monkeypatch, error, kind)
     monkeypatch.setattr(trial, "RunStore", fail)
     monkeypatch.setattr(trial.tune, "report", told.append)
     shared = SimpleNamespace(gpus=0.0, runs_dir="runs", run="mine")
-    trial.run_trial({"experiment": Experiment().to_json(), "fold": 1}, shared)
+    trial.run_trial({"experiment": Experiment().id, "fold": 1}, shared)
     (words,) = told
     assert words["state"] == "failed"
     assert words["reason"].startswith(f"{type(error).__name__}: ")

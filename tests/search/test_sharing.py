@@ -25,7 +25,7 @@ from rich.console import Console
 from raytag.search.options import LaunchOptions
 from raytag.search.start import start
 ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
-small = ("model.base_size=4", "augment.crop_frames=64", "training.batch_size=4", "sampling.samples_per_epoch=48")
+small = ("model.base_size=4", "input.crop_frames=64", "training.batch_size=4", "sampling.samples_per_epoch=48")
 options = LaunchOptions(data=Path("recordings"), num_samples=3, epochs=8, gpus_per_trial=0.4, cpus_per_trial=0.3,
     stopping="none", set=small)
 code = start(options, Console())

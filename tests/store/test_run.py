@@ -14,6 +14,7 @@ from raytag.experiment import Experiment
 from raytag.store.events import EventLog, launch_command, read_events
 from raytag.store.files import Storage, check_name
 from raytag.store.run import RunStore, StoreError, list_runs
+from raytag.train.sources import split
 
 
 def make_table(tmp_path, n=12, classes=("a", "b"), folds=3, **columns) -> ClipTable:
@@ -208,3 +209,57 @@ def test_names_that_are_no_folder_here_are_refused(name):
         check_name("--run", name)
     for good in ("run", "my run 2", "Läufe-1.2_a"):
         check_name("--run", good)
+
+
+@pytest.fixture
+def corrected(tmp_path) -> Experiment:
+    path = tmp_path / "corrections.json"
+    path.write_text('{"0.wav": "remove"}')
+    return Experiment().replace({"sampling.curated_corrections": str(path)})
+
+
+def test_corrections_are_taken_into_the_run(tmp_path, runs_dir, corrected):
+    """Whoever edits the file makes another experiment, and moves no fold of this one."""
+    store = RunStore.open_for(runs_dir, "r", make_table(tmp_path), "data")
+    store.add(corrected)
+    (tmp_path / "corrections.json").write_text('{"1.wav": "remove"}')
+    found = RunStore(runs_dir, "r").experiment(corrected.id)
+    assert found.id == corrected.id
+    assert found.sampling.curated_corrections.text == '{"0.wav": "remove"}'
+    edited = Experiment().replace({"sampling.curated_corrections": str(tmp_path / "corrections.json")})
+    assert edited.hash != corrected.hash
+    (tmp_path / "corrections.json").unlink()
+    assert split(make_table(tmp_path), found.sampling, 0).validation.tolist() == [3, 6, 9]
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_lost_corrections_are_written_anew_by_who_knows_them_and_else_named(tmp_path, runs_dir, corrected, how):
+    store = RunStore.open_for(runs_dir, "r", make_table(tmp_path), "data")
+    store.add(corrected)
+    name = f"experiments/{corrected.id}/curated_corrections.json"
+    assert store.storage.exists(name)
+    if how == "gone":
+        store.storage.delete(name)
+    else:
+        store.storage.write(name, b'{"0.wav": "a"}')
+    found = store.experiment(corrected.id)
+    assert found.id == corrected.id
+    with pytest.raises(ValueError, match=r"lost its copy of the corrections .*corrections\.json"):
+        split(make_table(tmp_path), found.sampling, 0)
+    store.add(found)  # it has no text to give
+    assert store.take_mended() == []
+    store.add(corrected)
+    assert [words.endswith(f"{name} is {how}: written anew") for words in store.take_mended()] == [True]
+    assert store.experiment(corrected.id).sampling.curated_corrections.text == '{"0.wav": "remove"}'
+
+
+def test_a_run_of_format_1_is_read_and_takes_nothing_new(tmp_path, runs_dir):
+    store = RunStore.open_for(runs_dir, "r", make_table(tmp_path), "data")
+    run = store.storage.read_json("run.json")
+    store.storage.write_json("run.json", {**run, "format": 1})
+    assert RunStore(runs_dir, "r").n_folds == 3
+    with pytest.raises(StoreError, match=r"named by what differs from the defaults.* another --run name"):
+        RunStore.open_for(runs_dir, "r", make_table(tmp_path), "data")
+    store.storage.write_json("run.json", {**run, "format": 3})
+    with pytest.raises(StoreError, match="has format 3, this raytag reads 2"):
+        RunStore(runs_dir, "r")

@@ -57,7 +57,7 @@ def data(tmp_path_factory):
 def small(**changes) -> Experiment:
     fields = {
         "features.n_mels": 32,
-        "augment.crop_frames": 48,
+        "input.crop_frames": 48,
         "model.base_size": 4,
         "model.last_fc": 1,
         "training.epochs": 4,
@@ -124,7 +124,7 @@ def test_seeds_and_folds_change_the_numbers_and_nothing_else_does(data, tmp_path
 
 def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
     table, bank, _ = data
-    experiment = small(training__epochs=20, mixers__prob=0.0, augment__resized_crop_prob=0.0)
+    experiment = small(training__epochs=20, input__mix_prob=0.0, input__resized_crop_prob=0.0)
     store, outcome = train(experiment, data, tmp_path)
     assert outcome.result["lwlrap"] > 0.8
     oof = store.oof()
@@ -134,7 +134,9 @@ def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
     assert outcome.result["accuracy"] is not None
     model = FoldTraining(experiment, 0, table, bank, torch.device("cpu")).model
     model.load_state_dict(store.weights())
-    again = predict(model, bank, rows, crop_frames=48, tile_step=experiment.tile_step, device=torch.device("cpu"))
+    again = predict(
+        model, bank, rows, crop_frames=48, tile_step=experiment.input.tile_frames, device=torch.device("cpu")
+    )
     np.testing.assert_array_equal(again, oof[list(CLASSES)].to_numpy())
 
 

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from raytag import parts
 from raytag.experiment import Schedule
-from raytag.train.schedules import OneCycle, Plateau, build_schedule
+from raytag.train.schedules import OneCycle, Plateau
 
 
 def test_plateau_follows_the_reference_trace(shared: Path) -> None:
     arrays = np.load(shared / "golden" / "13_schedulers.npz")
-    schedule = Plateau(9e-4, Schedule(patience=6, factor=0.6, threshold=1e-4, min_lr=1e-8))
+    schedule = Plateau(patience=6, factor=0.6, threshold=1e-4, min_lr=1e-8).start(9e-4, 1)
     rates = []
     for metric in arrays["plateau_in_metric"]:
         schedule.epoch_end(float(metric))
@@ -28,8 +29,7 @@ def test_plateau_follows_the_reference_trace(shared: Path) -> None:
 def test_plateau_is_torchs(seed: int) -> None:
     """Down to the floor, over many reductions, with ties and setbacks in the metric."""
     rng = np.random.default_rng(seed)
-    settings = Schedule(patience=seed, factor=0.3, threshold=0.01 * seed, min_lr=1e-7)
-    schedule = Plateau(1e-3, settings)
+    schedule = Plateau(patience=seed, factor=0.3, threshold=0.01 * seed, min_lr=1e-7).start(1e-3, 1)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, "max", patience=seed, factor=0.3, threshold=0.01 * seed, min_lr=1e-7
@@ -43,15 +43,13 @@ def test_plateau_is_torchs(seed: int) -> None:
 
 def test_one_cycle_follows_the_reference_trace(shared: Path) -> None:
     expected = np.load(shared / "golden" / "13_schedulers.npz")["onecycle_lr_used_in_step"]
-    settings = Schedule(name="one_cycle", warmup_share=0.3, start_factor=0.02, end_factor=2e-5)
-    schedule = OneCycle(0.005, settings, len(expected))
+    schedule = OneCycle(warmup_share=0.3, start_factor=0.02, end_factor=2e-5).start(0.005, len(expected))
     np.testing.assert_allclose([schedule.lr_at(i) for i in range(len(expected))], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 1000])
 def test_one_cycle_stays_within_its_bounds(total: int) -> None:
-    settings = Schedule(name="one_cycle", warmup_share=0.3, start_factor=0.1, end_factor=0.01)
-    schedule = OneCycle(1.0, settings, total)
+    schedule = OneCycle(warmup_share=0.3, start_factor=0.1, end_factor=0.01).start(1.0, total)
     rates = np.array([schedule.lr_at(i) for i in range(total)])
     top = int(rates.argmax())
     assert rates[top] == 1.0
@@ -65,17 +63,16 @@ def test_one_cycle_stays_within_its_bounds(total: int) -> None:
             schedule.lr_at(step)
 
 
-@pytest.mark.parametrize("name", ["plateau", "one_cycle"])
-def test_schedules_continue_from_json(name: str) -> None:
-    settings = Schedule(name=name, patience=1)
+@pytest.mark.parametrize("settings", [Plateau(patience=1), OneCycle()])
+def test_schedules_continue_from_json(settings: parts.Schedule) -> None:
     metrics = [0.5, 0.6, 0.59, 0.6, 0.58, 0.57, 0.56, 0.55]
-    whole = build_schedule(settings, 1e-3, 80)
+    whole = settings.start(1e-3, 80)
     rates = []
     for epoch, metric in enumerate(metrics):
         rates.append([whole.lr_at(10 * epoch + i) for i in range(10)])
         whole.epoch_end(metric)
     for stop in range(len(metrics)):
-        first, second = build_schedule(settings, 1e-3, 80), build_schedule(settings, 1e-3, 80)
+        first, second = settings.start(1e-3, 80), settings.start(1e-3, 80)
         for metric in metrics[:stop]:
             first.epoch_end(metric)
         second.load(json.loads(json.dumps(first.state(), allow_nan=False)))
@@ -85,13 +82,13 @@ def test_schedules_continue_from_json(name: str) -> None:
 
 
 def test_schedules_refuse_a_foreign_state() -> None:
-    plateau = build_schedule(Schedule(), 1e-3, 10)
-    cycle = build_schedule(Schedule(name="one_cycle"), 1e-3, 10)
+    plateau = Schedule("plateau").start(1e-3, 10)
+    cycle = Schedule("one_cycle").start(1e-3, 10)
     with pytest.raises(ValueError, match="saved schedule is 'plateau', this one 'one_cycle'"):
         cycle.load(plateau.state())
     with pytest.raises(ValueError, match="saved schedule is 'one_cycle', this one 'plateau'"):
         plateau.load(cycle.state())
     with pytest.raises(ValueError, match="spans 10 steps, this one 20"):
-        build_schedule(Schedule(name="one_cycle"), 1e-3, 20).load(cycle.state())
+        OneCycle().start(1e-3, 20).load(cycle.state())
     with pytest.raises(ValueError, match="at least one step"):
-        build_schedule(Schedule(name="one_cycle"), 1e-3, 0)
+        OneCycle().start(1e-3, 0)

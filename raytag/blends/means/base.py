@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from raytag.blends.means import BLENDS, check_blend
 from raytag.blends.pairs import check_probabilities
-from raytag.registry import resolve
+from raytag.parts import resolve
 
 
 class Mean(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raytag.registry import resolve
+from raytag.parts import resolve
 
 if TYPE_CHECKING:
     from raytag.blends.scorer import Scorer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raytag.experiment import Augment, Mixers
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import kernel
 from raytag.inputs.logmel_images.checks import (
@@ -17,6 +16,7 @@ from raytag.inputs.logmel_images.checks import (
     row_numbers,
 )
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID, Draws, check_draws, draw
+from raytag.inputs.logmel_images.settings import LogMelImages
 
 
 class Augmenter:
@@ -36,10 +36,7 @@ class Augmenter:
 
     Parameters
     ----------
-    augment : Augment
-        Steps 1 to 4.
-    mixers : Mixers
-        Step 6.
+    settings : LogMelImages
     n_mels : int
         Bands of the bank.
 
@@ -51,14 +48,13 @@ class Augmenter:
     >>> mixed = augmenter.targets(targets[rows], targets[partners], draws)
     """
 
-    def __init__(self, augment: Augment, mixers: Mixers, n_mels: int) -> None:
+    def __init__(self, settings: LogMelImages, n_mels: int) -> None:
         if n_mels < 1:
             raise ValueError(f"n_mels must be positive, not {n_mels}")
-        self.augment = augment
-        self.mixers = mixers
+        self.settings = settings
         self.n_mels = int(n_mels)
-        self.crop_frames = image_width(augment.crop_frames)
-        low, high = mixers.sigmoid_radius
+        self.crop_frames = image_width(settings.crop_frames)
+        low, high = settings.sigmoid_radius
         self._sigmoids = np.stack([sigmoid_mask(r, self.crop_frames) for r in range(low, high + 1)])
 
     def draw(self, frames: ArrayLike, partner_frames: ArrayLike, rng: np.random.Generator) -> Draws:
@@ -71,7 +67,7 @@ class Augmenter:
         rng : numpy.random.Generator
             For example ``raytag.seeding.generator(seed, epoch, step, stream)``.
         """
-        return draw(self.augment, self.mixers, self.n_mels, np.asarray(frames), np.asarray(partner_frames), rng)
+        return draw(self.settings, self.n_mels, np.asarray(frames), np.asarray(partner_frames), rng)
 
     def images(
         self,
@@ -116,14 +112,14 @@ class Augmenter:
         if own.shape != other.shape:
             raise ValueError(f"{len(own)} rows cannot have {len(other)} partners")
         frames = np.stack([lengths(bank, own), lengths(bank, other)], axis=1)
-        draws = check_draws(draws, frames, self.n_mels, self.crop_frames, self.mixers.sigmoid_radius)
+        draws = check_draws(draws, frames, self.n_mels, self.crop_frames, self.settings.sigmoid_radius)
         images = output(out, (len(own), 3, self.n_mels, self.crop_frames))
         kernel.augment_batch(
             *bank_arrays(bank),
             own,
             other,
             draws,
-            self.mixers.sigmoid_radius[0],
+            self.settings.sigmoid_radius[0],
             self._sigmoids,
             delta_taps(),
             images,

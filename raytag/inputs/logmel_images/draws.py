@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from raytag.experiment import Augment, Mixers
+from raytag.inputs.logmel_images.settings import LogMelImages
 
 #: Values of `Draws.mixer`.
 UNMIXED, SIGMOID, ADD = 0, 1, 2
@@ -63,8 +63,7 @@ class Draws(NamedTuple):
 
 
 def draw(
-    augment: Augment,
-    mixers: Mixers,
+    settings: LogMelImages,
     n_mels: int,
     frames: NDArray[np.int64],
     partner_frames: NDArray[np.int64],
@@ -74,7 +73,7 @@ def draw(
 
     Parameters
     ----------
-    augment, mixers : Augment, Mixers
+    settings : LogMelImages
         Probabilities and ranges.
     n_mels : int
         Height of the images, bands.
@@ -90,21 +89,21 @@ def draw(
     """
     lengths = clip_lengths(frames, partner_frames)
     shape = lengths.shape
-    n, rounds = len(lengths), augment.num_masks[1]
-    masked = rng.random(shape) < augment.specaugment_prob
-    num_masks = rng.integers(augment.num_masks[0], rounds + 1, shape)
-    mixed = rng.random(n) < mixers.prob
-    concatenated = rng.random(n) < mixers.sigmoid_share
+    n, rounds = len(lengths), settings.num_masks[1]
+    masked = rng.random(shape) < settings.specaugment_prob
+    num_masks = rng.integers(settings.num_masks[0], rounds + 1, shape)
+    mixed = rng.random(n) < settings.mix_prob
+    concatenated = rng.random(n) < settings.sigmoid_share
     return Draws(
-        first=_first_frames(lengths, augment.crop_frames, rng),
-        wrap=rng.random(shape) < augment.wrap_pad_prob,
-        box=_boxes(augment, n_mels, shape, rng),
+        first=_first_frames(lengths, settings.crop_frames, rng),
+        wrap=rng.random(shape) < settings.wrap_pad_prob,
+        box=_boxes(settings, n_mels, shape, rng),
         num_masks=np.where(masked, num_masks, 0),
-        mel_masks=_masks(augment.freq_mask_fraction, n_mels, (*shape, rounds), rng),
-        frame_masks=_masks(augment.time_mask_fraction, augment.crop_frames, (*shape, rounds), rng),
+        mel_masks=_masks(settings.freq_mask_fraction, n_mels, (*shape, rounds), rng),
+        frame_masks=_masks(settings.time_mask_fraction, settings.crop_frames, (*shape, rounds), rng),
         mixer=np.where(mixed, np.where(concatenated, SIGMOID, ADD), UNMIXED),
-        radius=rng.integers(mixers.sigmoid_radius[0], mixers.sigmoid_radius[1] + 1, (n,)),
-        alpha=rng.uniform(0.0, mixers.add_max_alpha, (n,)).astype(np.float32),
+        radius=rng.integers(settings.sigmoid_radius[0], settings.sigmoid_radius[1] + 1, (n,)),
+        alpha=rng.uniform(0.0, settings.add_max_alpha, (n,)).astype(np.float32),
     )
 
 
@@ -132,17 +131,19 @@ def _first_frames(lengths: NDArray[np.int64], crop_frames: int, rng: np.random.G
     return np.where(lengths < crop_frames, -((crop_frames - lengths) // 2), starts)
 
 
-def _boxes(augment: Augment, n_mels: int, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+def _boxes(
+    settings: LogMelImages, n_mels: int, shape: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[np.int64]:
     """Boxes of the random resized crop, int64 (*shape, 4) = (band, frame, bands, frames).
 
     Inception's crop as torchvision samples it: an area share uniform in ``resized_crop_scale``, a ratio
     width/height log-uniform in ``resized_crop_ratio``, sides rounded to integers, the first of `BOX_ATTEMPTS`
     that fits, placed uniformly.
     """
-    width = augment.crop_frames
-    resized = rng.random(shape) < augment.resized_crop_prob
-    area = rng.uniform(*augment.resized_crop_scale, (*shape, BOX_ATTEMPTS)) * (width * n_mels)
-    low, high = augment.resized_crop_ratio
+    width = settings.crop_frames
+    resized = rng.random(shape) < settings.resized_crop_prob
+    area = rng.uniform(*settings.resized_crop_scale, (*shape, BOX_ATTEMPTS)) * (width * n_mels)
+    low, high = settings.resized_crop_ratio
     ratio = np.exp(rng.uniform(math.log(low), math.log(high), (*shape, BOX_ATTEMPTS)))
     w = np.rint(np.sqrt(area * ratio)).astype(np.int64)
     h = np.rint(np.sqrt(area / ratio)).astype(np.int64)

@@ -34,10 +34,10 @@ def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
         say(console, f"{options.search}: proposals after the first {known} depend on results")
         number = min(number, known)
     drawn = [plan.searcher.propose(i) for i in range(number)]
-    varied = sorted(start.space.vary)
+    varied = start.space.varied
     for experiment in drawn:
         values = experiment.flat()
-        words = ", ".join(f"{key}={values[key]}" for key in varied) if varied else ""
+        words = ", ".join(f"{key}={values[key]}" for key in varied if key in values)
         say(console, f"{experiment.id}  folds {','.join(map(str, folds))}  {words}")
     watch.lap("plan")
     start.wait_for_kernels()

@@ -27,7 +27,7 @@ def predicted_seconds(experiments: Sequence[Experiment], table: ClipTable, folds
     per_step: dict[str, float] = {}
     total = 0.0
     for experiment in experiments:
-        kind = f"{experiment.model}{experiment.training.batch_size}{experiment.augment.crop_frames}"
+        kind = f"{experiment.model!r}{experiment.training.batch_size}{experiment.input.crop_frames}"
         if kind not in per_step:
             per_step[kind] = _seconds_per_step(experiment, table, folds[0])
         for fold in folds:
@@ -42,7 +42,7 @@ def _seconds_per_step(experiment: Experiment, table: ClipTable, fold: int) -> fl
     clips = table.clips[table.clips["subset"] != "test"]
     few = clips.groupby(["subset", "fold"]).head(SAMPLED_CLIPS)
     small = table.drop(table.clips["clip"][~table.clips["clip"].isin(few["clip"])].tolist())
-    shape = (experiment.features.n_mels, 2 * experiment.augment.crop_frames)
+    shape = (experiment.features.n_mels, 2 * experiment.input.crop_frames)
     noise = np.random.default_rng(0).normal(-40.0, 10.0, shape).astype(np.float32)
     bank = Bank.from_logmels(small.clips["clip"].tolist(), [noise] * len(small.clips))
     training = FoldTraining(experiment, fold, small, bank, torch.device("cpu"))

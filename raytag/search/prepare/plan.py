@@ -92,7 +92,7 @@ def fewer(options: LaunchOptions, chosen: Space, searcher: Searcher) -> str | No
         return None
     if searcher.known is None:
         drawn = {searcher.propose(i).hash for i in range(min(number, searcher.size or number))}
-    elif all(isinstance(d, Choice) for d in chosen.vary.values()):
+    elif all(isinstance(d, Choice) for branch in chosen.branches for d in branch.vary.values()):
         drawn = {experiment.hash for experiment in chosen.grid(options.seed, number)}
     else:
         return None

@@ -16,18 +16,19 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from raytag import losses, models
 from raytag.console import say
 from raytag.datasets.table import ClipTable
 from raytag.experiment import NOISY_CLIPS, Experiment, Features, Sampling
 from raytag.features import make_logmel
+from raytag.losses.base import WithAuxiliaries
 from raytag.search.options import LaunchOptions
-from raytag.space import Space, plain
+from raytag.space import Branch, Space, plain
+from raytag.space.spaces import is_name
 from raytag.train.sources import split
 
 IMAGES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
-DECISIVE = ("features.", "sampling.", "model.", "loss.", "augment.crop_frames")
+DECISIVE = ("features.", "sampling.", "model.", "loss.", "input.crop_frames")
 
 
 class PreflightError(ValueError):
@@ -58,7 +59,8 @@ def prepare(
             "whatever is predicted. Mend it with a class of their own for the clips without it, such as other"
         )
     fitted = chosen.fit({NOISY_CLIPS} if len(table.rows("noisy")) else (), options.changes())
-    for note in [*fitted.notes, *low_rate(table, fitted.features)]:
+    rates = [note for features in fitted.feature_sets for note in low_rate(table, features)]
+    for note in dict.fromkeys([*fitted.notes, *rates]):
         say(console, note)
     check_space(fitted, table, folds)
     return fitted
@@ -88,15 +90,22 @@ def _error(where: str, reason: Exception, mend: str) -> PreflightError:
 
 
 def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
-    """(what it is called, what mends it where that is known, experiment), the base first."""
-    if chosen.base is None:
-        for experiment in chosen.experiments:
-            yield f"Experiment {experiment.id} of {chosen.path}", "", experiment
-        return
-    base = chosen.base
-    yield f"The base experiment of {chosen.name}", "", base
-    flat = base.flat()
-    points = {key: chosen.values(key)[1:] for key in sorted(chosen.vary)}
+    """(what it is called, what mends it where that is known, experiment), what comes first before what is drawn."""
+    for experiment in chosen.firsts:
+        called = f"Experiment {experiment.id} of {chosen.path}"
+        yield f"The base experiment of {chosen.name}" if len(chosen.firsts) == 1 else called, "", experiment
+    for branch in chosen.branches:
+        yield from _drawn(branch, chosen)
+
+
+def _drawn(branch: Branch, chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
+    """Each value that a branch offers, and each pair of values."""
+    base, flat = branch.base, branch.base.flat()
+    if base not in chosen.firsts:
+        first = chosen.first.flat()
+        kind = [f"{key}={flat[key]}" for key in flat if is_name(key) and flat[key] != first.get(key)]
+        yield f"What is drawn with {', '.join(kind) or base.id} in {chosen.path}", "", base
+    points = {key: branch.values(key)[1:] for key in sorted(branch.vary)}
     for key, values in points.items():
         for value in values:
             where = f"VARY[{key!r}] = {value!r} in {chosen.path}"
@@ -105,10 +114,11 @@ def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
             if key.startswith(DECISIVE):
                 yield where, mend, experiment
     # what two fields allow together: a draw that breaks it would end the search half-way
-    for (first, some), (second, others) in itertools.combinations(points.items(), 2):
+    for (first_key, some), (second, others) in itertools.combinations(points.items(), 2):
         for a, b in itertools.product(some, others):
-            where = f"VARY[{first!r}] = {a!r} with VARY[{second!r}] = {b!r} in {chosen.path}"
-            _replaced(base, {first: a, second: b}, where, f"--set {first}={plain(flat[first])}, or other values")
+            where = f"VARY[{first_key!r}] = {a!r} with VARY[{second!r}] = {b!r} in {chosen.path}"
+            mend = f"--set {first_key}={plain(flat[first_key])}, or other values"
+            _replaced(base, {first_key: a, second: b}, where, mend)
 
 
 def _replaced(base: Experiment, changes: dict[str, Any], where: str, mend: str) -> Experiment:
@@ -122,7 +132,7 @@ def _check_sampling(sampling: Sampling, table: ClipTable, folds: Sequence[int], 
     """Every fold has clips to train on and to validate, and every source that is drawn from has some."""
     shares = sampling.noisy_prob > 0, sampling.corrected_noisy_prob > 0
     files = {
-        f"sampling.{name}": getattr(sampling, name)
+        f"sampling.{name}": getattr(sampling, name).file
         for name in ("curated_corrections", "noisy_corrections")
         if getattr(sampling, name) is not None
     }
@@ -151,7 +161,7 @@ def _mend_sampling(reason: str, files: dict[str, str], corrected: bool) -> str:
 
 def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Any]) -> None:
     """Features, network and loss can be built, and fit each other."""
-    sides = experiment.features.n_mels, experiment.augment.crop_frames
+    sides = experiment.features.n_mels, experiment.input.crop_frames
     # numbers between 0 and 1, such as dropout, change no shape: one forward pass serves all of them
     shape = {k: v for k, v in experiment.model.model_dump().items() if not isinstance(v, float)}
     key = json.dumps([shape, sides])
@@ -162,12 +172,10 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, An
     if key not in outputs:
         outputs[key] = _forward(experiment, n_classes)
     try:
-        loss = losses.build(**experiment.loss.model_dump())
-    except ValueError as error:
-        raise _Fault(error, f"--set loss.{'name=NAME' if 'no loss' in str(error) else 'FIELD=VALUE'}") from None
-    try:
         with torch.no_grad():
-            loss(outputs[key], torch.zeros(IMAGES, n_classes), torch.zeros(IMAGES, dtype=torch.bool))
+            WithAuxiliaries(experiment.loss)(
+                outputs[key], torch.zeros(IMAGES, n_classes), torch.zeros(IMAGES, dtype=torch.bool)
+            )
     except (ValueError, RuntimeError) as error:
         count = 1 if isinstance(outputs[key], torch.Tensor) else len(outputs[key])
         weights = ",".join(["1", "0.4", "0.2", *["0.1"] * count][:count])
@@ -176,12 +184,12 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, An
 
 def _forward(experiment: Experiment, n_classes: int) -> Any:
     """Logits of an untrained network for silent images: a tensor, or a tuple of them."""
-    sides = experiment.features.n_mels, experiment.augment.crop_frames
+    sides = experiment.features.n_mels, experiment.input.crop_frames
     try:
-        model = models.build(num_classes=n_classes, **experiment.model.model_dump())
+        model = experiment.model.build(n_classes)
     except (ValueError, RuntimeError) as error:
-        raise _Fault(error, f"--set model.{'name=NAME' if 'no model' in str(error) else 'FIELD=VALUE'}") from None
-    mend = "--set features.n_mels=VALUE or --set augment.crop_frames=VALUE"
+        raise _Fault(error, "--set model.FIELD=VALUE") from None
+    mend = "--set features.n_mels=VALUE or --set input.crop_frames=VALUE"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for one image; more would wait for each other where others train
     try:

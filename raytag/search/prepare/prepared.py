@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +16,18 @@ from raytag.console import Stopwatch, say
 from raytag.datasets.table import ClipTable
 from raytag.errors import redacted
 from raytag.features.bank import Bank, mapped_bank
-from raytag.features.cache import Manifest, build_bank
+from raytag.features.cache import Manifest, build_banks
+from raytag.features.manifest import feature_hash
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
 from raytag.search.prepare.plan import Plan
-from raytag.search.trial import Shared
+from raytag.search.trial import Shared, SharedBank
 from raytag.space import Space
 from raytag.store.events import EventLog
 from raytag.store.logfile import RunLog
 from raytag.store.run import RunStore
 
-BANK_SHARE = 0.4  # of a node's object store; a larger bank is memory-mapped from the node's disk
+BANK_SHARE = 0.4  # of a node's object store for all banks; what is beyond is memory-mapped from the node's disk
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,8 @@ class Prepared:
     log : EventLog
     table : ClipTable
         Usable clips.
-    manifest : Manifest
-        Of their features.
-    bank : Bank or None
-        Their features, where they are small enough for the object store; else each node has a file of them.
+    banks : mapping of str to SharedBank
+        Their features, by `feature_hash`: a bank for each feature set.
     nodes : int
         Of the cluster, all of which see the same files.
     """
@@ -83,8 +82,7 @@ class Prepared:
     store: RunStore
     log: EventLog
     table: ClipTable
-    manifest: Manifest
-    bank: Bank | None
+    banks: Mapping[str, SharedBank]
     nodes: int
 
     def shared(self, options: LaunchOptions, resources: Resources, stop_file: str) -> Shared:
@@ -93,19 +91,13 @@ class Prepared:
             runs_dir=self.store.runs_dir,
             run=self.store.name,
             table=self.table,
-            bank=self.bank,
-            manifest=self.manifest,
-            bank_key=_bank_key(self.store, self.manifest),
+            banks=self.banks,
             stop_file=stop_file,
             gpus=resources.gpus,
             threads=max(1, int(resources.cpus)),
             checkpoint_seconds=options.checkpoint_seconds,
             waits_for_room=options.when_full == "wait",
         )
-
-
-def _bank_key(store: RunStore, manifest: Manifest) -> str:
-    return f"{store.run['fingerprint'][:16]}-{manifest.key}"
 
 
 def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, console: Console) -> Prepared:
@@ -125,20 +117,25 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     log.append("launch", command=command, options=options.plain(), layout=start.table.layout)
     nodes = check_nodes(runs_dir, options.cache, str(start.table.clips["path"].iloc[0]))
     start.watch.lap("run store")
-    in_memory = False
+    banks: dict[str, SharedBank] = {}
+    room = BANK_SHARE * object_store_room()
 
     def assemble(manifest: Manifest) -> Bank:
-        nonlocal in_memory
+        nonlocal room
         start.watch.lap("features")
+        key = f"{store.run['fingerprint'][:16]}-{manifest.key}"
         size = int(manifest.usable["frames"].sum()) * manifest.features.n_mels * 2
-        in_memory = size <= BANK_SHARE * object_store_room()
-        if in_memory:
-            return manifest.bank()
-        return mapped_bank(_bank_key(store, manifest), manifest.bank, lambda words: say(console, words, "yellow"))
+        if size <= room:
+            bank = manifest.bank()
+            room -= size
+        else:
+            bank = mapped_bank(key, manifest.bank, lambda words: say(console, words, "yellow"))
+        banks[feature_hash(manifest.features)] = SharedBank(manifest, key, None if bank.is_mapped else bank)
+        return bank
 
-    manifest, bank = build_bank(
+    found = build_banks(
         start.table,
-        start.space.features,
+        start.space.feature_sets,
         options.cache,
         assemble=assemble,
         verify=options.verify,
@@ -146,6 +143,7 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
         max_clip_seconds=options.max_clip_seconds,
         console=console,
     )
+    manifest = found[0][0]
     start.watch.lap("bank")
     usable = manifest.usable
     if told := store.set_contents(dict(zip(usable["clip"], usable["content"], strict=True))):
@@ -156,4 +154,4 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
     table = start.table.drop(manifest.quarantined["clip"].tolist())
     if len(table) < len(start.table):  # what is left may lack what the tables promised
         preflight.check_space(start.space, table, start.plan.folds)
-    return Prepared(store, log, table, manifest, bank if in_memory else None, nodes)
+    return Prepared(store, log, table, banks, nodes)

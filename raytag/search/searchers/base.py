@@ -80,8 +80,10 @@ def search_key(name: str, space: Space, seed: int) -> str:
     content = {
         "search": name,
         "seed": seed,
-        "base": space.base.canonical_json() if space.base else None,
-        "vary": {key: repr(space.vary[key]) for key in sorted(space.vary)},
-        "experiments": [e.canonical_json() for e in space.experiments],
+        "firsts": [e.canonical_json() for e in space.firsts],
+        "branches": [
+            [branch.weight, branch.base.canonical_json(), {key: repr(d) for key, d in sorted(branch.vary.items())}]
+            for branch in space.branches
+        ],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

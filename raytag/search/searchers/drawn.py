@@ -16,7 +16,7 @@ class RandomSearcher(Searcher):
 
     def __init__(self, space: Space, seed: int, number: int) -> None:
         self.space, self.seed = space, seed
-        self.size = None if space.base is not None and space.vary else max(1, len(space.experiments))
+        self.size = None if space.branches else len(space.firsts)
 
     def propose(self, index: int) -> Experiment:
         return self.space.sample(self.seed, index)

@@ -15,12 +15,12 @@ INITIAL_POINTS = 8  # proposals before TPE starts to model, the base experiment 
 
 
 class HyperoptSearcher(Searcher):
-    """TPE over the fields that vary; the base experiment comes first.
+    """TPE over the fields that vary and, in a mixture, the kinds of experiments; the space's first ones come first.
 
     Parameters
     ----------
     space : Space
-        With BASE and VARY. The base experiment is modelled like any proposal if the distributions cover it.
+        In which something varies. What comes first is modelled like any proposal if the distributions cover it.
     seed, number : int
         Whatever the number.
     n_initial_points : int
@@ -35,9 +35,7 @@ class HyperoptSearcher(Searcher):
     about = f"TPE, which models the results so far; the first {INITIAL_POINTS} are random draws"
 
     def __init__(self, space: Space, seed: int, number: int, n_initial_points: int = INITIAL_POINTS) -> None:
-        if space.base is None:
-            raise ValueError(f"{space.path}: --search hyperopt needs a space with BASE and VARY")
-        if not space.vary:
+        if not space.branches:
             why = "".join(f". {note}" for note in space.notes)
             raise ValueError(
                 f"{space.path}: nothing varies that --search hyperopt could choose{why}. Use --search random"
@@ -45,23 +43,28 @@ class HyperoptSearcher(Searcher):
 
         from raytag.search.searchers.tpe import Tpe, as_stored  # hyperopt takes a second
 
-        self.base = space.base
-        self.known = max(1, n_initial_points)
-        distributions = {key: as_stored(space.base, key, space.vary[key]) for key in space.vary}
-        self.tpe = Tpe(distributions, seed, n_initial_points)
-        self.history: dict[int, Mapping[str, Any]] = {}  # proposal -> its varied fields
+        self.space = space
+        self.known = max(len(space.firsts), n_initial_points)
+        kinds = [{k: as_stored(b.base, k, d) for k, d in b.vary.items()} for b in space.branches]
+        self.tpe = Tpe(kinds, [b.weight for b in space.branches], seed, n_initial_points)
+        self.history: dict[int, tuple[int, Mapping[str, Any]]] = {}  # proposal -> its branch and varied fields
         self.values: dict[int, float] = {}  # proposal -> what was told last
 
     def propose(self, index: int) -> Experiment:
-        experiment = self.base
-        if index > 0:
-            experiment = self.base.replace(self.tpe.suggest(index, self.history, self.values))
+        if index < len(self.space.firsts):
+            experiment = self.space.firsts[index]
+        else:
+            branch, point = self.tpe.suggest(index, self.history, self.values)
+            experiment = self.space.branches[branch].base.replace(point)
         self.restore(index, experiment)
         return experiment
 
     def restore(self, index: int, experiment: Experiment) -> None:
         fields = experiment.flat()
-        self.history[index] = {key: fields[key] for key in self.tpe.distributions}
+        for number, branch in enumerate(self.space.branches):
+            if not branch.moved(experiment):
+                self.history[index] = number, {key: fields[key] for key in branch.vary}
+                return
 
     def tell(self, index: int, value: float) -> None:
         super().tell(index, value)

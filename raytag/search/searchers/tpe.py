@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hyperopt import Trials, hp, tpe
@@ -11,24 +11,31 @@ from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
 
 from raytag.experiment import Experiment
 from raytag.seeding import generator
-from raytag.space import Choice, Distribution
+from raytag.space.distributions import Choice, Distribution, pick
 
 GAMMA = 0.25  # hyperopt's: ceil(GAMMA * sqrt(n)) of n valued points are the good ones
 EI_CANDIDATES = 24  # hyperopt's: draws of which the best is suggested
 ATTEMPTS = 10  # suggestions before one may repeat a point
+_KIND = "kind"  # hyperopt's name of the choice between kinds
+
+
+Point = tuple[int, Mapping[str, Any]]  # a kind, and a value for each of its keys
 
 
 class Tpe:
     """Tree-structured Parzen estimators [1]_ (hyperopt's) over plain points, as a function of what is known.
 
-    A point is a value for each key. The points with the best values are one density, all others a second, and
-    of 24 draws from the first the one with the largest ratio of the two is suggested. If that repeats a point,
-    the best of fewer draws is taken, down to a single one, which is no longer greedy.
+    A point is of one of several kinds and has a value for each of its kind's keys. The points with the best values
+    are one density, all others a second, and of 24 draws from the first the one with the largest ratio of the two
+    is suggested. If that repeats a point, the best of fewer draws is taken, down to a single one, which is no
+    longer greedy.
 
     Parameters
     ----------
-    distributions : mapping of str to Uniform or Choice
+    kinds : sequence of mapping of str to Uniform or Choice
         By key. A value that stands k times in a Choice is k times as likely before anything is known.
+    weights : sequence of float
+        How likely each kind is before anything is known.
     seed : int
         Non-negative.
     n_initial_points : int
@@ -39,22 +46,42 @@ class Tpe:
     .. [1] Bergstra, Bardenet, Bengio & Kégl (2011). Algorithms for hyper-parameter optimization. NeurIPS 24.
     """
 
-    def __init__(self, distributions: Mapping[str, Distribution], seed: int, n_initial_points: int) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[Mapping[str, Distribution]],
+        weights: Sequence[float],
+        seed: int,
+        n_initial_points: int,
+    ) -> None:
         if n_initial_points < 0:
             raise ValueError(f"n_initial_points must be at least 0, not {n_initial_points}")
-        self.distributions = {key: distributions[key] for key in sorted(distributions)}
+        self.kinds = [{key: kind[key] for key in sorted(kind)} for kind in kinds]
+        self.shares = [weight / sum(weights) for weight in weights]
         self.seed, self.n_initial_points = seed, n_initial_points
-        self.domain = Domain(dict, {key: _parameter(key, d) for key, d in self.distributions.items()})
+        parameters = [
+            {label: _parameter(label, d) for label, d in zip(self._labels(k), kind.values(), strict=True)}
+            for k, kind in enumerate(self.kinds)
+        ]
+        tree = (
+            parameters[0]
+            if len(parameters) == 1
+            else hp.pchoice(_KIND, [*zip(self.shares, parameters, strict=True)])
+        )
+        self.domain = Domain(dict, tree if len(parameters) == 1 else {_KIND: tree})
+
+    def _labels(self, kind: int) -> list[str]:
+        """hyperopt's names of a kind's keys."""
+        return [f"{kind}: {key}" if len(self.kinds) > 1 else key for key in self.kinds[kind]]
 
     def suggest(
-        self, index: int, history: Mapping[int, Mapping[str, Any]], values: Mapping[int, float]
-    ) -> dict[str, Any]:
+        self, index: int, history: Mapping[int, Point], values: Mapping[int, float]
+    ) -> tuple[int, dict[str, Any]]:
         """The point number ``index``.
 
         Parameters
         ----------
         index : int
-        history : mapping of int to mapping
+        history : mapping of int to (int, mapping)
             Points by number. Only those below ``index`` count, and of these only those that the distributions
             cover.
         values : mapping of int to float
@@ -64,21 +91,23 @@ class Tpe:
 
         Returns
         -------
-        dict
-            Floats to four significant digits, as ``Uniform.at`` gives them. A point is suggested again only if
-            several draws gave nothing new: hardly ever unless all distributions are choices.
+        int, dict
+            Its kind and values; floats to four significant digits, as ``Uniform.at`` gives them. A point is
+            suggested again only if several draws gave nothing new: hardly ever unless all distributions are
+            choices.
         """
         points: dict[tuple[float, ...], int] = {}  # coordinates -> number of first appearance, in this order
         scores: dict[tuple[float, ...], float] = {}
         for number in sorted(i for i in history if i < index):
-            point = self._coordinates(history[number])
+            point = self._coordinates(*history[number])
             if point is not None:
                 points.setdefault(point, number)
                 if number in values:
                     scores.setdefault(point, values[number])
         if index < self.n_initial_points or not scores:
             rng = generator(self.seed, index)  # the stream of Space.sample
-            return {key: d.sample(rng) for key, d in self.distributions.items()}
+            kind = pick(rng, self.shares)
+            return kind, {key: d.sample(rng) for key, d in self.kinds[kind].items()}
         trials = self._trials(points, scores)
         # The good ones are counted among points with a value: hyperopt would count, and pick, the others too.
         n_good = math.ceil(GAMMA * math.sqrt(len(scores)))
@@ -95,15 +124,18 @@ class Tpe:
                 gamma=gamma,
                 verbose=False,
             )
-            suggestion = {key: _value(d, found["misc"]["vals"][key][0]) for key, d in self.distributions.items()}
-            if self._coordinates(suggestion) not in points:
+            coordinates = found["misc"]["vals"]
+            kind = int(coordinates[_KIND][0]) if len(self.kinds) > 1 else 0
+            own = zip(self._labels(kind), self.kinds[kind].items(), strict=True)
+            suggestion = {key: _value(d, coordinates[label][0]) for label, (key, d) in own}
+            if self._coordinates(kind, suggestion) not in points:
                 break
-        return suggestion
+        return kind, suggestion
 
-    def _coordinates(self, point: Mapping[str, Any]) -> tuple[float, ...] | None:
-        """The point as hyperopt's numbers; None where a distribution does not cover it."""
-        found: list[float] = []
-        for key, distribution in self.distributions.items():
+    def _coordinates(self, kind: int, point: Mapping[str, Any]) -> tuple[float, ...] | None:
+        """The point as hyperopt's numbers, its kind first; None where a distribution does not cover it."""
+        found: list[float] = [kind]
+        for key, distribution in self.kinds[kind].items():
             value = point[key]
             if isinstance(distribution, Choice):
                 options = _distinct(distribution)
@@ -126,15 +158,20 @@ class Tpe:
         valued = sorted(scores, key=lambda point: (-scores[point], points[point]))
         ordered = [*valued, *(point for point in points if point not in scores)]
         loss = {point: float(rank) for rank, point in enumerate(ordered)}
+        every = [label for kind in range(len(self.kinds)) for label in self._labels(kind)]
         trials = Trials()
         for point, number in points.items():
-            coordinates = dict(zip(self.distributions, point, strict=True))
+            kind = int(point[0])
+            coordinates = dict(zip(self._labels(kind), point[1:], strict=True))
+            if len(self.kinds) > 1:
+                coordinates[_KIND] = kind
+            labels = every + [_KIND] * (len(self.kinds) > 1)
             misc = {
                 "tid": number,
                 "cmd": self.domain.cmd,
                 "workdir": None,
-                "idxs": {key: [number] for key in coordinates},
-                "vals": {key: [value] for key, value in coordinates.items()},
+                "idxs": {label: [number] if label in coordinates else [] for label in labels},
+                "vals": {label: [coordinates[label]] if label in coordinates else [] for label in labels},
             }
             result = {"status": STATUS_OK, "loss": loss[point]}
             (doc,) = trials.new_trial_docs([number], [None], [result], [misc])

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from raytag.experiment import Augment, Mixers
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import Augmenter
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED
+from raytag.inputs.logmel_images.settings import LogMelImages
 from raytag.seeding import generator
 
 N_MELS, WIDTH, B = 32, 64, 24
@@ -29,7 +29,7 @@ def bank():
 
 @pytest.fixture(scope="module")
 def augmenter():
-    return Augmenter(Augment(crop_frames=WIDTH), Mixers(), N_MELS)
+    return Augmenter(LogMelImages(crop_frames=WIDTH), N_MELS)
 
 
 def batch(bank, step=0):
@@ -95,7 +95,7 @@ def test_an_empty_batch_is_empty(bank, augmenter):
 
 def test_targets_match_the_published_system(golden, plain_draws):
     case = golden("06_mixers")
-    augmenter = Augmenter(Augment(), Mixers(), 128)
+    augmenter = Augmenter(LogMelImages(), 128)
     own, other = (np.tile(case[name], (4, 1)) for name in ("in_target", "in_other_target"))
     draws = plain_draws(
         [256] * 4,
@@ -117,7 +117,7 @@ LABELS = arrays.arrays(np.float32, (9, 4), elements=st.floats(0, 1, width=32))
 @settings(deadline=None)
 @given(own=LABELS, other=LABELS, seed=st.integers(0, 1000))
 def test_label_rules(own, other, seed):
-    augmenter = Augmenter(Augment(), Mixers(), 128)
+    augmenter = Augmenter(LogMelImages(), 128)
     frames = np.full(9, 300)
     draws = augmenter.draw(frames, frames, generator(seed))
     mixed = augmenter.targets(own, other, draws)

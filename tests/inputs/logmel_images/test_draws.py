@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from raytag.experiment import Augment, Mixers
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED, draw
+from raytag.inputs.logmel_images.settings import LogMelImages
 from raytag.seeding import generator
 
 N = 5000
 
 
-def draw_many(augment=None, mixers=None, n_mels=128, frames=300, n=N, seed=1):
+def draw_many(settings=None, n_mels=128, frames=300, n=N, seed=1):
     lengths = np.full(n, frames)
-    return draw(augment or Augment(), mixers or Mixers(), n_mels, lengths, lengths, generator(seed))
+    return draw(settings or LogMelImages(), n_mels, lengths, lengths, generator(seed))
 
 
 def within_four_sigma(sample, mean, std):
@@ -24,7 +24,7 @@ def within_four_sigma(sample, mean, std):
 
 def test_boxes_are_distributed_as_published(golden):
     case = golden("04_rrc_stats")
-    box = draw_many(Augment(resized_crop_prob=1)).box[:, 0]
+    box = draw_many(LogMelImages(resized_crop_prob=1)).box[:, 0]
     for k in range(4):
         assert ks_2samp(box[:, k], case["draws_ijhw"][:, k]).pvalue > 1e-3
         assert within_four_sigma(box[:, k], case["mean"][k], np.sqrt(2) * case["std"][k])
@@ -34,7 +34,7 @@ def test_boxes_are_distributed_as_published(golden):
 
 def test_masks_are_distributed_as_published(golden):
     case = golden("05_specaugment")
-    draws = draw_many(Augment(specaugment_prob=1))
+    draws = draw_many(LogMelImages(specaugment_prob=1))
     rounds = draws.num_masks[:, 0]
     assert ks_2samp(rounds, case["num_masks"]).pvalue > 1e-3
     assert within_four_sigma(rounds, case["mean_num_masks"], np.sqrt(2) * 0.5)
@@ -82,8 +82,14 @@ def test_gates_open_with_their_probability():
 @pytest.mark.parametrize("p", [0, 1])
 def test_certain_gates(p):
     draws = draw_many(
-        Augment(wrap_pad_prob=p, resized_crop_prob=p, resized_crop_scale=(0.8, 0.9), specaugment_prob=p),
-        Mixers(prob=p, sigmoid_share=p),
+        LogMelImages(
+            wrap_pad_prob=p,
+            resized_crop_prob=p,
+            resized_crop_scale=(0.8, 0.9),
+            specaugment_prob=p,
+            mix_prob=p,
+            sigmoid_share=p,
+        )
     )
     assert (draws.wrap == p).all()
     assert ((draws.num_masks > 0) == p).all()
@@ -102,8 +108,8 @@ def test_crops_start_anywhere_and_short_clips_are_centred():
 
 @pytest.mark.parametrize(("n_mels", "crop_frames"), [(1, 16), (32, 64), (64, 100), (128, 40), (40, 256)])
 def test_boxes_and_masks_lie_inside_any_image(n_mels, crop_frames):
-    augment = Augment(crop_frames=crop_frames, resized_crop_prob=1, specaugment_prob=1, num_masks=(0, 3))
-    draws = draw_many(augment, n_mels=n_mels)
+    settings = LogMelImages(crop_frames=crop_frames, resized_crop_prob=1, specaugment_prob=1, num_masks=(0, 3))
+    draws = draw_many(settings, n_mels=n_mels)
     band, frame, bands, frames = np.moveaxis(draws.box, -1, 0)
     assert (band >= 0).all()
     assert (frame >= 0).all()
@@ -124,13 +130,13 @@ def test_boxes_and_masks_lie_inside_any_image(n_mels, crop_frames):
 )
 def test_the_fallback_is_the_largest_centred_box_in_range(n_mels, crop_frames, expected):
     # the whole area is more than a box in range can have: no attempt fits
-    augment = Augment(
+    settings = LogMelImages(
         crop_frames=crop_frames,
         resized_crop_prob=1,
         resized_crop_scale=(1.0, 1.0),
         resized_crop_ratio=(1.7, 2.3),
     )
-    assert (draw_many(augment, n_mels=n_mels, n=200).box == expected).all()
+    assert (draw_many(settings, n_mels=n_mels, n=200).box == expected).all()
 
 
 def test_the_generator_decides_everything():
@@ -156,4 +162,4 @@ def test_samples_and_their_partners_are_independent():
 )
 def test_impossible_lengths_are_errors(frames, partner_frames, message):
     with pytest.raises(ValueError, match=message):
-        draw(Augment(), Mixers(), 8, np.array(frames), np.array(partner_frames), generator(0))
+        draw(LogMelImages(), 8, np.array(frames), np.array(partner_frames), generator(0))

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.experiment import Augment, Mixers
 from raytag.features.bank import Bank
 from raytag.inputs.logmel_images import Augmenter, reference
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID
+from raytag.inputs.logmel_images.settings import LogMelImages
 
 
-def augmenter(n_mels=128, crop_frames=256, mixers=None, **fields):
-    return Augmenter(Augment(crop_frames=crop_frames, **fields), mixers or Mixers(), n_mels)
+def augmenter(n_mels=128, crop_frames=256, **fields):
+    return Augmenter(LogMelImages(crop_frames=crop_frames, **fields), n_mels)
 
 
 def test_channels_match_the_published_system(golden, float_bank, plain_draws):
@@ -79,7 +79,8 @@ def test_kernel_computes_the_reference(seed, n_mels, crop_frames, wrap):
     chain = augmenter(
         n_mels,
         crop_frames,
-        Mixers(prob=0.9, sigmoid_share=0.5),
+        mix_prob=0.9,
+        sigmoid_share=0.5,
         wrap_pad_prob=wrap,
         resized_crop_prob=0.7,
         resized_crop_scale=(0.3, 1.0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 
@@ -15,7 +14,7 @@ from raytag.testing import searchers
 from raytag.testing.searchers import check_searcher
 from tests.search.searchers.spaces import BASE, SPACE
 
-LISTED = Space("listed", "listed.py", None, {}, tuple(BASE.replace({"model.dropout": d / 10}) for d in range(6)))
+LISTED = Space("listed", "listed.py", tuple(BASE.replace({"model.dropout": d / 10}) for d in range(6)))
 
 
 @pytest.mark.parametrize("kind", SEARCHERS.values(), ids=list(SEARCHERS))
@@ -60,10 +59,10 @@ class Boaster(RandomSearcher):
 
     def __init__(self, space, seed, number):
         super().__init__(space, seed, number)
-        self.size = 2 * len(space.experiments)
+        self.size = 2 * len(space.firsts)
 
     def propose(self, index):
-        return super().propose(index % len(self.space.experiments))
+        return super().propose(index % len(self.space.firsts))
 
 
 @pytest.mark.parametrize(
@@ -160,5 +159,5 @@ def test_a_searcher_that_lets_a_broken_value_pass():
 
 def test_hyperopt_repeats_what_the_space_has_no_more_of():
     """A space of choices alone: the searcher has no size, its space has."""
-    few = replace(SPACE, vary={"training.batch_size": SPACE.vary["training.batch_size"]})
+    few = Space.of("few", "few.py", BASE, {"training.batch_size": SPACE.branches[0].vary["training.batch_size"]})
     check_searcher(HyperoptSearcher, few)

@@ -6,20 +6,31 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from raytag import space
-from raytag.experiment import Augment
+from raytag.experiment import Input
 from raytag.search.searchers import build
 from raytag.search.searchers.hyperopt import HyperoptSearcher
 from raytag.search.searchers.tpe import Tpe
-from raytag.space import Space, choice, uniform
+from raytag.space import Space, choice, loguniform, uniform
 from raytag.testing import searchers as testing
-from tests.search.searchers.spaces import BASE, SPACE, VARY
+from raytag.testing.searchers import check_searcher
+from tests.search.searchers.spaces import BASE, MIXTURE, SPACE, VARY
+
+
+class Plain:
+    """TPE over points of one kind."""
+
+    def __init__(self, distributions, seed, n_initial_points):
+        self.tpe = Tpe([distributions], [1.0], seed, n_initial_points)
+
+    def suggest(self, index, history, values):
+        return self.tpe.suggest(index, {i: (0, point) for i, point in history.items()}, values)[1]
+
 
 UNIT = {"x": uniform(0.0, 1.0)}
 
@@ -43,7 +54,7 @@ def test_a_better_estimate_replaces_the_value():
         never.restore(i, experiment)
         never.tell(i, -value(experiment))
     for i in reversed(range(15)):
-        twice.tell(i, value(BASE.replace(twice.history[i])))
+        twice.tell(i, value(BASE.replace(twice.history[i][1])))
     assert twice.propose(15) == once.propose(15) != never.propose(15)
 
 
@@ -101,11 +112,11 @@ def test_without_values_proposals_are_random():
         ({"model.dropout": 0.6}, True),  # ends belong to the range
         ({"model.dropout": 0.7}, False),
         ({"training.batch_size": 64}, False),
-        ({"augment.num_masks": (2, 2)}, False),
+        ({"input.num_masks": (2, 2)}, False),
     ],
 )
 def test_the_base_is_modelled_if_the_distributions_cover_it(changes, covered):
-    chosen = replace(SPACE, base=BASE.replace(changes))
+    chosen = Space.of("small", "small.py", BASE.replace(changes), VARY)
 
     def proposals(base_value):
         searcher = HyperoptSearcher(chosen, 0, 20)
@@ -117,11 +128,11 @@ def test_the_base_is_modelled_if_the_distributions_cover_it(changes, covered):
 
 
 def test_a_base_without_a_number_is_left_out():
-    chosen = replace(SPACE, base=BASE, vary={**VARY, "training.tile_step": choice([64, 128])})
-    assert BASE.training.tile_step is None
+    chosen = Space.of("small", "small.py", BASE, {**VARY, "input.tile_step": choice([64, 128])})
+    assert BASE.input.tile_step is None
     searcher = HyperoptSearcher(chosen, 0, 20)
     search(searcher, 12)
-    assert searcher.propose(12).training.tile_step in (64, 128)
+    assert searcher.propose(12).input.tile_step in (64, 128)
 
 
 def test_negative_initial_points_are_refused():
@@ -139,7 +150,7 @@ def test_tpe_finds_the_best_of_several_fields():
 
 def test_points_without_a_value_keep_others_away():
     """hyperopt alone would count them when it decides how many points are good, and fill up with one of them."""
-    tpe = Tpe(UNIT, 0, 1)
+    tpe = Plain(UNIT, 0, 1)
     good = {0: {"x": 0.5}}
     busy = {i: {"x": 0.2 + 0.01 * i} for i in range(1, 20)}
     alone = [tpe.suggest(i, good, {0: 0.5})["x"] for i in range(20, 60)]
@@ -148,7 +159,7 @@ def test_points_without_a_value_keep_others_away():
 
 
 def test_only_the_order_of_values_matters_and_ties_go_by_age():
-    tpe = Tpe(UNIT, 0, 1)
+    tpe = Plain(UNIT, 0, 1)
     history = {i: {"x": (i * 0.37) % 1} for i in range(30)}
     values = {i: float(i % 3 == 0) for i in history}
     aged = {i: v - 1e-9 * i for i, v in values.items()}
@@ -158,7 +169,7 @@ def test_only_the_order_of_values_matters_and_ties_go_by_age():
 
 
 def test_a_repeated_proposal_is_the_same_experiment():
-    tpe = Tpe({"a": choice([1, 2, 3, 4, 5]), "b": choice("uvwxyz")}, 0, 1)
+    tpe = Plain({"a": choice([1, 2, 3, 4, 5]), "b": choice("uvwxyz")}, 0, 1)
     history = {i: {"a": i % 5 + 1, "b": "uvwxyz"[i % 6]} for i in range(10)}
     values = {i: -abs(i - 4.0) for i in range(10)}
     repeated = history | {10: history[4]}  # never told: the driver tells the first proposal of an experiment
@@ -172,7 +183,7 @@ def test_choices_alone_are_not_proposed_again_while_there_are_new_ones():
     """TPE's greedy choice would stick to the best of so few points."""
     found = []
     for seed in range(5):
-        tpe = Tpe({"a": choice([1, 2]), "b": choice("xyz")}, seed, 2)
+        tpe = Plain({"a": choice([1, 2]), "b": choice("xyz")}, seed, 2)
         history: dict = {}
         for i in range(12):
             history[i] = tpe.suggest(i, history, {k: float(p["b"] == "x") for k, p in history.items()})
@@ -182,11 +193,11 @@ def test_choices_alone_are_not_proposed_again_while_there_are_new_ones():
 
 def test_copies_of_a_value_in_a_choice_are_more_likely_and_learnt_as_one():
     options = choice([0.0, 0.0, 0.0, 0.1, 0.2])
-    first = [Tpe({"n": options, "x": uniform(0, 1)}, seed, 1).suggest(0, {}, {})["n"] for seed in range(300)]
+    first = [Plain({"n": options, "x": uniform(0, 1)}, seed, 1).suggest(0, {}, {})["n"] for seed in range(300)]
     assert 0.5 < np.mean(np.array(first) == 0.0) < 0.7
     late = []
     for seed in range(5):
-        tpe = Tpe({"n": options, "x": uniform(0, 1)}, seed, 8)
+        tpe = Plain({"n": options, "x": uniform(0, 1)}, seed, 8)
         history: dict = {}
         for i in range(40):
             history[i] = tpe.suggest(i, history, {k: p["n"] for k, p in history.items()})
@@ -195,15 +206,15 @@ def test_copies_of_a_value_in_a_choice_are_more_likely_and_learnt_as_one():
 
 
 def test_a_fixed_list_has_nothing_to_model():
-    fixed = Space("fixed", "fixed.py", None, {}, (BASE, BASE.replace({"model.dropout": 0.5})))
-    with pytest.raises(ValueError, match=r"fixed\.py: --search hyperopt needs a space with BASE and VARY"):
+    fixed = Space("fixed", "fixed.py", (BASE, BASE.replace({"model.dropout": 0.5})))
+    with pytest.raises(ValueError, match=r"fixed\.py: nothing varies that .*\. Use --search random"):
         build("hyperopt", fixed, 0, 3)
 
 
 def test_nothing_that_varies_is_explained_by_the_data():
     """The only varying field may be one that the data cannot use."""
     vary = {"sampling.noisy_prob": choice([0.0, 0.2])}
-    fitted = Space("small", "small.py", BASE, vary, ()).fit([], {})
+    fitted = Space.of("small", "small.py", BASE, vary).fit([], {})
     with pytest.raises(ValueError, match=r"nothing varies .* no noisy clips: sampling\.noisy_prob is fixed at 0"):
         build("hyperopt", fitted, 0, 3)
 
@@ -212,4 +223,34 @@ def test_the_shipped_space_can_be_searched():
     searcher = HyperoptSearcher(space.load("specaug_mixup"), 0, 20)
     experiments = search(searcher, 14)
     assert len({e.hash for e in experiments}) == 14
-    assert searcher.history[0]["augment.num_masks"] == Augment().num_masks
+    assert searcher.history[0][1]["input.num_masks"] == Input().num_masks
+
+
+NAMES = {
+    "loss.name": choice(["OnlyNoisyLSoft", "OnlyNoisyLSoft", "OnlyNoisyLq"]),
+    "loss.beta": uniform(0.0, 1.0),
+    "loss.q": uniform(0.1, 0.9),
+    "optimizer.lr": loguniform(1e-4, 1e-2),
+}
+
+
+def family_value(experiment):
+    """OnlyNoisyLq is the better loss, best at q = 0.7."""
+    return (
+        0.5 - abs(experiment.loss.q - 0.7) if experiment.loss.name == "OnlyNoisyLq" else 0.2 * experiment.loss.beta
+    )
+
+
+def test_the_better_family_is_preferred():
+    shares = []
+    for seed in range(5):
+        searcher = HyperoptSearcher(Space.of("names", "names.py", BASE, NAMES), seed, 40)
+        losses = [e.loss.name for e in search(searcher, 40, family_value)]
+        assert "OnlyNoisyLSoft" in losses[:8]
+        shares.append(losses[20:].count("OnlyNoisyLq") / 20)
+    assert min(shares) > 0.5, shares  # of random draws a third
+
+
+def test_a_mixture_that_is_resumed_proposes_the_same():
+    check_searcher(HyperoptSearcher, Space.of("names", "names.py", BASE, NAMES))
+    check_searcher(HyperoptSearcher, MIXTURE)
