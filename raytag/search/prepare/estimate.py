@@ -27,7 +27,8 @@ def predicted_seconds(experiments: Sequence[Experiment], table: ClipTable, folds
     per_step: dict[str, float] = {}
     total = 0.0
     for experiment in experiments:
-        kind = f"{experiment.model!r}{experiment.training.batch_size}{experiment.input.crop_frames}"
+        shape = experiment.training.batch_size, experiment.features.n_mels, experiment.input.crop_frames
+        kind = f"{experiment.model!r} {shape}"
         if kind not in per_step:
             per_step[kind] = _seconds_per_step(experiment, table, folds[0])
         for fold in folds:

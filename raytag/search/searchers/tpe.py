@@ -62,12 +62,10 @@ class Tpe:
             {label: _parameter(label, d) for label, d in zip(self._labels(k), kind.values(), strict=True)}
             for k, kind in enumerate(self.kinds)
         ]
-        tree = (
-            parameters[0]
-            if len(parameters) == 1
-            else hp.pchoice(_KIND, [*zip(self.shares, parameters, strict=True)])
-        )
-        self.domain = Domain(dict, tree if len(parameters) == 1 else {_KIND: tree})
+        tree: Any = parameters[0]
+        if len(parameters) > 1:
+            tree = {_KIND: hp.pchoice(_KIND, [*zip(self.shares, parameters, strict=True)])}
+        self.domain = Domain(dict, tree)
 
     def _labels(self, kind: int) -> list[str]:
         """hyperopt's names of a kind's keys."""
