@@ -1,4 +1,4 @@
-"""Twenty one-line faults that the tests must catch: ``python tests/mutants.py [NAME ...]``.
+"""One-line faults that the tests must catch: ``python tests/mutants.py [NAME ...]``.
 
 Each is put into a copy of the tree in a temporary folder, where its tests are run until the first that fails. The
 checkout is only read.
@@ -76,15 +76,22 @@ MUTANTS = (
     Mutant(
         "features of other parameters are taken from the cache",
         "raytag/features/manifest.py",
-        'fields = {"format": FORMAT, **features.model_dump(mode="json")}',
+        'fields = {"format": FORMAT, **features.chosen()}',
         'fields = {"format": FORMAT}',
         "tests/features/test_cache.py -k other_parameters",
     ),
     Mutant(
+        "a part of another name has the same identity",
+        "raytag/experiment.py",
+        'chosen["name"] = part.name',
+        "pass",
+        "tests/test_experiment.py",
+    ),
+    Mutant(
         "fsync is left out",
         "raytag/store/files.py",
-        "os.fsync(file.fileno())",
-        "pass",
+        "file.flush()\n                os.fsync(file.fileno())",
+        "file.flush()",
         "tests/store",
     ),
     Mutant(
@@ -97,8 +104,8 @@ MUTANTS = (
     Mutant(
         "a living owner's lease is taken",
         "raytag/store/lease.py",
-        "if other is not None and _alive(other):",
-        "if other is not None and not other:",
+        "if here:",
+        "if not other:",
         "tests/store",
     ),
     Mutant(
@@ -111,8 +118,8 @@ MUTANTS = (
     Mutant(
         "weights are not normalised",
         "raytag/blends/means/base.py",
-        "total /= w.sum()",
-        "total /= len(w)",
+        "return from_scores(total, float(w.sum()), kind)",
+        "return from_scores(total, float(len(w)), kind)",
         "tests/blends/means/test_means.py",
     ),
     Mutant(
