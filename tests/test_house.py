@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.mutants import MUTANTS
 
 CHECKOUT = Path(sys.argv[1] if __name__ == "__main__" and len(sys.argv) > 1 else REPOSITORY)
 PACKAGE = CHECKOUT / "raytag"
@@ -89,6 +90,11 @@ def test_rooms_and_modules_stay_small_and_say_what_they_are():
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
     for path in MODULES.values():
         assert len(path.read_text().splitlines()) <= MOST_LINES, path
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_fault_of_the_mutants_can_still_be_made(mutant):
+    assert (REPOSITORY / mutant.file).read_text().count(mutant.old) == 1
 
 
 def levels() -> int:
