@@ -183,11 +183,13 @@ class _Pool:
         self.lost_starts = 0  # in a row
         self.seen = time.monotonic()  # when an actor was last known to live
         self.old: list[Any] = []  # from an earlier job
+        self.begun: list[Any] = []  # all of them: whenever an interruption comes, none is forgotten
         while _kept and len(self.old) < min(n_items, most or n_items):
             self.old.append(_kept.pop())
             self._begin(self.old[-1])
 
     def _begin(self, actor: Any) -> None:
+        self.begun.append(actor)
         self.starting[actor.begin.remote(self.job)] = actor
 
     def grow(self, items_left: int) -> None:
@@ -261,14 +263,12 @@ class _Pool:
 
     def close(self, *, keep: bool) -> None:
         """Stop the actors, those first that only wait; ``keep``: leave those that live to `keep_workers`."""
+        kept: list[Any] = []
         if keep and _kept is not None:
-            _kept.extend(self.idle)
-            _kept.extend(actor for actor in self.starting.values() if actor in self.old)
-            _stop(actor for actor in self.starting.values() if actor not in self.old)
-        else:
-            _stop(self.starting.values())
-            _stop(self.idle)
-        _stop(actor for actor, _ in self.busy.values())
+            kept = [*self.idle, *(actor for actor in self.starting.values() if actor in self.old)]
+            _kept.extend(kept)
+        for actors in (self.starting.values(), self.begun):  # to stop one twice does no harm
+            _stop(actor for actor in actors if actor not in kept)
 
 
 def _workers(done: Sequence[tuple[Any, str, int, float]]) -> list[Worker]:
