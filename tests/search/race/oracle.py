@@ -62,8 +62,8 @@ class Oracle:
         if self.mode == "exact":
 
             def bound(o, unknown):
-                cells = [self.cells.get((o, k), unknown) for k in self.folds]
-                return float(np.average(cells, weights=self.weights))
+                cells = [w * self.cells.get((o, k), unknown) for k, w in zip(self.folds, self.weights, strict=True)]
+                return math.fsum(cells) / math.fsum(self.weights)
 
             others = sorted((bound(o, 0.0) for o in self.kind if o != e), reverse=True)
             if d == 0 or len(others) < self.keep or bound(e, 1.0) >= others[self.keep - 1]:

@@ -34,4 +34,6 @@ def _bar(state: State) -> float:
 def _bound(state: State, entry: Entry, unknown: float) -> float:
     """cv_lwlrap if all folds that are not finished score ``unknown``."""
     weights = state.weights
-    return sum(w * entry.folds.get(k, unknown) for k, w in weights.items()) / sum(weights.values())
+    # ties go on, on any Python: sum() rounds otherwise since 3.12
+    total = math.fsum(w * entry.folds.get(k, unknown) for k, w in weights.items())
+    return total / math.fsum(weights.values())
