@@ -267,6 +267,8 @@ def test_geometries_are_one_network_at_three_resolutions():
         (44100, 64, 1024, 512),
         (22050, 96, 2048, 256),
     }
+    told = [key for key in s.varied if key.startswith("features.")]  # what a dry run shows of each
+    assert told == [f"features.{name}" for name in ("fmax", "hop_length", "n_fft", "n_mels", "sample_rate")]
     parts = [{k: v for k, v in e.all_parts().items() if k != "features"} for e in s.firsts]
     assert parts[0] == parts[1] == parts[2]
     counts = np.bincount([s.feature_sets.index(s.sample(0, i).features) for i in range(3, 303)])

@@ -90,8 +90,10 @@ class Space:
 
     @property
     def varied(self) -> list[str]:
-        """The fields that vary, those of all branches, sorted."""
-        return sorted({key for branch in self.branches for key in branch.vary})
+        """The fields in which experiments of this space may differ, sorted."""
+        flats = [e.flat() for e in (*self.firsts, *(branch.base for branch in self.branches))]
+        drawn = {key for branch in self.branches for key in branch.vary}
+        return sorted(key for key in {k for flat in flats for k in flat} if key in drawn or _differs(flats, key))
 
     def fix(self, changes: Mapping[str, Any]) -> Space:
         """The space with dotted fields set to a value; they vary no more.
@@ -257,6 +259,12 @@ def branches_of(base: Experiment, vary: Mapping[str, Distribution], weight: floa
         branches[own.hash] = Branch(own, rest, (before.weight if before else 0.0) + weight)
     total = sum(branch.weight for branch in branches.values())
     return tuple(replace(branch, weight=weight * branch.weight / total) for branch in branches.values())
+
+
+def _differs(flats: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Whether some have another value of a field than others; not having it is none."""
+    values = [flat[key] for flat in flats if key in flat]
+    return any(value != values[0] for value in values)
 
 
 def is_name(key: str) -> bool:
