@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -80,9 +81,9 @@ class Input(Member):
 class Network(Member):
     """The fields of a network."""
 
+    @abstractmethod
     def build(self, num_classes: int) -> nn.Module:
         """The network with fresh weights, drawn from torch's global generator."""
-        raise NotImplementedError
 
 
 class Loss(Member):
@@ -91,9 +92,9 @@ class Loss(Member):
     #: weights of the outputs of a network with auxiliary heads: main output first, then deep to shallow
     aux_weights: tuple[Annotated[float, Field(ge=0)], ...] = (1.0, 0.4, 0.2, 0.1)
 
+    @abstractmethod
     def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
         """Logits (B, C), targets (B, C), noisy (B,) bool -> scalar."""
-        raise NotImplementedError
 
 
 class Optimizer(Member):
@@ -102,9 +103,9 @@ class Optimizer(Member):
     lr: float = Field(9e-4, gt=0)  # Plateau: the start; OneCycle: the peak
     weight_decay: float = Field(0.0, ge=0)
 
+    @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """torch's optimizer of these parameters."""
-        raise NotImplementedError
 
 
 class Rate(Protocol):
@@ -139,9 +140,9 @@ class Schedule(Member):
 
     open_ended: ClassVar[bool]
 
+    @abstractmethod
     def start(self, lr: float, total_steps: int) -> Rate:
         """The rate of a training of ``total_steps``; ``lr`` is where it starts or peaks."""
-        raise NotImplementedError
 
 
 M = TypeVar("M", bound=Member)
@@ -220,12 +221,9 @@ class Family(Generic[M]):
             return self(**changes)
         return self(**{"name": part.name, **part.fields(), **changes})
 
-    def having(self, field: str) -> list[str]:
-        """The members that have a field."""
-        return [name for name, target in self.table.items() if field in resolve(target).model_fields]
-
     def _no_field(self, chosen: type[M], field: str) -> str:
-        others, own = self.having(field), list(chosen.model_fields)
+        own = list(chosen.model_fields)
+        others = [name for name, target in self.table.items() if field in resolve(target).model_fields]
         words = f"the {self.what} {chosen.__name__} has no field {field!r}"
         if others:
             return f"{words}; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"

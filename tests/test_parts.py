@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from pydantic import Field
 
-from raytag.parts import Family, Member
+from raytag.parts import Family, Member, Network
 
 
 class Cat(Member):
@@ -81,6 +81,16 @@ class Stray(Member):
 def test_what_is_no_member_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="cat"):
         FAMILY.parse(value)
+
+
+def test_a_member_that_builds_nothing_cannot_be_made() -> None:
+    """It is refused where an experiment is read, not in its trials."""
+
+    class Empty(Network):
+        width: int = 3
+
+    with pytest.raises(TypeError, match=r"abstract.* build"):
+        Empty()
 
 
 def test_the_families_of_an_experiment_have_members_of_their_names() -> None:

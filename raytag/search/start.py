@@ -33,11 +33,8 @@ def start(options: LaunchOptions, console: Console) -> int:
     with ExitStack() as stack:
         said = stack.enter_context(RunLog("launch"))
         # a dry run extracts none; where some are cached, the first worker that finds others compiles for its node
-        rooms = (
-            ["train"]
-            if options.dry_run or all(c.exists("manifest.parquet") for c in caches)
-            else ["features", "train"]
-        )
+        extracts = not (options.dry_run or all(cache.exists("manifest.parquet") for cache in caches))
+        rooms = ["features", "train"] if extracts else ["train"]
         wait_for_kernels = stack.enter_context(compiling(console, *rooms))
         directory = options.data if options.data is not None else demo(options, console)
         table = datasets.load(

@@ -89,9 +89,14 @@ class Space:
         return self.firsts[0]
 
     @property
+    def bases(self) -> list[Experiment]:
+        """What comes first, and of each branch the base."""
+        return [*self.firsts, *(branch.base for branch in self.branches)]
+
+    @property
     def varied(self) -> list[str]:
         """The fields in which experiments of this space may differ, sorted."""
-        flats = [e.flat() for e in (*self.firsts, *(branch.base for branch in self.branches))]
+        flats = [e.flat() for e in self.bases]
         drawn = {key for branch in self.branches for key in branch.vary}
         return sorted(key for key in {k for flat in flats for k in flat} if key in drawn or _differs(flats, key))
 
@@ -105,8 +110,7 @@ class Space:
         ValueError
             A key that none has, or a bad value, as ``Experiment.replace`` says it.
         """
-        bases = [*self.firsts, *(branch.base for branch in self.branches)]
-        known = {key for base in bases for key in _named(base, changes).flat()}
+        known = {key for base in self.bases for key in _named(base, changes).flat()}
         lacking = [key for key in changes if key not in known]
         if lacking:
             self.first.replace(changes)  # says what is wrong with it
@@ -141,7 +145,7 @@ class Space:
             One of ``asked`` that the data cannot use has a value that is not neutral.
         """
         changes, notes = {}, []
-        for key, need in data_needs(self.firsts + tuple(branch.base for branch in self.branches)).items():
+        for key, need in data_needs(self.bases).items():
             if need.what in offers or all(value == need.neutral for value in self.values(key)):
                 continue
             neutral = f"{key}={plain(need.neutral)}"

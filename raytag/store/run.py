@@ -295,10 +295,8 @@ class RunStore:
 
     def add(self, experiment: Experiment) -> None:
         """Record an experiment; a second time changes nothing but what is damaged."""
-        name, begun = (
-            f"experiments/{experiment.id}/experiment.json",
-            self.storage.exists(f"experiments/{experiment.id}"),
-        )
+        folder = f"experiments/{experiment.id}"
+        name, begun = f"{folder}/experiment.json", self.storage.exists(folder)
         self._keep_corrections(experiment)
         if self.storage.exists(name):
             try:

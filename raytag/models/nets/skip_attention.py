@@ -47,12 +47,13 @@ class SkipAttention(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        base_size: int = 64,
-        dropout: float = 0.4,
-        ratio: int = 16,
-        kernel_size: int = 7,
-        last_filters: int = 8,
-        last_fc: int = 4,
+        *,
+        base_size: int,
+        dropout: float,
+        ratio: int,
+        kernel_size: int,
+        last_filters: int,
+        last_fc: int,
     ) -> None:
         super().__init__()
         b, wide = base_size, 8 * base_size
@@ -93,17 +94,8 @@ class AuxSkipAttention(SkipAttention):
     those on skip connections 3, 2 and 1, deep to shallow.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        base_size: int = 64,
-        dropout: float = 0.4,
-        ratio: int = 16,
-        kernel_size: int = 7,
-        last_filters: int = 8,
-        last_fc: int = 4,
-    ) -> None:
-        super().__init__(num_classes, base_size, dropout, ratio, kernel_size, last_filters, last_fc)
+    def __init__(self, num_classes: int, *, base_size: int, dropout: float, last_fc: int, **fields: int) -> None:
+        super().__init__(num_classes, base_size=base_size, dropout=dropout, last_fc=last_fc, **fields)
         self.aux1, self.aux2, self.aux3 = (
             Head(8 * base_size, base_size * last_fc, num_classes, dropout) for _ in range(3)
         )
