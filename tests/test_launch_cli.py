@@ -202,12 +202,38 @@ def test_dry_run_prints_the_trials_and_the_time_and_writes_nothing(work, again, 
     assert not list(tmp_path.iterdir())
 
 
-def wait_for(condition, what: str, seconds: float = 120) -> None:
+def wait_for(condition, what: str, seconds: float = 120):
+    """What the condition gives, once it is true."""
     for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
+        if found := condition():
+            return found
         time.sleep(0.05)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def ray_workers(driver: int, words: str = "") -> list[psutil.Process]:
+    """Ray's workers of a driver; those whose title has the words."""
+    found = []
+    for child in psutil.Process(driver).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            title = " ".join(child.cmdline())
+            found += [child] * ("ray::" in title and words in title)
+    return found
+
+
+def caught_between(driver: int, work: Path) -> list[psutil.Process]:
+    """All workers, frozen where one fold is finished and another has a checkpoint; else none.
+
+    Unfrozen, they would go on until they notice that their driver is gone, and may finish the fold by then.
+    """
+    workers = ray_workers(driver)
+    for worker in workers:
+        worker.suspend()
+    if fold_files(work, "result.json") and begun(work):
+        return workers
+    for worker in workers:
+        worker.resume()
+    return []
 
 
 def test_a_killed_driver_goes_on_and_gives_the_same_bits(work, again, tmp_path, ray_session):
@@ -219,13 +245,12 @@ def test_a_killed_driver_goes_on_and_gives_the_same_bits(work, again, tmp_path, 
         assert refused == 2, words
         assert f"process {process.pid}" in words
         assert "--run" in words
-        wait_for(
-            lambda: fold_files(tmp_path, "result.json") and begun(tmp_path),
-            "a finished fold and a checkpoint",
-        )
+        workers = wait_for(lambda: caught_between(process.pid, tmp_path), "a finished fold and a checkpoint")
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    for worker in workers:
+        worker.kill()
     finished = {f: f.read_bytes() for f in fold_files(tmp_path, "result.json")}
     assert 0 < len(finished) < 4
 
@@ -240,15 +265,6 @@ def test_a_killed_driver_goes_on_and_gives_the_same_bits(work, again, tmp_path, 
         assert len(ours) == 4
         for a, b in zip(ours, theirs, strict=True):
             assert a.read_bytes() == b.read_bytes(), f"{a} differs"
-
-
-def trial_workers(driver: int) -> list[psutil.Process]:
-    """Ray workers of a driver that train right now."""
-    found = []
-    for child in psutil.Process(driver).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found += [child] * ("ray::" in " ".join(child.cmdline()) and "train" in " ".join(child.cmdline()))
-    return found
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
@@ -279,7 +295,7 @@ def test_a_killed_worker_costs_nothing_but_time(again, tmp_path):
     with at_most(240, process):
         output = read_until(process, "Ray's dashboard: ")
         wait_for(lambda: fold_files(tmp_path, "checkpoint-?.json"), "a checkpoint")
-        workers = trial_workers(process.pid)
+        workers = ray_workers(process.pid, "train")
         assert workers
         workers[0].kill()
         address = output.rpartition("Ray's dashboard: ")[2].split()[0]
