@@ -20,49 +20,25 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from raytag import parts
-from raytag.parts import Family, Needs, Part, explain
+from raytag.families import Family, explain
+from raytag.parts import Needs, Part
 
 #: Raised whenever a change of raytag makes training give other numbers for the same experiment.
 ALGORITHM_VERSION = 1
 #: What the data must have for the fields that are marked with it.
 NOISY_CLIPS = "noisy clips"
 
+Features = Family[parts.Features]("features", "raytag.features.sets:FEATURES", "LogMels")
 Input = Family[parts.Input]("input", "raytag.inputs:INPUTS", "LogMelImages")
+FrontEnd = Family[parts.FrontEnd]("front_end", "raytag.models.front_ends:FRONT_ENDS", "AsIs")
 Model = Family[parts.Network]("model", "raytag.models:MODELS", "AuxSkipAttention")
 Loss = Family[parts.Loss]("loss", "raytag.losses:LOSSES", "OnlyNoisyLSoft")
 Optimizer = Family[parts.Optimizer]("optimizer", "raytag.train.optimizers:OPTIMIZERS", "Adam")
 Schedule = Family[parts.Schedule]("schedule", "raytag.train.schedules:SCHEDULES", "Plateau")
 #: The parts that are chosen by name.
-FAMILIES: Mapping[str, Family[Any]] = {f.what: f for f in (Input, Model, Loss, Optimizer, Schedule)}
-
-
-class Features(Part):
-    """Waveform to log-mel. The defaults are argus-freesound's (44.1 kHz, 63.9 frames a second)."""
-
-    kind: Literal["logmel"] = "logmel"
-    sample_rate: int = Field(44100, gt=0)  # Hz; other rates are resampled
-    n_fft: int = Field(2560, gt=0)  # samples
-    hop_length: int = Field(690, gt=0)  # samples
-    n_mels: int = Field(128, gt=0)  # bands, Slaney scale and area normalisation
-    fmin: float = Field(20.0, ge=0)  # Hz
-    fmax: float = Field(22050.0, gt=0)  # Hz, at most half the sample rate
-    top_db: float = Field(80.0, gt=0)  # dB below the clip's maximum: the floor
-    trim_db: float = Field(60.0, gt=0)  # dB below the peak frame: silence cut from both ends
-    min_seconds: float = Field(0.5, gt=0)  # s; shorter sounds are widened, then zero padded
-    short_clip: Literal["sound", "file_start"] = "sound"
-    # where the window of min_seconds lies when the trimmed sound is shorter: centred on the sound itself, or
-    # (argus-freesound's fault, kept for fidelity) on half the sound's length counted from the file's start
-    channel: Literal["mix", "loudest", "first"] = "mix"
-    # what of several channels is heard: their mean (where it cancels, the loudest), or always one of them
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.fmin < self.fmax <= self.sample_rate / 2:
-            raise ValueError(
-                f"fmin {self.fmin} Hz must be below fmax {self.fmax} Hz, and fmax at most half of "
-                f"sample_rate ({self.sample_rate / 2} Hz)"
-            )
-        return self
+FAMILIES: Mapping[str, Family[Any]] = {
+    f.what: f for f in (Features, Input, FrontEnd, Model, Loss, Optimizer, Schedule)
+}
 
 
 class CorrectionsFile(Part):
@@ -141,6 +117,12 @@ class Training(Part):
     seed: int = Field(0, ge=0)
 
 
+def _features(value: Any) -> parts.Features:
+    if isinstance(value, Mapping):  # experiments of before gave the only set that there was a kind
+        value = {key: field for key, field in value.items() if key != "kind"}
+    return Features.parse(value)
+
+
 class Experiment(Part):
     """A frozen first-level experiment. The defaults are argus-freesound's competition values.
 
@@ -148,8 +130,13 @@ class Experiment(Part):
     """
 
     name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")
-    features: Features = Features()
-    input: Annotated[SerializeAsAny[Any], BeforeValidator(Input.parse)] = Field(default_factory=Input)
+    features: Annotated[SerializeAsAny[parts.Features], BeforeValidator(_features)] = Field(
+        default_factory=Features
+    )
+    input: Annotated[SerializeAsAny[parts.Input], BeforeValidator(Input.parse)] = Field(default_factory=Input)
+    front_end: Annotated[SerializeAsAny[parts.FrontEnd], BeforeValidator(FrontEnd.parse)] = Field(
+        default_factory=FrontEnd
+    )
     sampling: Sampling = Sampling()
     model: Annotated[SerializeAsAny[parts.Network], BeforeValidator(Model.parse)] = Field(default_factory=Model)
     loss: Annotated[SerializeAsAny[parts.Loss], BeforeValidator(Loss.parse)] = Field(default_factory=Loss)
@@ -160,6 +147,21 @@ class Experiment(Part):
         default_factory=Schedule
     )
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.input.reads != self.features.name:
+            raise ValueError(
+                f"input.name={self.input.name} reads {self.input.reads} and features.name is {self.features.name}: "
+                f"set features.name={self.input.reads}, or another input"
+            )
+        self.sample_shape  # noqa: B018 - a front end refuses what it does not take
+        return self
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Of what the network sees of a sample: (channels, bands, frames) or (samples,)."""
+        return self.front_end.shape(self.features, self.input.shape(self.features))
 
     @property
     def hash(self) -> str:
@@ -178,11 +180,9 @@ class Experiment(Part):
         """
         differing: dict[str, Any] = {"algorithm_version": ALGORITHM_VERSION}
         for name, part in self.all_parts().items():
-            chosen = part.chosen()
-            if isinstance(part, parts.Member) and part.name != FAMILIES[name].default:
-                chosen["name"] = part.name
+            chosen = FAMILIES[name].identity(part) if name in FAMILIES else part.chosen()
             for field, value in chosen.items():
-                if isinstance(getattr(part, field), CorrectionsFile):
+                if isinstance(getattr(part, field, None), CorrectionsFile):
                     chosen[field] = value["sha256"]
             if chosen:
                 differing[name] = chosen

@@ -1,9 +1,9 @@
-"""Parts of an experiment, and the families that some of them are chosen from by name.
+"""Parts of an experiment, and what a part of each family can do.
 
 A part is a frozen group of fields. Where there are several ways to do its job (networks, losses, optimizers,
 schedules, inputs), each way is a class of its own that declares its own fields beside the code that they configure,
 and the part is one of them: ``name`` chooses the class, ``--set model.name=X`` takes X's defaults for what is not
-said. A family's members stand in a table, name -> ``"module:Class"``, so that listing the names imports nothing.
+said (`raytag.families`).
 
 A part's module is imported where an experiment is read, so it should import quickly: what needs torch imports it
 inside `Network.build` and the like. A member that does not costs its users two seconds, no more.
@@ -11,18 +11,21 @@ inside `Network.build` and the like. A member that does not costs its users two 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from raytag.batch import Feed, Outputs, Targets
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,144 @@ class Member(Part):
         return {"name": self.name, **fields(self)}
 
 
+class Features(Member):
+    """A feature set: what of a recording is worth caching, as int16 (frames, width).
+
+    A launch builds a cache and a bank of each set that its experiments name. What depends on the set alone is asked
+    of it: its size, noise to time a training on, a summary of clips.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Hz.
+    level_of : str
+        What `level` measures, in words.
+    """
+
+    level_of: ClassVar[str]
+
+    sample_rate: int
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Values of a frame."""
+
+    @property
+    @abstractmethod
+    def rate(self) -> float:
+        """Frames a second."""
+
+    @property
+    @abstractmethod
+    def highest(self) -> float:
+        """Up to which frequency sound is heard, Hz."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``ValueError`` where the fields fit no transform; the message names field and limits."""
+
+    @abstractmethod
+    def compute(self, data: bytes, path: str) -> tuple[NDArray[np.int16], tuple[str, ...]]:
+        """Frames (n, width) of a file's content, and remarks on it (`raytag.features.remarks`).
+
+        Raises
+        ------
+        UnusableClip
+            `raytag.features.decoding.UnusableClip`; ``path`` is for its message.
+        """
+
+    @abstractmethod
+    def noise(self, frames: int, rng: np.random.Generator) -> NDArray[np.int16]:
+        """Frames (n, width) that cost what real ones cost."""
+
+    @abstractmethod
+    def summary(self, bank: Any, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """A vector of each clip of a `raytag.features.Bank`, (n, k), by which a linear model tells sounds apart."""
+
+    @abstractmethod
+    def level(self, frames: NDArray[np.int16]) -> float:
+        """The level of a clip, dB."""
+
+    @abstractmethod
+    def at_rate(self, sample_rate: int) -> dict[str, float]:
+        """Fields that make of recordings with this rate what these make of theirs."""
+
+
 class Input(Member):
-    """The fields of an input: how the features of clips become what a network sees."""
+    """The fields of an input: how the frames of a bank become what a network sees.
+
+    Attributes
+    ----------
+    reads : str
+        The name of the feature set that it reads.
+    feed : str
+        ``"module:Class"`` of its `raytag.batch.Feed`, made of a bank, this input, and the bank's features.
+    sizes : tuple of str
+        Dotted keys of the fields that decide how large a sample is.
+    """
+
+    reads: ClassVar[str]
+    feed: ClassVar[str]
+    sizes: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def shape(self, features: Any) -> tuple[int, ...]:
+        """Of a sample: (channels, bands, frames) or (samples,)."""
+
+    @abstractmethod
+    def span(self, features: Any) -> int:
+        """Frames of the bank that a sample covers."""
+
+    def open(self, bank: Any, features: Any) -> Feed:
+        """A `raytag.features.Bank` of these features as this input reads it."""
+        feed: Feed = resolve(self.feed)(bank, self, features)
+        return feed
+
+
+class FrontEnd(Member):
+    """The fields of a front end: what is computed on the device between the input and the network.
+
+    Attributes
+    ----------
+    sizes : tuple of str
+        Dotted keys of its fields that decide how large a sample is.
+    """
+
+    sizes: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def shape(self, features: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of what the network sees of a sample, given the input's.
+
+        Raises
+        ------
+        ValueError
+            The front end does not take what the input gives.
+        """
+
+    @abstractmethod
+    def build(self, features: Any) -> nn.Module | None:
+        """A module without weights; None where the network sees what the input gives."""
 
 
 class Network(Member):
     """The fields of a network."""
 
     @abstractmethod
-    def build(self, num_classes: int) -> nn.Module:
-        """The network with fresh weights, drawn from torch's global generator."""
+    def build(self, num_classes: int, channels: int) -> nn.Module:
+        """The network with fresh weights, drawn from torch's global generator.
+
+        It takes (B, channels, bands, frames) or (B, samples), and returns `raytag.batch.Outputs`.
+        """
 
 
 class Loss(Member):
     """The fields of a loss, and the loss itself."""
 
-    #: weights of the outputs of a network with auxiliary heads: main output first, then deep to shallow
-    aux_weights: tuple[Annotated[float, Field(ge=0)], ...] = (1.0, 0.4, 0.2, 0.1)
-
     @abstractmethod
-    def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
-        """Logits (B, C), targets (B, C), noisy (B,) bool -> scalar."""
+    def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
+        """A scalar."""
 
 
 class Optimizer(Member):
@@ -145,132 +265,7 @@ class Schedule(Member):
         """The rate of a training of ``total_steps``; ``lr`` is where it starts or peaks."""
 
 
-M = TypeVar("M", bound=Member)
-
-
-class Family(Generic[M]):
-    """All the ways to do one job, and the one that is taken where nothing is said.
-
-    ``family(name, field=value)`` makes a member.
-
-    Parameters
-    ----------
-    what : str
-        What a member is called in messages: ``"model"``.
-    table : str
-        ``"module:TABLE"`` of a mapping from name to ``"module:Class"``.
-    default : str
-        A name of the table.
-    """
-
-    def __init__(self, what: str, table: str, default: str) -> None:
-        self.what, self.default = what, default
-        self._table = table
-
-    @property
-    def table(self) -> Mapping[str, str]:
-        """Name -> ``"module:Class"``."""
-        table: Mapping[str, str] = resolve(self._table)
-        return table
-
-    def pick(self, name: str) -> type[M]:
-        """The class of that name, ignoring case and underscores.
-
-        Raises
-        ------
-        ValueError
-            No such name; the nearest are given, or all of them.
-        """
-        plain = {_plain(known): known for known in self.table}
-        if _plain(str(name)) in plain:
-            found: type[M] = resolve(self.table[plain[_plain(str(name))]])
-            return found
-        near = [plain[key] for key in difflib.get_close_matches(_plain(str(name)), list(plain), n=2)]
-        raise ValueError(f"no {self.what} is called {name!r}; {hint(near, self.table)}")
-
-    def __call__(self, name: str | None = None, **fields: Any) -> M:
-        """The member of that name with these fields, the others at their defaults.
-
-        Raises
-        ------
-        ValueError
-            As `pick`; a field that the member does not have (who has it is said), or a value that it does not take.
-        """
-        chosen = self.pick(self.default if name is None else name)
-        for field in fields:
-            if field not in chosen.model_fields:
-                raise ValueError(self._no_field(chosen, field))
-        try:
-            return chosen(**fields)
-        except ValidationError as error:
-            raise ValueError(explain(error, self.what)) from None
-
-    def parse(self, value: Any) -> M:
-        """A member from itself or from a mapping of ``name`` and fields."""
-        if isinstance(value, Mapping):
-            return self(**value)
-        if isinstance(value, Member) and self.pick(value.name) is type(value):
-            return value
-        raise ValueError(
-            f"{self.what}: give a {self.what} of raytag or a mapping of its name and fields: {value!r}"
-        )
-
-    def changed(self, part: M, changes: Mapping[str, Any]) -> M:
-        """The part with other fields; another ``name`` takes the defaults of its class for what is not said."""
-        if "name" in changes and self.pick(changes["name"]) is not type(part):
-            return self(**changes)
-        return self(**{"name": part.name, **part.fields(), **changes})
-
-    def _no_field(self, chosen: type[M], field: str) -> str:
-        own = list(chosen.model_fields)
-        others = [name for name, target in self.table.items() if field in resolve(target).model_fields]
-        words = f"the {self.what} {chosen.__name__} has no field {field!r}"
-        if others:
-            return f"{words}; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
-        near = [f"{self.what}.{name}" for name in difflib.get_close_matches(field, own, n=2)]
-        return f"{words}; {hint(near, own)}"
-
-
 def resolve(target: str) -> Any:
     """What ``module:name`` means; the module is imported now, so that a table of names costs nothing."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-def choice_of(table: Mapping[str, Any], words: str = "", *also: str) -> Any:
-    """The type of a command line's option that names a member of a table.
-
-    Parameters
-    ----------
-    table
-        Name -> whatever has a sentence ``about`` itself, which stands in the help.
-    words
-        What the help begins with.
-    also
-        Further names, which ``words`` explain.
-    """
-    import tyro
-
-    about = words + "; ".join(f"{name}: {member.about}" for name, member in table.items())
-    return Annotated[Literal[*also, *table], tyro.conf.arg(help=about)]
-
-
-def explain(error: ValidationError, part: str = "") -> str:
-    """What pydantic found, a clause for each fault, with the dotted key."""
-    lines = []
-    for item in error.errors():
-        key = ".".join(str(place) for place in ([part] if part else []) + list(item["loc"]))
-        text = item["msg"].removeprefix("Value error, ")
-        words = text if text.startswith(key) else f"{key or 'experiment'}: {text}"
-        # a fault of several fields names them itself; pydantic would give the whole part
-        lines.append(words if isinstance(item["input"], Mapping) else f"{words} (given: {item['input']!r})")
-    return "; ".join(lines)
-
-
-def hint(near: list[str], known: Iterable[str]) -> str:
-    """What else a name may have meant."""
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()

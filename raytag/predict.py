@@ -1,4 +1,4 @@
-"""Probabilities for clips: tiles of a clip's whole length, averaged.
+"""Probabilities for clips: those of the tiles that cover a clip, pooled.
 
 Predictions are computed and kept in float32: rounding to bf16 would tie scores and ties cost lwlrap.
 """
@@ -8,60 +8,53 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from raytag.features.bank import Bank
-from raytag.inputs.logmel_images import center_crops, count_tiles, tiles
+from raytag.batch import Batch, Feed
 
 TILES_PER_BATCH = 64
 
 
-def predict(
-    model: torch.nn.Module,
-    bank: Bank,
-    rows: np.ndarray,
-    *,
-    crop_frames: int,
-    tile_step: int,
-    device: torch.device,
-) -> np.ndarray:
-    """Mean over a clip's tiles of the sigmoid of the main output.
+def predict(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.device) -> np.ndarray:
+    """The sigmoid of the clip logits of each of a clip's tiles, pooled over the tiles as the input says.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Takes (B, 3, n_mels, crop_frames), gives logits (B, n_classes) or a tuple that starts with them.
-    bank : Bank
+        Takes what ``feed`` gives, returns `raytag.batch.Outputs`.
+    feed : Feed
+        A bank as an input reads it.
     rows : int64 array (n,)
         Rows of the bank.
-    crop_frames, tile_step : int
-        Width of a tile and distance between tiles, in frames.
     device : torch.device
 
     Returns
     -------
     float32 array (n, n_classes)
     """
-    counts = count_tiles(bank.frames[rows], crop_frames, tile_step)
+    counts = feed.count_tiles(rows)
     total: list[np.ndarray] = []
     for chunk in _chunks(counts):
-        images, owner = tiles(bank, rows[chunk], crop_frames, tile_step)
-        logits = torch.cat([_logits(model, part, device) for part in np.array_split(images, _parts(len(images)))])
-        sums = torch.zeros(chunk.stop - chunk.start, logits.shape[1])
-        sums.index_add_(0, torch.from_numpy(owner), torch.sigmoid(logits))
-        total.append((sums / torch.from_numpy(counts[chunk]).float().unsqueeze(1)).numpy())
+        batch, owner = feed.tiles(rows[chunk])
+        logits = torch.cat([_logits(model, part, device) for part in batch.split(_parts(len(owner)))])
+        pooled = torch.zeros(chunk.stop - chunk.start, logits.shape[1])
+        probabilities, of = torch.sigmoid(logits), torch.from_numpy(owner)
+        if feed.pooling == "max":
+            pooled.index_reduce_(0, of, probabilities, "amax")  # no probability is below 0
+        else:
+            pooled.index_add_(0, of, probabilities)
+            pooled = pooled / torch.from_numpy(counts[chunk]).float().unsqueeze(1)
+        total.append(pooled.numpy())
     return np.concatenate(total) if total else np.zeros((0, 0), dtype=np.float32)
 
 
-def predict_center(
-    model: torch.nn.Module, bank: Bank, rows: np.ndarray, *, crop_frames: int, device: torch.device
-) -> np.ndarray:
-    """Sigmoid of the main output for one centre crop a clip: the quick validation during training.
+def predict_middles(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.device) -> np.ndarray:
+    """Sigmoid of the clip logits for the middle of each clip: the quick validation during training.
 
     Returns
     -------
     float32 array (n, n_classes)
     """
     parts = [
-        torch.sigmoid(_logits(model, center_crops(bank, part, crop_frames), device)).numpy()
+        torch.sigmoid(_logits(model, feed.middles(part), device)).numpy()
         for part in np.array_split(rows, _parts(len(rows)))
     ]
     return np.concatenate(parts)
@@ -85,12 +78,10 @@ def _parts(n: int) -> int:
 
 
 @torch.inference_mode()
-def _logits(model: torch.nn.Module, images: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Logits of the main output on the CPU, (B, n_classes) float32."""
+def _logits(model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
+    """Clip logits on the CPU, (B, n_classes) float32."""
     was_training = model.training
     model.eval()
-    x = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
-    output = model(x)
+    outputs = batch.to(device, torch.channels_last).through(model)
     model.train(was_training)
-    main: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return main.float().cpu()
+    return outputs.clip.float().cpu()

@@ -54,16 +54,16 @@ MUTANTS = (
     ),
     Mutant(
         "the partner's label gets the sample's weight",
-        "raytag/inputs/logmel_images/augmenter.py",
-        "own[added] = (1 - alpha) * own[added] + alpha * other[added]",
-        "own[added] = alpha * own[added] + (1 - alpha) * other[added]",
+        "raytag/inputs/mixing.py",
+        "mixed[added] = (1 - share) * own[added] + share * other[added]",
+        "mixed[added] = share * own[added] + (1 - share) * other[added]",
         "tests/inputs/logmel_images/test_augmenter.py",
     ),
     Mutant(
         "tiles begin a frame too early",
-        "raytag/inputs/logmel_images/tiles.py",
-        "first = number * step - (missing // 2)[owner]",
-        "first = number * step - (missing // 2 + 1)[owner]",
+        "raytag/inputs/tiling.py",
+        "return number * step - (missing // 2)[owner], owner",
+        "return number * step - (missing // 2 + 1)[owner], owner",
         "tests/inputs/logmel_images/test_tiles.py",
     ),
     Mutant(
@@ -76,15 +76,15 @@ MUTANTS = (
     Mutant(
         "features of other parameters are taken from the cache",
         "raytag/features/manifest.py",
-        'fields = {"format": FORMAT, **features.chosen()}',
+        'fields = {"format": FORMAT, **Features.identity(features)}',
         'fields = {"format": FORMAT}',
         "tests/features/test_cache.py -k other_parameters",
     ),
     Mutant(
         "a part of another name has the same identity",
-        "raytag/experiment.py",
-        'chosen["name"] = part.name',
-        "pass",
+        "raytag/families.py",
+        'return ({} if part.name == self.default else {"name": part.name}) | part.chosen()',
+        "return part.chosen()",
         "tests/test_experiment.py",
     ),
     Mutant(

@@ -65,7 +65,7 @@ def test_a_field_or_member_that_comes_later_moves_no_identity(monkeypatch):
 
     class LaterExperiment(Experiment):
         sampling: LaterSampling = LaterSampling()
-        front_end: LaterSampling = LaterSampling()
+        later_part: LaterSampling = LaterSampling()
 
     for name, changes in LASTING.items():
         assert LaterExperiment().replace(changes).canonical_json() == before[name]

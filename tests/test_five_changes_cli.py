@@ -28,36 +28,37 @@ NETWORK = '''
 """Means of the bands."""
 from pydantic import Field
 from raytag import parts
+from raytag.batch import Outputs
 from torch import nn
 
 
 class Glance(parts.Network):
     width: int = Field(3, ge=3)
 
-    def build(self, num_classes):
-        return GlanceNet(self.width, num_classes)
+    def build(self, num_classes, channels):
+        return GlanceNet(channels, self.width, num_classes)
 
 
 class GlanceNet(nn.Module):
-    def __init__(self, width, num_classes):
+    def __init__(self, channels, width, num_classes):
         super().__init__()
-        self.widen = nn.Linear(3, width)
+        self.widen = nn.Linear(channels, width)
         self.glance = nn.Linear(width, num_classes)
 
     def forward(self, x):
-        return self.glance(self.widen(x.mean(dim=(2, 3))))
+        return Outputs(self.glance(self.widen(x.mean(dim=(2, 3)))))
 '''
 LOSS = '''
 """Cross-entropy that is never below a floor."""
-from raytag import parts
+from raytag.losses.base import LossOfLabels
 from raytag.losses.bce import bce
 
 
-class NeverBelow(parts.Loss):
+class NeverBelow(LossOfLabels):
     floor: float = 7.0
 
-    def __call__(self, logits, targets, noisy):
-        return self.floor + bce(logits, targets).mean()
+    def of_labels(self, logits, labels, weights, noisy):
+        return self.floor + bce(logits, labels, weights).mean()
 '''
 RULE = '''
 """Only the best of the first fold go on."""

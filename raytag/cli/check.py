@@ -116,11 +116,11 @@ def _listen(
             console=console,
         )
     usable = table.drop(manifest.quarantined["clip"].tolist())
-    unlike = train_or_test(usable, bank)
+    unlike = train_or_test(usable, bank, features)
     facts = {
         "channels": _channels(table),
-        "levels": dict(zip(("lowest", "median", "highest"), levels(bank), strict=True)),
-        "sound": features.kind,
+        "levels": dict(zip(("lowest", "median", "highest"), levels(bank, features), strict=True)),
+        "levels_of": features.level_of,
     }
     return manifest, facts, [*manifest.findings, *same_sound(usable, bank), *([unlike] if unlike else [])]
 
@@ -162,7 +162,7 @@ def _show(
         say(console, line)
     low, median, high = facts["levels"].values()
     say(console, "  channels " + ", ".join(f"{n} ({clips})" for n, clips in facts["channels"].items()))
-    say(console, f"  levels   loudest band {low:.0f} to {high:.0f} dB, median {median:.0f} dB")
+    say(console, f"  levels   {facts['levels_of']} {low:.0f} to {high:.0f} dB, median {median:.0f} dB")
     say(console, "  classes  " + ", ".join(f"{name} {count}" for name, count in seen.counts.items()))
     for finding in sorted(findings, key=lambda finding: not finding.wrong):
         style = "bold red" if finding.wrong else "yellow"

@@ -11,7 +11,7 @@ import tyro
 from raytag.blends.means import BLENDS
 from raytag.console import parse_duration
 from raytag.ensemble.choose.ways import WAYS
-from raytag.parts import choice_of
+from raytag.families import choice_of
 
 DEFAULT_SIZES = "1-7"
 

@@ -30,7 +30,6 @@ from rich.console import Console
 from raytag.cluster.resources import count_cpus
 from raytag.console import ProgressBar, say
 from raytag.datasets.recordings import MAX_SECONDS
-from raytag.experiment import Features
 from raytag.features.bank import Bank
 from raytag.features.manifest import (
     ROWS,
@@ -44,6 +43,7 @@ from raytag.features.manifest import (
 )
 from raytag.features.report import bytes_of, check_room, check_written, lengths, say_report
 from raytag.features.shards import CHECKED, RESULTS, batches_of, compute_batch, salvage
+from raytag.parts import Features
 from raytag.store.files import Storage
 
 if TYPE_CHECKING:

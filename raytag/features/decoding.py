@@ -41,11 +41,13 @@ class UnusableClip(ValueError):
         The same as a sentence, with numbers.
     path : str
         The file, where known.
+    remarks : tuple of str
+        What is odd about it (`raytag.features.remarks`), where that was seen.
     """
 
-    def __init__(self, code: Reason, detail: str, path: str = "") -> None:
-        super().__init__(code, detail, path)
-        self.code, self.detail, self.path = code, detail, path
+    def __init__(self, code: Reason, detail: str, path: str = "", remarks: tuple[str, ...] = ()) -> None:
+        super().__init__(code, detail, path, remarks)
+        self.code, self.detail, self.path, self.remarks = code, detail, path, remarks
 
     @property
     def reason(self) -> str:

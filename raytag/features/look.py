@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from raytag.datasets.findings import Finding, some
 from raytag.datasets.table import ClipTable
-from raytag.features.bank import SCALE, Bank
+from raytag.features.bank import Bank
+from raytag.parts import Features
 from raytag.seeding import generator
 
 APART = 0.7  # AUC of telling training clips from test clips above which their scores may disagree
@@ -54,10 +55,10 @@ def same_sound(table: ClipTable, bank: Bank) -> list[Finding]:
     return found
 
 
-def train_or_test(table: ClipTable, bank: Bank) -> Finding | None:
-    """How well test clips can be told from curated ones by their pooled features; None without test clips.
+def train_or_test(table: ClipTable, bank: Bank, features: Features) -> Finding | None:
+    """How well test clips can be told from curated ones by a summary of their features; None without test clips.
 
-    Standardised means and deviations of every band, a logistic regression, the area under the ROC curve of
+    Standardised summaries, a logistic regression, the area under the ROC curve of
     five-fold cross-validation: 0.5 where nothing tells them apart.
     """
     train, test = (_drawn(table.rows(subset)) for subset in ("curated", "test"))
@@ -65,7 +66,7 @@ def train_or_test(table: ClipTable, bank: Bank) -> Finding | None:
         return None
     rows = np.concatenate([train, test])
     truth = np.arange(len(rows)) >= len(train)
-    auc, score = _told_apart(pool(bank, rows), truth)
+    auc, score = _told_apart(features.summary(bank, rows), truth)
     odd = [f"{table.clips['fname'][i]}" for i in rows[np.argsort(-np.where(truth, score, -np.inf))[:_SHOWN]]]
     text = f"Test clips can be told from curated ones with an AUC of {auc:.2f}; most unlike them: {', '.join(odd)}"
     if auc <= APART:
@@ -91,10 +92,10 @@ def _told_apart(x: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float
     return float(roc_auc_score(truth, score)), score
 
 
-def levels(bank: Bank) -> tuple[float, float, float]:
-    """Lowest, median and highest level of the clips: the loudest band of each in dB."""
+def levels(bank: Bank, features: Features) -> tuple[float, float, float]:
+    """Lowest, median and highest level of the clips, dB: of each its loudest band, or its peak."""
     peaks: Sequence[float] = [
-        float(bank.buffer[start:end].max()) / SCALE
+        features.level(bank.buffer[start:end])
         for start, end in zip(bank.offsets, bank.offsets[1:], strict=False)
         if end > start
     ]

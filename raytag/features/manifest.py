@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from raytag import parts
 from raytag.console import say
 from raytag.datasets.findings import Finding, some
 from raytag.errors import DamagedError
@@ -74,13 +75,13 @@ class DamagedCells(DamagedError):
         return f"damaged or gone are {self.what} of the mel cache: launch again, and they are computed again"
 
 
-def feature_hash(features: Features) -> str:
+def feature_hash(features: parts.Features) -> str:
     """Name of the folder of a feature set: 16 hexadecimal digits over what differs from the defaults."""
-    fields = {"format": FORMAT, **features.chosen()}
+    fields = {"format": FORMAT, **Features.identity(features)}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def feature_folder(features: Features, cache_dir: str) -> Storage:
+def feature_folder(features: parts.Features, cache_dir: str) -> Storage:
     """The folder of a feature set in a cache (a local folder or URI)."""
     return Storage(cache_dir).sub(feature_hash(features))
 
@@ -109,7 +110,7 @@ class Manifest:
     """
 
     rows: pd.DataFrame
-    features: Features
+    features: parts.Features
     storage: Storage
     computed: int = 0
     seconds: float = 0.0
@@ -174,9 +175,9 @@ class Manifest:
             clip = rows.index[rows["shard"].isna()][0]
             bad = self.quarantined.set_index("clip")["reason"]
             raise CacheError(f"clip {clip!r} has no features: {bad.get(clip, 'it is not in the manifest')}")
-        n_mels = self.features.n_mels
+        width = self.features.width
         offsets = np.concatenate([[0], np.cumsum(rows["frames"].to_numpy(np.int64))])
-        buffer = np.empty((offsets[-1], n_mels), np.int16)
+        buffer = np.empty((offsets[-1], width), np.int16)
         places: dict[str, dict[tuple[str, str], int]] = {}
         for i, (clip, content, shard) in enumerate(zip(wanted, rows["content"], rows["shard"], strict=True)):
             places.setdefault(shard, {})[clip, content] = i
@@ -187,8 +188,8 @@ class Manifest:
             try:
                 for clip, content, values in read_features(self.storage, shard):
                     i = missing.get((clip, content))
-                    if i is not None and len(values) == (offsets[i + 1] - offsets[i]) * n_mels:
-                        buffer[offsets[i] : offsets[i + 1]] = values.reshape(-1, n_mels)
+                    if i is not None and len(values) == (offsets[i + 1] - offsets[i]) * width:
+                        buffer[offsets[i] : offsets[i + 1]] = values.reshape(-1, width)
                         del missing[clip, content]
             except DamagedError:
                 pass  # `salvage` looks for what it still holds
@@ -211,9 +212,9 @@ def agreed(manifests: Sequence[Manifest]) -> list[Manifest]:
     ]
 
 
-def describe(features: Features) -> str:
+def describe(features: parts.Features) -> str:
     """What differs from the defaults, in words."""
-    return ", ".join(f"{name}={value}" for name, value in features.chosen().items()) or "the defaults"
+    return ", ".join(f"{name}={value}" for name, value in Features.identity(features).items()) or "the defaults"
 
 
 class Known:

@@ -17,14 +17,16 @@ MEANING = {
     "level": "far beyond full scale",
     "constant": "the level never changes",
     "clipped": "clipped",
+    "overflow": "beyond full scale, where 16-bit samples are cut off",
     "header": "the header does not know the length, which is read to the end of the file",
 }
 
 #: Codes with which a search would be trained on something else than the sound.
 WRONG = {"lost", "missed", "level"}
 
+#: Of full scale, 18 dB: recorders of float samples go a few dB beyond it, not so far.
+PEAK = 8.0
 _LEAST_KEPT = 0.1  # of the power: less, and resampling has removed the sound
-_PEAK = 8.0  # 18 dB: recorders of float samples go a few dB beyond full scale, not so far
 _OVERSHOOT = 1.25  # how far a lossy decoder goes beyond what was clipped
 _FULL_SCALE, _CLIPPED = 0.999, 0.001  # from where a sample counts, and the share of them that is worth a word
 _CONSTANT_DB = 1.0
@@ -64,7 +66,7 @@ def missed(window: int) -> str:
 def of_level(samples: np.ndarray, low: float, high: float) -> list[str]:
     """Remarks on the peak, from samples and the lowest and highest of them."""
     peak = max(high, -low)
-    if peak > _PEAK:
+    if peak > PEAK:
         beyond = f"{20 * math.log10(peak):.0f} dB beyond full scale"
         return [f"level: the peak is {peak:.6g}, {beyond}; 16-bit numbers saved as float?"]
     if not _FULL_SCALE <= peak <= _OVERSHOOT:
@@ -73,6 +75,12 @@ def of_level(samples: np.ndarray, low: float, high: float) -> list[str]:
     count += np.count_nonzero(samples <= -_FULL_SCALE) if low <= -_FULL_SCALE else 0
     share = count / samples.size
     return [f"clipped: {_percent(share)} of the samples are at full scale"] if share >= _CLIPPED else []
+
+
+def of_overflow(samples: np.ndarray) -> list[str]:
+    """Remarks on samples that a 16-bit number cannot hold; resampling what is clipped gives a few."""
+    share = np.count_nonzero(np.abs(samples) > 1) / samples.size
+    return [f"overflow: {_percent(share)} of the samples are beyond full scale"] if share >= _CLIPPED else []
 
 
 def of_constancy(samples: np.ndarray, rate: int, energies: np.ndarray, hop: int) -> list[str]:

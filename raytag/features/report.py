@@ -12,10 +12,10 @@ import pandas as pd
 from rich.console import Console
 
 from raytag.console import say, size_words
-from raytag.experiment import Features
 from raytag.features.manifest import CacheError, Manifest
 from raytag.features.remarks import MEANING
 from raytag.features.shards import FOLDER
+from raytag.parts import Features
 from raytag.store.files import Storage
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def lengths(clips: pd.DataFrame) -> np.ndarray:
 
 def bytes_of(clips: pd.DataFrame, features: Features) -> int:
     """What the features of these clips take at most: silent ends are cut off."""
-    frames = float(lengths(clips).sum()) * features.sample_rate / features.hop_length
-    return int(frames * features.n_mels * 2)
+    return int(float(lengths(clips).sum()) * features.rate * features.width * 2)
 
 
 def check_room(storage: Storage, clips: int, needed: int, console: Console) -> None:

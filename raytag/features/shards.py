@@ -7,7 +7,7 @@ A shard is one Parquet file with one row a clip:
     frames    int32   frames; 0 where the clip is unusable
     reason    string  why it is unusable, else ""
     remarks   string  what is odd about it, a line each (`raytag.features.remarks`), else ""
-    features  binary  int16 (frames, n_mels), little-endian, 1/256 dB
+    features  binary  int16 (frames, width), little-endian, as the feature set computes them
     path, size, mtime_ns   the file as it was read: a later build need not read it again
     features_digest, digest   of the features; of all else that the row says, features_digest included
 
@@ -32,10 +32,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytag import parts
 from raytag.errors import DamagedError
 from raytag.experiment import Features
-from raytag.features import extract_from_bytes
-from raytag.features.bank import quantise
 from raytag.features.decoding import UnusableClip, read_bytes
 from raytag.features.warmup import warm_up
 from raytag.store.digest import digest
@@ -100,7 +99,7 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
     storage : Storage
         The folder of the feature set.
     features_json : str
-        ``raytag.experiment.Features`` as JSON.
+        The feature set, as JSON.
 
     Returns
     -------
@@ -109,7 +108,7 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
         read, or for which there is no memory here, has no content and stands in no shard.
     """
     warm_up()
-    features = Features.model_validate_json(features_json)
+    features = Features.parse(json.loads(features_json))
     worker = f"{socket.gethostname()}:{os.getpid()}"
     results, cells = [], []
     for item in items.to_pylist():
@@ -131,7 +130,7 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
     return pa.Table.from_pylist(results, RESULTS)
 
 
-def _compute(clip: str, path: str, known: Sequence[str], features: Features) -> dict[str, Any]:
+def _compute(clip: str, path: str, known: Sequence[str], features: parts.Features) -> dict[str, Any]:
     file = {"path": path, "size": 0, "mtime_ns": 0}
     cell: dict[str, Any] = {"clip": clip, "content": "", "frames": 0, "reason": "", "features": b"", **file}
     cell.update(remarks="", shard="", computed=False, error="")
@@ -146,12 +145,11 @@ def _compute(clip: str, path: str, known: Sequence[str], features: Features) -> 
         if cell["content"] in known:
             return cell
         cell["computed"] = True
-        logmel, remarks = extract_from_bytes(data, path, features)
+        fixed, remarks = features.compute(data, path)
         cell["remarks"] = "\n".join(remarks)
-        fixed = _quantised(logmel)
         cell.update(frames=len(fixed), features=fixed.astype("<i2", copy=False).tobytes())
     except UnusableClip as error:
-        cell["reason"] = error.reason
+        cell.update(reason=error.reason, remarks="\n".join(error.remarks))
     except MemoryError:  # another machine may have it
         cell.update(content="", computed=False, reason="crashed: the decoder found no memory for it")
     cell["features_digest"] = digest(cell["features"])
@@ -163,13 +161,6 @@ def _digest(cell: Mapping[str, Any]) -> str:
     """Of all that a row says but its features, which have their own."""
     facts = [cell[name] for name in (*_CELL, *_FILE, "features_digest")]
     return digest(json.dumps(facts).encode())
-
-
-def _quantised(logmel: np.ndarray) -> np.ndarray:
-    try:
-        return quantise(logmel)
-    except ValueError as error:
-        raise UnusableClip("out_of_range", str(error)) from None
 
 
 def _to_parquet(table: pa.Table) -> pa.Buffer:

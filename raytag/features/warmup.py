@@ -9,8 +9,6 @@ import soundfile
 
 from raytag.compiled.once import once
 from raytag.experiment import Features
-from raytag.features import extract_from_bytes
-from raytag.features.bank import quantise
 
 
 def warm_up() -> None:
@@ -24,4 +22,4 @@ def _extract_noise() -> None:
     file = io.BytesIO()
     noise = np.random.default_rng(0).normal(0.0, 0.1, features.sample_rate)
     soundfile.write(file, noise, features.sample_rate, format="WAV", subtype="PCM_16")
-    quantise(extract_from_bytes(file.getvalue(), "noise", features)[0])
+    features.compute(file.getvalue(), "noise")

@@ -49,7 +49,7 @@ def read_waveform(
     path: str | os.PathLike[str],
     *,
     sample_rate: int = 44100,
-    trim_db: float = 60.0,
+    trim_db: float | None = 60.0,
     min_seconds: float = 0.5,
     short_clip: ShortClip = "sound",
     channel: Channel = "mix",
@@ -62,9 +62,9 @@ def read_waveform(
         WAV, FLAC, Ogg, MP3, AIFF or whatever else libsndfile reads.
     sample_rate : int
         Of the result, Hz. Other rates are resampled (soxr, HQ).
-    trim_db : float
+    trim_db : float, optional
         Frames of 2048 samples this much quieter than the loudest one are silent; silent frames at both ends are
-        cut off, with the sample bounds of ``librosa.effects.trim(x, top_db=trim_db)``. dB.
+        cut off, with the sample bounds of ``librosa.effects.trim(x, top_db=trim_db)``. dB; None: all is kept.
     min_seconds : float
         A shorter remainder is cut again from the whole signal with this length, and filled up with zeros on
         both sides where the file is shorter still. s.
@@ -100,7 +100,7 @@ def waveform_of(
     path: str,
     *,
     sample_rate: int,
-    trim_db: float,
+    trim_db: float | None,
     min_seconds: float,
     short_clip: ShortClip,
     channel: Channel,
@@ -137,7 +137,9 @@ def waveform_of(
                 )
             if rate > sample_rate:
                 said += remarks.of_loss(before, samples, power, rate, sample_rate)
-        start, end = _sound_bounds(energies, samples.size, trim_db)
+        start, end = 0, samples.size
+        if trim_db is not None:
+            start, end = _sound_bounds(energies, samples.size, trim_db)
         window = cut(samples, start, end, int(min_seconds * sample_rate), short_clip)
         if short_clip == "file_start" and end - start < window.size and np.ptp(window) <= SILENCE:
             said.append(remarks.missed(window.size))  # who asks for the published fault gets it

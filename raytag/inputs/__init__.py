@@ -10,4 +10,5 @@ from collections.abc import Mapping
 #: Every input that an experiment can name, and where its fields stand.
 INPUTS: Mapping[str, str] = {
     "LogMelImages": "raytag.inputs.logmel_images.settings:LogMelImages",
+    "WaveformCrops": "raytag.inputs.waveforms.settings:WaveformCrops",
 }

@@ -1,40 +1,76 @@
-"""How the losses of auxiliary heads are added."""
+"""Losses of labels: of each classifier of a network, for every cell of its logits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
-from raytag.parts import Loss
+from raytag import parts
+from raytag.batch import Outputs, Targets
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
-@dataclass(frozen=True)
-class WithAuxiliaries:
-    """A loss that also takes a tuple of logits and adds ``aux_weights[i]`` times the loss of the i-th.
+class LossOfLabels(parts.Loss):
+    """A loss of logits and labels, added up over the classifiers of a network.
 
-    The first output is the main one. A single tensor has no auxiliary outputs, and its loss is not weighted.
+    The main classifier's counts ``aux_weights[0]`` where there are others, and 1 where there is none.
     """
 
-    loss: Loss
+    #: of networks with auxiliary classifiers: main output first, then deep to shallow
+    aux_weights: tuple[Annotated[float, Field(ge=0)], ...] = (1.0, 0.4, 0.2, 0.1)
 
-    def __call__(self, logits: Tensor | Sequence[Tensor], targets: Tensor, noisy: Tensor) -> Tensor:
-        outputs = [logits] if isinstance(logits, Tensor) else list(logits)
-        weights = (1.0,) if isinstance(logits, Tensor) else self.loss.aux_weights
-        if len(weights) < len(outputs):
+    @abstractmethod
+    def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
+        """A scalar.
+
+        Parameters
+        ----------
+        logits, labels : (B, C)
+            float32 or float64, labels in [0, 1].
+        weights : (B, C), optional
+            What each label weighs, 0 where it is unknown; None: all are known and weigh 1.
+        noisy : bool (B,)
+        """
+
+    def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
+        """The sum over the classifiers; it is computed in float32 at least.
+
+        Raises
+        ------
+        ValueError
+            The network has more classifiers than ``aux_weights`` has numbers.
+        """
+        import torch
+
+        heads = (outputs.clip, *outputs.aux)
+        head_weights = self.aux_weights if outputs.aux else (1.0,)
+        if len(head_weights) < len(heads):
             raise ValueError(
-                f"the network has {len(outputs)} outputs but loss.aux_weights has {len(weights)} numbers; "
+                f"the network has {len(heads)} outputs but loss.aux_weights has {len(head_weights)} numbers; "
                 f"give one a output, the main one first"
             )
-        with torch.autocast(outputs[0].device.type, enabled=False):
-            total = outputs[0].new_zeros((), dtype=_working(outputs[0]))
-            for weight, output in zip(weights, outputs, strict=False):
-                dtype = _working(output)
-                total = total + weight * self.loss(output.to(dtype), targets.to(dtype), noisy)
+        kind = outputs.clip.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+            total = outputs.clip.new_zeros((), dtype=_working(outputs.clip))
+            for head_weight, logits in zip(head_weights, heads, strict=False):
+                dtype = _working(logits)
+                labels, weights = targets.labels(dtype)
+                total = total + head_weight * self.of_labels(logits.to(dtype), labels, weights, targets.noisy)
         return total
 
 
+def mean_of_classes(cells: Tensor, weights: Tensor | None) -> Tensor:
+    """Of each clip, (B,): the mean over its classes, each as often as its label weighs."""
+    return (cells if weights is None else cells * weights).mean(dim=1)
+
+
 def _working(tensor: Tensor) -> torch.dtype:
+    import torch
+
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from raytag import parts
+from raytag.losses.base import LossOfLabels, mean_of_classes
 from raytag.losses.bce import bce
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _EPSILON = 1e-7
 _LOG_ZERO = -100.0
 
 
-def lsoft(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
+def lsoft(logits: Tensor, labels: Tensor, beta: float, weights: Tensor | None = None) -> Tensor:
     """Soft bootstrapping of each clip, (B,): cross-entropy with a mixture of the label and the prediction.
 
     ``p = clamp(sigmoid(z), 1e-7, 1)``; the target is ``beta * y + (1 - beta) * p``, through which no gradient
@@ -37,23 +37,23 @@ def lsoft(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
     # Not F.binary_cross_entropy, which turns the NaN of a diverged network into a failed assertion; on a GPU
     # that ends the process, and with it the trials that share it.
     p = logits.sigmoid().clamp(_EPSILON, 1.0)
-    mixed = beta * targets + (1 - beta) * p.detach()
+    mixed = beta * labels + (1 - beta) * p.detach()
     certain = p == 1
     log_rest = (-p.masked_fill(certain, 0.0)).log1p().masked_fill(certain, _LOG_ZERO)
-    return -(mixed * p.log() + (1 - mixed) * log_rest).mean(dim=1)
+    return -mean_of_classes(mixed * p.log() + (1 - mixed) * log_rest, weights)
 
 
-def lq(logits: Tensor, targets: Tensor, q: float) -> Tensor:
+def lq(logits: Tensor, labels: Tensor, q: float, weights: Tensor | None = None) -> Tensor:
     """Lq loss of each clip, (B,): ``(1 - (p y + 1e-7)^q) / q`` averaged over classes, p = sigmoid(z).
 
     Between the mean absolute error (q = 1), which shrugs at wrong labels, and cross-entropy (q -> 0). Only
     positive labels give a gradient; each negative adds the constant ``(1 - 1e-7^q) / q``.
     """
     p = logits.sigmoid()
-    return ((1 - (p * targets + _EPSILON) ** q) / q).mean(dim=1)
+    return mean_of_classes((1 - (p * labels + _EPSILON) ** q) / q, weights)
 
 
-class OnlyNoisyLSoft(parts.Loss):
+class OnlyNoisyLSoft(LossOfLabels):
     """Soft bootstrapping on noisy clips, binary cross-entropy on curated ones.
 
     Each clip's loss is multiplied by the weight of its kind, then averaged over the batch, so a kind counts by
@@ -64,24 +64,24 @@ class OnlyNoisyLSoft(parts.Loss):
     noisy_weight: float = Field(0.5, ge=0)
     curated_weight: float = Field(0.5, ge=0)
 
-    def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
-        soft = self.noisy_weight * lsoft(logits, targets, self.beta)
-        return soft.where(noisy, self.curated_weight * bce(logits, targets)).mean()
+    def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
+        soft = self.noisy_weight * lsoft(logits, labels, self.beta, weights)
+        return soft.where(noisy, self.curated_weight * bce(logits, labels, weights)).mean()
 
 
-class OnlyNoisyLq(parts.Loss):
+class OnlyNoisyLq(LossOfLabels):
     """Lq on noisy clips, binary cross-entropy on curated ones; weights as in `OnlyNoisyLSoft`."""
 
     q: float = Field(0.5, gt=0, le=1)  # exponent
     noisy_weight: float = Field(0.5, ge=0)
     curated_weight: float = Field(0.5, ge=0)
 
-    def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
-        robust = self.noisy_weight * lq(logits, targets, self.q)
-        return robust.where(noisy, self.curated_weight * bce(logits, targets)).mean()
+    def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
+        robust = self.noisy_weight * lq(logits, labels, self.q, weights)
+        return robust.where(noisy, self.curated_weight * bce(logits, labels, weights)).mean()
 
 
-class BCEMaxOutlier(parts.Loss):
+class BCEMaxOutlier(LossOfLabels):
     """Binary cross-entropy without the noisy clips whose loss exceeds ``alpha`` times the batch's largest.
 
     The mean is over the clips that are left. A batch of noisy clips that are all about equally bad would leave
@@ -90,8 +90,8 @@ class BCEMaxOutlier(parts.Loss):
 
     alpha: float = Field(0.8, gt=0, le=1)
 
-    def __call__(self, logits: Tensor, targets: Tensor, noisy: Tensor) -> Tensor:
-        clips = bce(logits, targets)
+    def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
+        clips = bce(logits, labels, weights)
         kept = ~(noisy & (clips.detach() > self.alpha * clips.detach().max()))
         kept = kept | ~kept.any()
         return clips.where(kept, 0).sum() / kept.sum()

@@ -1,7 +1,7 @@
-"""Networks that tag images of sound: (B, 3, n_mels, frames) -> logits (B, num_classes), or a tuple of them.
+"""Networks that tag sound: (B, channels, bands, frames) or (B, samples) -> `raytag.batch.Outputs`.
 
 A new network is a file of its family with its fields, a `raytag.parts.Network` that builds it, and its name in
-`MODELS`.
+`MODELS`. What turns waveforms into images stands in `front_ends`.
 
 Imports torch, when a network is built and not before, and the ground floor.
 """
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 #: Every network that an experiment can name, and where its fields stand.
 MODELS: Mapping[str, str] = {
     "AuxSkipAttention": "raytag.models.skip_attention:AuxSkipAttention",
+    "PlainConv": "raytag.models.plain:PlainConv",
     "SkipAttention": "raytag.models.skip_attention:SkipAttention",
 }
 
 
-def build(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
+def build(name: str, *, num_classes: int, channels: int = 3, **fields: Any) -> nn.Module:
     """The network of that name, with fresh weights drawn from torch's global generator.
 
     Parameters
@@ -32,6 +33,8 @@ def build(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
         A name in `MODELS`, ignoring case and underscores.
     num_classes
         Width of the logits.
+    channels
+        Of the images.
     fields
         Those of the network.
 
@@ -40,4 +43,4 @@ def build(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
     ValueError
         Unknown name or field (the nearest are given), or a value out of range.
     """
-    return Model(name, **fields).build(num_classes)
+    return Model(name, **fields).build(num_classes, channels)

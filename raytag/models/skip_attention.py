@@ -26,16 +26,16 @@ class SkipAttention(parts.Network):
     last_filters: int = Field(8, ge=1)  # merged channels, in units of base_size
     last_fc: int = Field(4, ge=1)  # hidden units of a classifier, in units of base_size
 
-    def build(self, num_classes: int) -> nn.Module:
+    def build(self, num_classes: int, channels: int) -> nn.Module:
         from raytag.models.nets import skip_attention
 
-        return skip_attention.SkipAttention(num_classes, **self.fields())
+        return skip_attention.SkipAttention(num_classes, channels, **self.fields())
 
 
 class AuxSkipAttention(SkipAttention):
     """The same with a further classifier on each skip connection."""
 
-    def build(self, num_classes: int) -> nn.Module:
+    def build(self, num_classes: int, channels: int) -> nn.Module:
         from raytag.models.nets import skip_attention
 
-        return skip_attention.AuxSkipAttention(num_classes, **self.fields())
+        return skip_attention.AuxSkipAttention(num_classes, channels, **self.fields())

@@ -10,16 +10,17 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 from rich.console import Console
 
 from raytag.cluster.resources import Resources
 from raytag.console import say
-from raytag.features.bank import Bank
 from raytag.search.driver import Driver
 from raytag.search.ending import report
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare.plan import Plan, fold_weights, make_budget, order_folds
 from raytag.search.prepare.prepared import Prepared, Start, prepare
+from raytag.search.race.fold_order import difficulty
 from raytag.search.screen import Screen
 from raytag.search.trial import Shared, open_bank, wait_for_room
 from raytag.search.tuner import run
@@ -92,13 +93,14 @@ def settle(
     """The plan with what depends on the usable clips: the order of the folds, their weights, the time budget."""
     folds, table = start.plan.folds, prepared.table
 
-    def bank() -> Bank:
+    def scores() -> np.ndarray:
         start.wait_for_kernels()
         start.watch.lap("kernels")
-        return open_bank(shared, start.space.first.features)
+        features = start.space.first.features
+        return difficulty(table, open_bank(shared, features), features, table.n_folds)
 
     if options.orders_folds:
-        folds = order_folds(folds, prepared.log, table, bank, start.watch, console)
+        folds = order_folds(folds, prepared.log, table, scores, start.watch, console)
     on_gpu = resources.gpus > 0
     budget = make_budget(options, start.space, table, folds, resources.slots, on_gpu, console)
     return replace(start.plan, folds=folds, weights=fold_weights(table, folds), budget=budget)

@@ -13,7 +13,7 @@ from raytag.datasets import recordings
 from raytag.datasets.readers import layouts
 from raytag.errors import redacted
 from raytag.experiment import FAMILIES
-from raytag.parts import choice_of
+from raytag.families import choice_of
 from raytag.search.race.rules import RULES
 from raytag.search.searchers import SEARCHERS
 from raytag.store.files import Storage, check_name

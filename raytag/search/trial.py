@@ -18,10 +18,10 @@ from ray import tune
 
 from raytag.datasets.table import ClipTable
 from raytag.errors import NoRoomError, redacted
-from raytag.experiment import Features
 from raytag.features.bank import Bank, mapped_bank
 from raytag.features.cache import Manifest
 from raytag.features.manifest import feature_hash
+from raytag.parts import Features
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
 from raytag.train.fold import EpochReport, train_fold

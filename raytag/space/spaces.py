@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from raytag.experiment import FAMILIES, Experiment, Features, data_needs, unknown_key_message
-from raytag.parts import Member
+from raytag.experiment import FAMILIES, Experiment, data_needs, unknown_key_message
+from raytag.parts import Features, Member
 from raytag.seeding import generator
 from raytag.space.distributions import Distribution, SpaceError, Uniform, pick
 

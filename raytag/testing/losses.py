@@ -7,15 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-#: (logits (B, C), targets (B, C), noisy (B,) bool) -> scalar.
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+from raytag.batch import Outputs, Targets
+
+#: What a class of `raytag.losses.LOSSES` is.
+Loss = Callable[[Outputs, Targets], Tensor]
 
 #: Logits at which a sigmoid has long rounded to 0 or 1.
 _EXTREME = (-1e4, -100.0, -17.0, 0.0, 17.0, 100.0, 1e4)
 
 
 def check_loss(loss: Loss, *, compares_clips: bool = False) -> None:
-    """Hold a loss of (logits (B, C), targets (B, C), noisy (B,) bool) to all that training relies on.
+    """Hold a loss to all that training relies on.
 
     Parameters
     ----------
@@ -37,6 +39,7 @@ def check_loss(loss: Loss, *, compares_clips: bool = False) -> None:
     _check_no_wait(loss)
     if not compares_clips:
         _check_clips_apart(loss)
+    _check_evidence(loss)
 
 
 def problem(seed: int = 0, batch: int = 12, classes: int = 7, scale: float = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,10 +50,17 @@ def problem(seed: int = 0, batch: int = 12, classes: int = 7, scale: float = 3) 
     return logits, targets, torch.rand(batch, generator=rng) < 0.5
 
 
-def value_and_grad(loss: Loss, logits: Tensor, targets: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss and its gradient with respect to the logits."""
+def value_of(loss: Loss, logits: Tensor, targets: Tensor, noisy: Tensor, absent: Tensor | None = None) -> Tensor:
+    """The loss of a network with one classifier."""
+    return loss(Outputs(logits), Targets(targets, noisy, absent))
+
+
+def value_and_grad(
+    loss: Loss, logits: Tensor, targets: Tensor, noisy: Tensor, absent: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same, and its gradient with respect to the logits."""
     logits = logits.detach().clone().requires_grad_()
-    value = loss(logits, targets, noisy)
+    value = value_of(loss, logits, targets, noisy, absent)
     assert value.requires_grad, "no gradient flows from the loss to the logits"
     (grad,) = torch.autograd.grad(value, logits)
     return value.detach(), grad
@@ -90,7 +100,7 @@ def _check_extremes(loss: Loss) -> None:
             assert grad.isfinite().all(), f"extreme logits, {kind}: the gradient is not finite"
             diverged = logits.clone()
             diverged[1, 2] = torch.nan
-            value = loss(diverged, targets, noisy)
+            value = value_of(loss, diverged, targets, noisy)
             assert value.isnan(), (
                 f"logits with a NaN, {kind}: the loss is {value}, which hides that training diverged"
             )
@@ -131,11 +141,28 @@ def _check_order(loss: Loss) -> None:
         _close(moved_grad, grad[:, classes], 1e-5, f"{kind}: the gradient depends on the order of classes")
 
 
+def _check_evidence(loss: Loss) -> None:
+    """Known labels may be given as two planes, and an unknown one moves no logit."""
+    logits, targets, some = problem()
+    soft = 0.3 * targets + 0.2
+    unknown = torch.rand(targets.shape, generator=torch.Generator().manual_seed(3)) < 0.4
+    for kind, noisy in _flags(some).items():
+        for labels in (targets, soft):
+            value, grad = value_and_grad(loss, logits, labels, noisy)
+            both, both_grad = value_and_grad(loss, logits, labels, noisy, 1 - labels)
+            _close(both, value, 1e-6, f"{kind}: the loss of present and absent is not that of the labels")
+            _close(both_grad, grad, 1e-6, f"{kind}: the gradient of present and absent is not that of the labels")
+            present, absent = labels.masked_fill(unknown, 0), (1 - labels).masked_fill(unknown, 0)
+            value, grad = value_and_grad(loss, logits, present, noisy, absent)
+            assert value.isfinite(), f"{kind}: with unknown labels the loss is {value}"
+            assert not grad[unknown].any(), f"{kind}: an unknown label moves its logit"
+
+
 def _check_no_wait(loss: Loss) -> None:
     """Tensors without content: whatever needs a number on the CPU (an index, ``if``, ``item``) fails."""
     logits, targets, noisy = (tensor.to("meta") for tensor in problem())
     try:
-        value = loss(logits.requires_grad_(), targets, noisy)
+        value = value_of(loss, logits.requires_grad_(), targets, noisy)
         value.backward()
     except (RuntimeError, NotImplementedError) as error:
         raise AssertionError(f"the loss waits for a GPU, or moves tensors between devices: {error}") from error

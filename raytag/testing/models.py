@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from raytag.batch import Outputs
+
 Build = Callable[[int], nn.Module]
 
 #: Bands x frames of the images that are tried.
@@ -23,8 +25,8 @@ def check_model(build: Build, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
     Parameters
     ----------
     build : callable
-        Number of classes -> the network with fresh weights drawn from torch's global generator. A small one,
-        without dropout: its predictions in training mode are compared.
+        Number of classes -> the network for three channels, with fresh weights drawn from torch's global
+        generator. A small one, without dropout: its predictions in training mode are compared.
     sizes : sequence of (bands, frames)
         Of the images that it has to take.
 
@@ -49,9 +51,10 @@ def check_model(build: Build, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
         _check_autocast(build, sizes[0])
 
 
-def logits_of(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The outputs of a network, the main one first, whether it has auxiliary heads or not."""
-    return (output,) if isinstance(output, Tensor) else tuple(output)
+def logits_of(outputs: Outputs) -> tuple[Tensor, ...]:
+    """The logits of all classifiers of a network, the main one first."""
+    assert isinstance(outputs, Outputs), f"the network returns {type(outputs).__name__}, not raytag.batch.Outputs"
+    return outputs.clip, *outputs.aux
 
 
 @contextmanager
@@ -92,7 +95,6 @@ def _check_shapes(build: Build, size: tuple[int, int]) -> None:
             before = x.clone()
             what = f"{batch} images of {size} ({kind}, {'training' if training else 'evaluation'})"
             outputs = logits_of(net(x))
-            assert outputs, f"{what}: no logits"
             for output in outputs:
                 assert output.shape == (batch, _CLASSES), (
                     f"{what}: logits are {tuple(output.shape)}, not {(batch, _CLASSES)}"
@@ -162,9 +164,11 @@ def _check_layout(build: Build, images: Tensor) -> None:
 def _check_autocast(build: Build, size: tuple[int, int]) -> None:
     net = _fresh(build).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = logits_of(net(_images(8, size).to(memory_format=torch.channels_last)))
-    assert all(output.isfinite().all() for output in outputs), "logits under bfloat16 autocast are not finite"
-    _loss(outputs).backward()
+        found = net(_images(8, size).to(memory_format=torch.channels_last))
+    assert all(output.isfinite().all() for output in logits_of(found)), (
+        "logits under bfloat16 autocast are not finite"
+    )
+    _loss(found).backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, f"under autocast no gradient reaches {name}"
         assert parameter.grad.dtype == torch.float32, (
@@ -173,7 +177,7 @@ def _check_autocast(build: Build, size: tuple[int, int]) -> None:
         assert parameter.grad.isfinite().all(), f"under autocast the gradient of {name} is not finite"
 
 
-def _loss(output: Tensor | Sequence[Tensor]) -> Tensor:
+def _loss(output: Outputs) -> Tensor:
     outputs = logits_of(output)
     targets = torch.eye(_CLASSES).repeat(2, 1)[: len(outputs[0])]
     return torch.stack([F.binary_cross_entropy_with_logits(o.float(), targets) for o in outputs]).sum()

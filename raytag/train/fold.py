@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from raytag.batch import Batch
 from raytag.datasets.table import ClipTable
 from raytag.errors import DamagedError
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
-from raytag.inputs.logmel_images import Augmenter
-from raytag.losses.base import WithAuxiliaries
 from raytag.metrics import lwlrap, tied_pairs, top1_accuracy
-from raytag.predict import predict, predict_center
+from raytag.models.tagger import tagger
+from raytag.predict import predict, predict_middles
 from raytag.seeding import generator, torch_seed
 from raytag.store.fold import CURVE_COLUMNS, FoldStore
 from raytag.store.predictions import predictions_frame
@@ -159,20 +159,19 @@ class FoldTraining:
     def __init__(
         self, experiment: Experiment, fold: int, table: ClipTable, bank: Bank, device: torch.device
     ) -> None:
-        self.experiment, self.fold, self.table, self.bank, self.device = experiment, fold, table, bank, device
+        self.experiment, self.fold, self.table, self.device = experiment, fold, table, device
         self.split: Split = split(table, experiment.sampling, fold)
         settings = experiment.training
         self.precision = resolve_precision(settings.precision, device)
         self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
         torch.manual_seed(torch_seed(settings.seed, fold))
-        model = experiment.model.build(len(table.classes))
+        model = tagger(experiment, len(table.classes))
         self.model = model.to(device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.loss = WithAuxiliaries(experiment.loss)
         self.optimizer = experiment.optimizer.build(self.model.parameters())
         n_curated = len(next(s.rows for s in self.split.sources if s.name == "curated"))
         self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, n_curated)
         self.rate = experiment.schedule.start(experiment.optimizer.lr, self.steps * settings.epochs)
-        self.augmenter = Augmenter(experiment.input, experiment.features.n_mels)
+        self.feed = experiment.input.open(bank, experiment.features)
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the current epoch
         self.loss_sum = 0.0
@@ -208,10 +207,10 @@ class FoldTraining:
         batches = self.batches()
         while self.step < self.steps:
             yield self.step
-            self.train_step(*next(batches))
+            self.train_step(next(batches))
             self.step += 1
 
-    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def batches(self) -> Iterator[Batch]:
         """Batches from the current step on. On a GPU the next one is made while the last one trains."""
         steps = range(self.step, self.steps)
         if self.device.type == "cpu":
@@ -227,27 +226,23 @@ class FoldTraining:
                     pending.append(pool.submit(self.make_batch, ahead))
                 yield batch
 
-    def make_batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Images (B, 3, n_mels, crop_frames), targets (B, C) and noisy flags (B,) of a step."""
+    def make_batch(self, step: int) -> Batch:
+        """The batch of a step, on the CPU."""
         keys = (self.experiment.training.seed, self.fold, self.epoch, step)
-        batch = draw_rows(self.split.sources, self.experiment.training.batch_size, *keys)
-        frames = self.bank.frames
-        draws = self.augmenter.draw(frames[batch.rows], frames[batch.partners], generator(*keys, 1))
-        images = self.augmenter.images(self.bank, batch.rows, batch.partners, draws)
-        return images, self.augmenter.targets(batch.targets, batch.partner_targets, draws), batch.noisy
+        drawn = draw_rows(self.split.sources, self.experiment.training.batch_size, *keys)
+        return self.feed.training(drawn, generator(*keys, 1))
 
-    def train_step(self, images: np.ndarray, targets: np.ndarray, noisy: np.ndarray) -> None:
+    def train_step(self, batch: Batch) -> None:
         global_step = self.epoch * self.steps + self.step
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate.lr_at(global_step)
         # dropout draws from torch's own generator: seeding it every step makes a step a pure function
         torch.manual_seed(torch_seed(self.experiment.training.seed, self.fold, self.epoch, self.step))
-        x = torch.from_numpy(images).to(self.device, memory_format=self.memory_format)
-        y = torch.from_numpy(targets).to(self.device)
-        flags = torch.from_numpy(noisy).to(self.device)
+        batch = batch.to(self.device, self.memory_format)
+        assert batch.targets is not None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            output = self.model(x)
-        loss = self.loss(output, y, flags)
+            outputs = batch.through(self.model)
+        loss = self.experiment.loss(outputs, batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -257,13 +252,7 @@ class FoldTraining:
     def end_epoch(self) -> None:
         """Validate, step the schedule, remember the best weights."""
         experiment = self.experiment
-        scores = predict_center(
-            self.model,
-            self.bank,
-            self.split.validation,
-            crop_frames=experiment.input.crop_frames,
-            device=self.device,
-        )
+        scores = predict_middles(self.model, self.feed, self.split.validation, self.device)
         if not np.isfinite(scores).all():
             raise FloatingPointError(
                 f"{experiment.id} fold {self.fold} diverged in epoch {self.epoch + 1}: its predictions are not "
@@ -331,14 +320,7 @@ class FoldTraining:
             self.model.load_state_dict(self.best_weights)
 
         def probabilities(rows: np.ndarray) -> np.ndarray:
-            return predict(
-                self.model,
-                self.bank,
-                rows,
-                crop_frames=self.experiment.input.crop_frames,
-                tile_step=self.experiment.input.tile_frames,
-                device=self.device,
-            )
+            return predict(self.model, self.feed, rows, self.device)
 
         fnames, classes = self.table.clips["fname"].to_numpy(), self.table.classes
         oof, test_rows = probabilities(self.split.oof), self.table.rows("test")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raytag.batch import Drawn
 from raytag.datasets.corrections import corrected_rows
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Sampling
@@ -40,17 +41,6 @@ class Source:
     targets: np.ndarray
     noisy: bool
     prob: float
-
-
-@dataclass(frozen=True)
-class DrawnRows:
-    """Rows and targets of one batch before augmentation; arrays of length batch_size."""
-
-    rows: np.ndarray  # int64 (B,)
-    partners: np.ndarray  # int64 (B,)
-    targets: np.ndarray  # float32 (B, C)
-    partner_targets: np.ndarray  # float32 (B, C)
-    noisy: np.ndarray  # bool (B,)
 
 
 @dataclass(frozen=True)
@@ -116,7 +106,7 @@ def steps_per_epoch(sampling: Sampling, batch_size: int, n_curated: int) -> int:
     return max(1, (sampling.samples_per_epoch or n_curated) // batch_size)
 
 
-def draw_rows(sources: Sequence[Source], batch_size: int, *keys: int) -> DrawnRows:
+def draw_rows(sources: Sequence[Source], batch_size: int, *keys: int) -> Drawn:
     """Draw a batch; a pure function of the integers ``keys`` (seed, fold, epoch, step)."""
     rng = generator(*keys, 0)
     edges = np.cumsum([source.prob for source in sources])
@@ -125,10 +115,10 @@ def draw_rows(sources: Sequence[Source], batch_size: int, *keys: int) -> DrawnRo
     first = (rng.random(batch_size) * sizes).astype(np.int64)
     second = (rng.random(batch_size) * sizes).astype(np.int64)
     picked = [(sources[s], a, b) for s, a, b in zip(which, first, second, strict=True)]
-    return DrawnRows(
+    return Drawn(
         rows=np.array([s.rows[a] for s, a, _ in picked]),
         partners=np.array([s.rows[b] for s, _, b in picked]),
-        targets=np.stack([s.targets[a] for s, a, _ in picked]),
-        partner_targets=np.stack([s.targets[b] for s, _, b in picked]),
+        present=np.stack([s.targets[a] for s, a, _ in picked]),
+        partner_present=np.stack([s.targets[b] for s, _, b in picked]),
         noisy=np.array([s.noisy for s, _, _ in picked]),
     )

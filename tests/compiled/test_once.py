@@ -195,7 +195,6 @@ def compiled_types():
 FEATURES = """
 import io, numpy, soundfile
 from raytag.experiment import Features
-from raytag.features import extract_from_bytes
 from raytag.features.bank import quantise
 from raytag.features.warmup import _extract_noise
 
@@ -207,7 +206,7 @@ for rate, fmax in ((44100, 22050.0), (8000, 4000.0)):
             file = io.BytesIO()
             soundfile.write(file, numpy.random.default_rng(0).normal(0, .1, (9000, channels)), 8000, format=form)
             features = Features(sample_rate=rate, fmax=fmax, n_mels=40)
-            quantise(extract_from_bytes(file.getvalue(), "x", features)[0])
+            quantise(features.spectrogram(file.getvalue(), "x")[0])
 """
 
 TRAIN = """

@@ -22,7 +22,7 @@ from rich.console import Console
 from raytag.datasets import recordings
 from raytag.datasets.loader import _header
 from raytag.experiment import Features
-from raytag.features import UnusableClip, extract_from_bytes, waveform
+from raytag.features import UnusableClip, waveform
 from raytag.features.bank import Bank
 from raytag.features.manifest import DamagedCells, Known, Manifest
 from raytag.features.shards import read_features
@@ -105,7 +105,7 @@ def audio(count: int, folder: Path) -> Counter[str]:
     features, found = Features(sample_rate=16_000, fmax=8000), Counter[str]()
     sources = {kind: recording(kind, np.random.default_rng(0)) for kind in KINDS}
     for data in sources.values():
-        extract_from_bytes(data, "", features)
+        features.spectrogram(data, "")
     limit()
     for seed in range(count):
         rng = np.random.default_rng(seed)
@@ -118,7 +118,7 @@ def audio(count: int, folder: Path) -> Counter[str]:
         (folder / "clip").write_bytes(data)
         _header(str(folder / "clip"))
         try:
-            logmel, _ = extract_from_bytes(data, "", features)
+            logmel, _ = features.spectrogram(data, "")
         except UnusableClip as error:
             found[error.code] += 1
         else:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from raytag.errors import DamagedError
 from raytag.experiment import Features
-from raytag.features import cache, shards
+from raytag.features import LogMels, cache, shards
 from raytag.features.cache import CacheError, build_banks
 from raytag.features.manifest import feature_hash, find_damage
 from raytag.features.shards import compute_batch, read_cells, salvage
@@ -259,10 +259,10 @@ def test_a_disk_that_will_be_too_small_is_told_before(table, run, monkeypatch):
 
 
 def test_a_clip_without_memory_is_left_out_and_not_remembered(table, tmp_path, monkeypatch):
-    def large(data, path, features):
+    def large(self, data, path):
         raise MemoryError
 
-    monkeypatch.setattr(shards, "extract_from_bytes", large)
+    monkeypatch.setattr(LogMels, "compute", large)
     storage = Storage(tmp_path / "cache")
     rows = compute_batch(items_of(table.clips[:2]), storage, Features().model_dump_json()).to_pandas()
     assert rows["reason"].tolist() == ["crashed: the decoder found no memory for it"] * 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raytag.experiment import Experiment, Features
-from raytag.features import UnusableClip, extract, extract_from_bytes
+from raytag.features import UnusableClip, extract
 from tests.features.test_waveform import RATE, write
 
 DEFAULT = Features()
@@ -20,7 +20,7 @@ def sine(hertz: float, seconds: float = 0.8, rate: int = RATE) -> np.ndarray:
 
 
 def remarks_on(path: Path, features: Features = DEFAULT) -> list[str]:
-    logmel, remarks = extract_from_bytes(path.read_bytes(), "", features)
+    logmel, remarks = features.spectrogram(path.read_bytes(), "")
     assert np.array_equal(logmel, extract(path, features))
     return list(remarks)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytag.experiment import Features
-from raytag.features import UnusableClip, extract_from_bytes, read_waveform
+from raytag.features import UnusableClip, read_waveform
 from raytag.features.waveform import cut, decode, trim_bounds
 
 RATE = 44100
@@ -106,11 +106,11 @@ def test_a_short_late_sound_is_kept_whole_unless_the_published_fault_is_asked_fo
     assert len(faulty) == reference["out_len"]
     assert not faulty.any()
     data = (tmp_path / "late.wav").read_bytes()
-    assert extract_from_bytes(data, "", Features(short_clip="file_start"))[1] == (
+    assert Features(short_clip="file_start").spectrogram(data, "")[1] == (
         "missed: the 22050 samples that features.short_clip=file_start cuts out hold no sound; "
         "--set features.short_clip=sound keeps it",
     )
-    assert extract_from_bytes(data, "", Features())[1] == ()
+    assert Features().spectrogram(data, "")[1] == ()
     waveform = read_waveform(tmp_path / "late.wav")
     assert len(waveform) == RATE // 2
     center = (start + end) // 2

@@ -7,22 +7,23 @@ import pytest
 import torch
 
 from raytag import losses
+from raytag.batch import Outputs, Targets
 from raytag.experiment import Experiment, Loss
-from raytag.testing.losses import problem
+from raytag.testing.losses import problem, value_of
 
 
 def test_auxiliary_outputs_are_weighted_and_added() -> None:
     logits, targets, noisy = problem()
-    outputs = (logits, logits * 0.5, logits + 1, -logits)
+    heads = (logits, logits * 0.5, logits + 1, -logits)
     single = losses.build("OnlyNoisyLSoft")
-    parts = [float(single(output, targets, noisy)) for output in outputs]
-    total = losses.build("OnlyNoisyLSoft", aux_weights=(1, 0.4, 0.2, 0.1))(outputs, targets, noisy)
+    parts = [float(value_of(single, head, targets, noisy)) for head in heads]
+    outputs, known = Outputs(heads[0], heads[1:]), Targets(targets, noisy)
+    total = losses.build("OnlyNoisyLSoft", aux_weights=(1, 0.4, 0.2, 0.1))(outputs, known)
     assert float(total) == pytest.approx(np.dot(parts, [1, 0.4, 0.2, 0.1]), rel=1e-6)
     main = losses.build("OnlyNoisyLSoft", aux_weights=(2.0,))
-    assert float(main(outputs[:1], targets, noisy)) == pytest.approx(2 * parts[0], rel=1e-6)
-    assert float(main(logits, targets, noisy)) == pytest.approx(parts[0], rel=1e-6)
+    assert float(main(Outputs(logits), known)) == pytest.approx(parts[0], rel=1e-6)  # nothing to weigh it against
     with pytest.raises(ValueError, match=r"4 outputs but loss\.aux_weights has 1"):
-        main(outputs, targets, noisy)
+        main(outputs, known)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
@@ -30,9 +31,9 @@ def test_autocast_does_not_reach_the_loss(name: str) -> None:
     logits, targets, noisy = problem()
     loss = losses.build(name)
     rounded = logits.bfloat16()
-    expected = loss(rounded.float(), targets, noisy)
+    expected = value_of(loss, rounded.float(), targets, noisy)
     with torch.autocast("cpu", torch.bfloat16):
-        value = loss((rounded, rounded), targets, noisy)
+        value = loss(Outputs(rounded, (rounded,)), Targets(targets, noisy))
     assert value.dtype == torch.float32
     assert float(value) == pytest.approx(1.4 * float(expected), rel=1e-6)
 
@@ -41,7 +42,7 @@ def test_autocast_does_not_reach_the_loss(name: str) -> None:
 def test_names_ignore_case_and_underscores_and_an_experiment_has_the_loss_itself(name: str) -> None:
     part = Loss(name, noisy_weight=0.125, aux_weights=(1.0, 0.5))
     built = losses.build(name, noisy_weight=0.125, aux_weights=(1.0, 0.5))
-    assert built.loss == part
+    assert built == part
     assert Experiment().replace({"loss.name": name, "loss.noisy_weight": "0.125"}).loss.name == part.name
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
 from raytag import losses
-from raytag.testing.losses import problem, value_and_grad
+from raytag.testing.losses import problem, value_and_grad, value_of
 
 
 def test_float64_formula() -> None:
     logits, targets, noisy = problem()
     z, y = logits.double(), targets.double()
     expected = -(y * logsigmoid(z) + (1 - y) * logsigmoid(-z)).mean().item()
-    assert losses.build("BCE")(logits, targets, noisy).item() == pytest.approx(expected, rel=1e-6)
+    assert value_of(losses.build("BCE"), logits, targets, noisy).item() == pytest.approx(expected, rel=1e-6)
     value, grad = value_and_grad(losses.build("BCE"), z, y, noisy)
     assert value.item() == pytest.approx(expected, rel=1e-12)
     torch.testing.assert_close(grad, (torch.sigmoid(z) - y) / z.numel())
@@ -24,3 +24,11 @@ def test_whoever_labelled_the_clip() -> None:
     logits, targets, noisy = problem()
     both = [value_and_grad(losses.build("BCE"), logits, targets, flags) for flags in (noisy, ~noisy)]
     assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
+
+
+def test_evidence_is_the_masked_cross_entropy() -> None:
+    """The formula of both planes, with weights that are no labels."""
+    logits, present, noisy = problem()
+    absent = torch.rand(present.shape, generator=torch.Generator().manual_seed(5)) * 2
+    expected = (present * softplus(-logits) + absent * softplus(logits)).mean().item()
+    assert value_of(losses.build("BCE"), logits, present, noisy, absent).item() == pytest.approx(expected, rel=1e-5)

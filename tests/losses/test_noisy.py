@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from raytag import losses
 from raytag.losses.bce import bce
 from raytag.losses.noisy import lq, lsoft
-from raytag.testing.losses import problem, value_and_grad
+from raytag.testing.losses import Loss, problem, value_and_grad, value_of
 
-PUBLISHED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "lsoft": lambda z, y, noisy: lsoft(z, y, 0.7).mean(),
-    "lq": lambda z, y, noisy: lq(z, y, 0.5).mean(),
+PUBLISHED: dict[str, Loss] = {
+    "lsoft": lambda outputs, targets: lsoft(outputs.clip, targets.present, 0.7).mean(),
+    "lq": lambda outputs, targets: lq(outputs.clip, targets.present, 0.5).mean(),
     "only_noisy_lsoft": losses.build("OnlyNoisyLSoft", beta=0.7, noisy_weight=0.5, curated_weight=0.5),
     "only_noisy_lq": losses.build("OnlyNoisyLq", q=0.5, noisy_weight=0.5, curated_weight=0.5),
     "bce_max_outlier": losses.build("BCEMaxOutlier", alpha=0.8),
@@ -68,13 +66,14 @@ def test_float64_formulas() -> None:
     ]
     assert 0 < kept.sum() < len(kept)
     for loss, value in expected:
-        assert float(loss(logits, targets, noisy)) == pytest.approx(value, rel=1e-6)
-        assert float(loss(logits.double(), targets.double(), noisy)) == pytest.approx(value, rel=1e-12)
+        assert float(value_of(loss, logits, targets, noisy)) == pytest.approx(value, rel=1e-6)
+        assert float(value_of(loss, logits.double(), targets.double(), noisy)) == pytest.approx(value, rel=1e-12)
 
 
 def test_lsoft_gradient_is_beta_times_the_residual() -> None:
     logits, targets, noisy = problem(scale=2)
-    _, grad = value_and_grad(lambda z, y, n: lsoft(z, y, 0.7).sum(), logits.double(), targets.double(), noisy)
+    soft: Loss = lambda outputs, given: lsoft(outputs.clip, given.present, 0.7).sum()  # noqa: E731
+    _, grad = value_and_grad(soft, logits.double(), targets.double(), noisy)
     expected = 0.7 * (torch.sigmoid(logits.double()) - targets) / logits.shape[1]
     np.testing.assert_allclose(grad, expected.numpy(), rtol=1e-9)
 
@@ -92,10 +91,12 @@ def test_max_outlier_keeps_curated_clips_however_bad() -> None:
     loss = losses.build("BCEMaxOutlier", alpha=0.8)
     clips = bce(logits, targets)
     noisy = torch.tensor([True, False, True, False])
-    assert float(loss(logits, targets, noisy)) == pytest.approx(float(clips[1:].mean()))
-    assert float(loss(logits, targets, torch.zeros(4, dtype=torch.bool))) == pytest.approx(float(clips.mean()))
+    assert float(value_of(loss, logits, targets, noisy)) == pytest.approx(float(clips[1:].mean()))
+    assert float(value_of(loss, logits, targets, torch.zeros(4, dtype=torch.bool))) == pytest.approx(
+        float(clips.mean())
+    )
     equal, everyone = torch.zeros(4, 1), torch.ones(4, dtype=torch.bool)
-    assert float(loss(equal, targets, everyone)) == pytest.approx(float(bce(equal, targets).mean()))
+    assert float(value_of(loss, equal, targets, everyone)) == pytest.approx(float(bce(equal, targets).mean()))
 
 
 def test_values_out_of_range() -> None:

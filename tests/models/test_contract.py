@@ -8,13 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytag import models
+from raytag.batch import Outputs
 from raytag.testing.models import check_model
+
+SMALL = {"PlainConv": {"hidden": 8}}
 
 
 @pytest.mark.parametrize("name", models.MODELS)
 @pytest.mark.parametrize("base_size", [4, 16])
 def test_every_network_keeps_the_contract(name: str, base_size: int) -> None:
-    fields = {"base_size": base_size, "dropout": 0.0, "last_fc": 2}
+    fields = {"base_size": base_size, "dropout": 0.0} | SMALL.get(name, {"last_fc": 2})
     check_model(lambda classes: models.build(name, num_classes=classes, **fields))
 
 
@@ -30,8 +33,16 @@ class Plain(nn.Module):
     def pooled(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.conv(x))).mean((2, 3))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         return self.head(self.pooled(x))
+
+    def forward(self, x: Tensor) -> Outputs:
+        return Outputs(self.logits(x))
+
+
+class Bare(Plain):
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return self.logits(x)
 
 
 class Wide(Plain):
@@ -40,20 +51,20 @@ class Wide(Plain):
 
 
 class Double(Plain):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).double()
+    def logits(self, x: Tensor) -> Tensor:
+        return super().logits(x).double()
 
 
 class Scaled(Plain):
     """Silence has no spread."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward((x - x.mean((1, 2, 3), True)) / x.std((1, 2, 3), keepdim=True))
+    def logits(self, x: Tensor) -> Tensor:
+        return super().logits((x - x.mean((1, 2, 3), True)) / x.std((1, 2, 3), keepdim=True))
 
 
 class InPlace(Plain):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.add_(1))
+    def logits(self, x: Tensor) -> Tensor:
+        return super().logits(x.add_(1))
 
 
 class Unseeded(Plain):
@@ -86,7 +97,7 @@ class Unused(Plain):
 
 
 class Dead(Plain):
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         return self.head(0 * self.pooled(x))
 
 
@@ -100,10 +111,10 @@ class Infinite(Plain):
 class Hidden(Plain):
     shift = 0.0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         if self.training:
             self.shift = float(x.std())
-        return super().forward(x) + self.shift
+        return super().logits(x) + self.shift
 
 
 class Counting(Plain):
@@ -111,9 +122,9 @@ class Counting(Plain):
         super().__init__(num_classes)
         self.register_buffer("seen", torch.zeros(()))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         self.seen += len(x)
-        return super().forward(x)
+        return super().logits(x)
 
 
 class Sociable(Plain):
@@ -131,8 +142,8 @@ class Flat(Plain):
 
 
 class Half(Plain):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + (torch.inf if torch.is_autocast_enabled("cpu") else 0)
+    def logits(self, x: Tensor) -> Tensor:
+        return super().logits(x) + (torch.inf if torch.is_autocast_enabled("cpu") else 0)
 
 
 def test_the_plain_network_keeps_it() -> None:
@@ -147,14 +158,15 @@ class Two(Plain):
         super().__init__(num_classes)
         self.aux = nn.Linear(6, num_classes)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Outputs:
         pooled = self.pooled(x)
-        return self.head(pooled), self.aux(pooled)
+        return Outputs(self.head(pooled), (self.aux(pooled),))
 
 
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
+        (Bare, r"returns Tensor, not raytag\.batch\.Outputs"),
         (Wide, r"logits are \(4, 6\), not \(4, 5\)"),
         (Double, "logits are torch.float64"),
         (Scaled, r"silence, training\): logits are not finite"),

@@ -27,14 +27,14 @@ def test_reference_outputs(
     shared: Path, set_weights: SetWeights, rule: str, tolerance: float, channels_last: bool
 ) -> None:
     arrays = np.load(shared / "golden" / "09_fwd_argus_auxskip.npz")
-    net = Model().build(80)
+    net = Model().build(80, 3)
     assert sum(p.numel() for p in net.parameters()) == int(arrays["n_params"])
     set_weights(net, rule)
     x = torch.tensor(arrays["in_x"])
     if channels_last:
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     with torch.no_grad():
-        outputs = net(x)
+        outputs = logits_of(net(x))
     assert len(outputs) == 4
     for i, output in enumerate(outputs):
         expected = arrays[f"{rule}_out{i}"]
@@ -97,9 +97,9 @@ def test_auxiliary_heads_read_their_skip_connection() -> None:
     net = models.build("AuxSkipAttention", num_classes=3, **SMALL).eval()
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        before = net(x)
+        before = logits_of(net(x))
         net.skip1.conv.weight.add_(1.0)  # type: ignore[operator, index, union-attr]
-        after = net(x)
+        after = logits_of(net(x))
     changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert changed == [True, False, False, True]  # main and, last, aux1
 
@@ -107,7 +107,7 @@ def test_auxiliary_heads_read_their_skip_connection() -> None:
 def test_autocast_gives_bfloat16_logits() -> None:
     net = models.build("AuxSkipAttention", num_classes=5, **SMALL)
     with torch.autocast("cpu", torch.bfloat16):
-        assert {output.dtype for output in net(torch.randn(2, 3, 32, 32))} == {torch.bfloat16}
+        assert {output.dtype for output in logits_of(net(torch.randn(2, 3, 32, 32)))} == {torch.bfloat16}
 
 
 def test_convolutional_blocks_start_from_he_initialisation() -> None:
@@ -120,7 +120,7 @@ def test_convolutional_blocks_start_from_he_initialisation() -> None:
 
 def test_names_and_fields() -> None:
     for name in ("AuxSkipAttention", "aux_skip_attention", "auxskipattention", "SkipAttention"):
-        net = Model(name, base_size=2).build(2)
+        net = Model(name, base_size=2).build(2, 3)
         assert type(net).__name__.lower() == name.replace("_", "").lower()
     with pytest.raises(ValueError, match="no model is called 'SkipAtention'; did you mean SkipAttention"):
         models.build("SkipAtention", num_classes=2)

@@ -13,8 +13,7 @@ from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.metrics import lwlrap
-from raytag.predict import predict
-from raytag.predict import predict_center as predict_middles
+from raytag.predict import predict, predict_middles
 from raytag.store.files import Storage
 from raytag.store.fold import FoldStore
 from raytag.store.run import RunStore
@@ -132,11 +131,9 @@ def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
     assert oof["fname"].tolist() == table.clips["fname"].iloc[rows].tolist()
     assert outcome.result["lwlrap"] == lwlrap(table.targets(rows), oof[list(CLASSES)].to_numpy())
     assert outcome.result["accuracy"] is not None
-    model = FoldTraining(experiment, 0, table, bank, torch.device("cpu")).model
-    model.load_state_dict(store.weights())
-    again = predict(
-        model, bank, rows, crop_frames=48, tile_step=experiment.input.tile_frames, device=torch.device("cpu")
-    )
+    training = FoldTraining(experiment, 0, table, bank, torch.device("cpu"))
+    training.model.load_state_dict(store.weights())
+    again = predict(training.model, training.feed, rows, torch.device("cpu"))
     np.testing.assert_array_equal(again, oof[list(CLASSES)].to_numpy())
 
 
@@ -144,12 +141,12 @@ def test_early_stopping_and_best_epoch(data, tmp_path, monkeypatch):
     """The second epoch is the best; the fourth only equals it."""
     values, weights = iter([0.3, 0.6, 0.5, 0.6, 0.0]), []  # the last one is the fold's result
 
-    def predict_center(model, *arguments, **options):
+    def watched(model, *arguments):
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
-        return predict_middles(model, *arguments, **options)
+        return predict_middles(model, *arguments)
 
     monkeypatch.setattr("raytag.train.fold.lwlrap", lambda targets, scores: next(values))
-    monkeypatch.setattr("raytag.train.fold.predict_center", predict_center)
+    monkeypatch.setattr("raytag.train.fold.predict_middles", watched)
     experiment = small(training__epochs=30, training__early_stopping=2, training__keep_epoch="best")
     store, outcome = train(experiment, data, tmp_path)
     assert outcome.result["kept_epoch"] == 2
@@ -174,7 +171,7 @@ def test_sources_follow_their_probabilities_and_never_touch_the_fold(data):
     assert (table.clips["fold"].to_numpy()[rows[~noisy]] == 0).all()
     assert (table.clips["fold"].to_numpy()[partners[~noisy]] == 0).all()
     assert set(rows[~noisy]) == set(np.flatnonzero(table.clips["fold"] == 0))
-    np.testing.assert_array_equal(np.concatenate([b.targets for b in batches]), table.targets(rows))
+    np.testing.assert_array_equal(np.concatenate([b.present for b in batches]), table.targets(rows))
 
 
 def test_noisy_clips_alone_can_be_trained_on(data, tmp_path):
@@ -239,8 +236,9 @@ def test_batches_made_ahead_are_the_same_batches(data):
     ahead = list(training.batches())
     assert len(ahead) == len(direct) == training.steps
     for a, b in zip(direct, ahead, strict=True):
-        for x, y in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x, y)
+        assert torch.equal(a.x, b.x)
+        assert torch.equal(a.targets.present, b.targets.present)
+        assert torch.equal(a.targets.noisy, b.targets.noisy)
 
 
 def test_every_step_of_every_epoch_has_draws_of_its_own(data, monkeypatch):
@@ -250,7 +248,7 @@ def test_every_step_of_every_epoch_has_draws_of_its_own(data, monkeypatch):
     monkeypatch.setattr(torch, "manual_seed", seeds.append)
     for training.epoch in (0, 1):
         training.step = 0
-        images |= {training.make_batch(step)[0].tobytes() for step in range(training.steps)}
+        images |= {training.make_batch(step).x.numpy().tobytes() for step in range(training.steps)}
         list(training.run_epoch())
     assert training.steps > 1
     assert len(images) == len(set(seeds)) == len(seeds) == 2 * training.steps

@@ -10,6 +10,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from raytag import losses, models
+from raytag.batch import Targets
 from raytag.experiment import Optimizer
 from raytag.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
 
@@ -19,7 +20,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> N
     for step in steps:
         torch.manual_seed(step)
         x = torch.randn(4, 3, 32, 32).to(memory_format=torch.channels_last)
-        value = loss(model(x), torch.eye(3)[[0, 1, 2, 0]], torch.zeros(4, dtype=torch.bool))
+        value = loss(model(x), Targets(torch.eye(3)[[0, 1, 2, 0]], torch.zeros(4, dtype=torch.bool)))
         optimizer.zero_grad()
         value.backward()
         optimizer.step()

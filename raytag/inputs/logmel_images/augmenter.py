@@ -17,6 +17,7 @@ from raytag.inputs.logmel_images.checks import (
 )
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID, Draws, check_draws, draw
 from raytag.inputs.logmel_images.settings import LogMelImages
+from raytag.inputs.mixing import mix
 
 
 class Augmenter:
@@ -140,19 +141,14 @@ class Augmenter:
         -------
         float32 (B, C)
         """
-        own = np.array(targets, dtype=np.float32)
+        own = np.asarray(targets, dtype=np.float32)
         other = np.asarray(partner_targets, dtype=np.float32)
         if own.ndim != 2 or own.shape != other.shape or len(own) != len(draws.mixer):
             raise ValueError(
                 f"targets and partner_targets must both be ({len(draws.mixer)}, n_classes), "
                 f"not {own.shape} and {other.shape}"
             )
-        joined = draws.mixer == SIGMOID
-        own[joined] = np.clip(own[joined] + other[joined], 0.0, 1.0)
-        added = draws.mixer == ADD
-        alpha = draws.alpha[added, None]
-        own[added] = (1 - alpha) * own[added] + alpha * other[added]
-        return own
+        return mix(own, other, draws.mixer == SIGMOID, draws.mixer == ADD, draws.alpha)
 
 
 def sigmoid_mask(radius: int, width: int) -> NDArray[np.float32]:

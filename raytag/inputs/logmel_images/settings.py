@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,9 @@ class LogMelImages(parts.Input):
     source: curated with curated, noisy with noisy.
     """
 
+    reads: ClassVar[str] = "LogMels"
+    feed: ClassVar[str] = "raytag.inputs.logmel_images.feed:LogMelFeed"
+    sizes: ClassVar[tuple[str, ...]] = ("features.n_mels", "input.crop_frames")
     worth_varying: ClassVar[Mapping[str, Distribution]] = {
         "specaugment_prob": uniform(0.2, 0.9),
         "num_masks": choice([(1, 1), (1, 2), (1, 3)]),
@@ -68,3 +71,9 @@ class LogMelImages(parts.Input):
     def tile_frames(self) -> int:
         """Frames between the starts of prediction tiles."""
         return self.tile_step or max(1, self.crop_frames // 2)
+
+    def shape(self, features: Any) -> tuple[int, ...]:
+        return 3, features.n_mels, self.crop_frames
+
+    def span(self, features: Any) -> int:
+        return self.crop_frames

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raytag.features.bank import Bank
+from raytag.inputs import tiling
 from raytag.inputs.logmel_images import kernel
 from raytag.inputs.logmel_images.checks import (
     bank_arrays,
@@ -42,17 +43,8 @@ def center_crops(bank: Bank, rows: ArrayLike, crop_frames: int) -> NDArray[np.fl
 
 
 def count_tiles(frames: ArrayLike, crop_frames: int, step: int) -> NDArray[np.int64]:
-    """Tiles that cover a clip of ``frames`` frames, at least one: int64 of the shape of ``frames``.
-
-    Tiles of ``crop_frames`` begin every ``step`` frames; the last one reaches the clip's end or beyond.
-    """
-    width = image_width(crop_frames)
-    if not 1 <= step <= width:
-        raise ValueError(
-            f"step must lie in [1, crop_frames] = [1, {width}], not {step}: frames between tiles would be lost"
-        )
-    steps = -((width - step - np.asarray(frames, dtype=np.int64)) // step)  # rounded up
-    return np.maximum(steps, 1)
+    """Tiles that cover a clip of ``frames`` frames, at least one: `raytag.inputs.tiling.count_tiles`."""
+    return tiling.count_tiles(frames, image_width(crop_frames), step)
 
 
 def tiles(
@@ -83,12 +75,7 @@ def tiles(
     """
     width = image_width(crop_frames)
     clips = row_numbers(bank, rows)
-    frames = lengths(bank, clips)
-    counts = count_tiles(frames, width, step)
-    owner = np.repeat(np.arange(len(clips)), counts)
-    number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    missing = step * counts - (frames - (width - step))
-    first = number * step - (missing // 2)[owner]
+    first, owner = tiling.first_frames(lengths(bank, clips), width, step)
     return _crops(bank, clips[owner], first, width), owner
 
 

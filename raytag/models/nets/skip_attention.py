@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from raytag.batch import Outputs
 from raytag.models.blocks.attention import CBAM
 from raytag.models.blocks.convolution import ConvBlock, SkipBlock
 from raytag.models.blocks.heads import Head
@@ -25,6 +26,8 @@ class SkipAttention(nn.Module):
     ----------
     num_classes
         Width of the logits.
+    channels
+        Of the images.
     base_size
         Channels *b* of the first block; the later ones have 2b, 4b and 8b.
     dropout
@@ -40,13 +43,14 @@ class SkipAttention(nn.Module):
 
     Notes
     -----
-    Input (B, 3, n_mels, frames) float32, at least 16 each way; output logits (B, num_classes). Pooling ignores
-    the rows and columns beyond the last multiple of 16.
+    Input (B, channels, bands, frames) float32, at least 16 each way; output logits (B, num_classes). Pooling
+    ignores the rows and columns beyond the last multiple of 16.
     """
 
     def __init__(
         self,
         num_classes: int,
+        channels: int,
         *,
         base_size: int,
         dropout: float,
@@ -57,7 +61,7 @@ class SkipAttention(nn.Module):
     ) -> None:
         super().__init__()
         b, wide = base_size, 8 * base_size
-        self.conv1 = ConvBlock(3, b)
+        self.conv1 = ConvBlock(channels, b)
         self.skip1 = SkipBlock(b, wide, pool=8)
         self.conv2 = ConvBlock(b, 2 * b)
         self.skip2 = SkipBlock(2 * b, wide, pool=4)
@@ -73,7 +77,7 @@ class SkipAttention(nn.Module):
         if min(x.shape[-2:]) < MIN_SIDE:
             raise ValueError(
                 f"images are {x.shape[-2]} bands x {x.shape[-1]} frames; this network halves them four times "
-                f"and needs at least {MIN_SIDE} of each (features.n_mels, input.crop_frames)"
+                f"and needs at least {MIN_SIDE} of each (features.n_mels, input.crop_frames, or the front end's)"
             )
         skips = []
         for conv, skip in ((self.conv1, self.skip1), (self.conv2, self.skip2), (self.conv3, self.skip3)):
@@ -82,24 +86,26 @@ class SkipAttention(nn.Module):
         x = torch.cat([self.conv4(x), *skips], dim=1)  # (B, 32b, F/16, T/16)
         return self.merge(self.attention(x)), skips
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Outputs:
         merged, _ = self.features(x)
-        return self.head(merged)
+        return Outputs(self.head(merged))
 
 
 class AuxSkipAttention(SkipAttention):
     """`SkipAttention` with a further classifier on each skip connection; parameters as there.
 
-    Input (B, 3, n_mels, frames) float32; output a tuple of logits (B, num_classes): the main classifier's, then
-    those on skip connections 3, 2 and 1, deep to shallow.
+    Input (B, channels, bands, frames) float32; the auxiliary outputs are those on skip connections 3, 2 and 1, deep
+    to shallow.
     """
 
-    def __init__(self, num_classes: int, *, base_size: int, dropout: float, last_fc: int, **fields: int) -> None:
-        super().__init__(num_classes, base_size=base_size, dropout=dropout, last_fc=last_fc, **fields)
+    def __init__(
+        self, num_classes: int, channels: int, *, base_size: int, dropout: float, last_fc: int, **fields: int
+    ) -> None:
+        super().__init__(num_classes, channels, base_size=base_size, dropout=dropout, last_fc=last_fc, **fields)
         self.aux1, self.aux2, self.aux3 = (
             Head(8 * base_size, base_size * last_fc, num_classes, dropout) for _ in range(3)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Outputs:
         merged, (skip1, skip2, skip3) = self.features(x)
-        return self.head(merged), self.aux3(skip3), self.aux2(skip2), self.aux1(skip1)
+        return Outputs(self.head(merged), (self.aux3(skip3), self.aux2(skip2), self.aux1(skip1)))

@@ -27,8 +27,8 @@ def predicted_seconds(experiments: Sequence[Experiment], table: ClipTable, folds
     per_step: dict[str, float] = {}
     total = 0.0
     for experiment in experiments:
-        shape = experiment.training.batch_size, experiment.features.n_mels, experiment.input.crop_frames
-        kind = f"{experiment.model!r} {shape}"
+        shape = experiment.training.batch_size, experiment.input.shape(experiment.features)
+        kind = f"{experiment.model!r} {experiment.front_end!r} {shape}"
         if kind not in per_step:
             per_step[kind] = _seconds_per_step(experiment, table, folds[0])
         for fold in folds:
@@ -43,13 +43,13 @@ def _seconds_per_step(experiment: Experiment, table: ClipTable, fold: int) -> fl
     clips = table.clips[table.clips["subset"] != "test"]
     few = clips.groupby(["subset", "fold"]).head(SAMPLED_CLIPS)
     small = table.drop(table.clips["clip"][~table.clips["clip"].isin(few["clip"])].tolist())
-    shape = (experiment.features.n_mels, 2 * experiment.input.crop_frames)
-    noise = np.random.default_rng(0).normal(-40.0, 10.0, shape).astype(np.float32)
-    bank = Bank.from_logmels(small.clips["clip"].tolist(), [noise] * len(small.clips))
+    frames, names = 2 * experiment.input.span(experiment.features), small.clips["clip"].tolist()
+    noise = experiment.features.noise(frames, np.random.default_rng(0))
+    bank = Bank(np.concatenate([noise] * len(names)), np.arange(len(names) + 1) * frames, names)
     training = FoldTraining(experiment, fold, small, bank, torch.device("cpu"))
     started = 0.0
     for step in range(STEPS + 1):
         if step == 1:  # the first step compiles and fills caches
             started = time.perf_counter()
-        training.train_step(*training.make_batch(step))
+        training.train_step(training.make_batch(step))
     return (time.perf_counter() - started) / STEPS

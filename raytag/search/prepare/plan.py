@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rich.console import Console
 
 from raytag.console import Stopwatch, parse_duration, say
 from raytag.datasets.table import ClipTable
-from raytag.features.bank import Bank
 from raytag.search import searchers
 from raytag.search.budget import Budget
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare.estimate import predicted_seconds
-from raytag.search.race.fold_order import difficulty, typical_first
+from raytag.search.race.fold_order import typical_first
 from raytag.search.race.rules import RULES
 from raytag.search.race.settings import Settings
 from raytag.search.searchers import Searcher
@@ -115,19 +115,22 @@ def order_folds(
     folds: Sequence[int],
     log: EventLog,
     table: ClipTable,
-    bank: Callable[[], Bank],
+    scores: Callable[[], np.ndarray],
     watch: Stopwatch,
     console: Console,
 ) -> list[int]:
-    """The order of the run's last launch over the same folds; for a new run a typical fold first."""
+    """The order of the run's last launch over the same folds; for a new run a typical fold first.
+
+    ``scores`` gives the folds' difficulty (`raytag.search.race.fold_order`).
+    """
     for event in reversed(log.past):
         if event["event"] == "race" and sorted(event["folds"]) == sorted(folds):
             return list(event["folds"])
     if table.n_folds < 3:  # of two folds neither is typical
         return list(folds)
-    scores = difficulty(table, bank(), table.n_folds)
-    order = typical_first(scores)
-    words = " ".join(f"{k}: {scores[k]:.3f}" for k in sorted(order))
+    found = scores()
+    order = typical_first(found)
+    words = " ".join(f"{k}: {found[k]:.3f}" for k in sorted(order))
     say(console, f"A ridge baseline's lwlrap by fold, to put a typical one first: {words}")
     watch.lap("order of folds")
     return order

@@ -16,19 +16,20 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from raytag import parts
+from raytag.batch import Batch, Outputs, Targets
 from raytag.console import say
 from raytag.datasets.table import ClipTable
-from raytag.experiment import NOISY_CLIPS, Experiment, Features, Sampling
-from raytag.features import make_logmel
-from raytag.losses.base import WithAuxiliaries
+from raytag.experiment import NOISY_CLIPS, Experiment, Sampling
+from raytag.models.tagger import tagger
 from raytag.search.options import LaunchOptions
 from raytag.space import Branch, Space, plain
 from raytag.space.spaces import is_name
 from raytag.train.sources import split
 
-IMAGES = 1  # of the forward pass
+SAMPLES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
-DECISIVE = ("features.", "sampling.", "model.", "loss.", "input.crop_frames")
+DECISIVE = ("features.", "sampling.", "model.", "loss.", "input.", "front_end.")
 
 
 class PreflightError(ValueError):
@@ -75,7 +76,7 @@ def check_space(chosen: Space, table: ClipTable, folds: Sequence[int]) -> None:
         With the experiment or the value of ``VARY``, the reason, and the option that mends it.
     """
     done: set[str] = set()
-    outputs: dict[str, Any] = {}
+    outputs: dict[str, Outputs] = {}
     for where, mend, experiment in _cases(chosen):
         try:
             _check_sampling(experiment.sampling, table, folds, done)
@@ -159,74 +160,71 @@ def _mend_sampling(reason: str, files: dict[str, str], corrected: bool) -> str:
     return " or ".join(mend) or "--n-folds or --fold-method"
 
 
-def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Any]) -> None:
+def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Outputs]) -> None:
     """Features, network and loss can be built, and fit each other."""
-    sides = experiment.features.n_mels, experiment.input.crop_frames
     # numbers between 0 and 1, such as dropout, change no shape: one forward pass serves all of them
-    shape = {k: v for k, v in experiment.model.model_dump().items() if not isinstance(v, float)}
-    key = json.dumps([shape, sides])
+    parts = [experiment.model, experiment.front_end]
+    shapes = [{k: v for k, v in part.model_dump().items() if not isinstance(v, float)} for part in parts]
+    key = json.dumps([shapes, experiment.input.shape(experiment.features), experiment.features.sample_rate])
     try:
-        make_logmel(experiment.features)
+        experiment.features.check()
     except ValueError as error:
         raise _Fault(error, "--set features.FIELD=VALUE") from None
     if key not in outputs:
         outputs[key] = _forward(experiment, n_classes)
     try:
         with torch.no_grad():
-            WithAuxiliaries(experiment.loss)(
-                outputs[key], torch.zeros(IMAGES, n_classes), torch.zeros(IMAGES, dtype=torch.bool)
-            )
+            nothing = torch.zeros(SAMPLES, n_classes)
+            experiment.loss(outputs[key], Targets(nothing, torch.zeros(SAMPLES, dtype=torch.bool)))
     except (ValueError, RuntimeError) as error:
-        count = 1 if isinstance(outputs[key], torch.Tensor) else len(outputs[key])
-        weights = ",".join(["1", "0.4", "0.2", *["0.1"] * count][:count])
+        weights = ",".join(["1", "0.4", "0.2", *["0.1"] * n_classes][: 1 + len(outputs[key].aux)])
         raise _Fault(error, f"--set loss.aux_weights=[{weights}]") from None
 
 
-def _forward(experiment: Experiment, n_classes: int) -> Any:
-    """Logits of an untrained network for silent images: a tensor, or a tuple of them."""
-    sides = experiment.features.n_mels, experiment.input.crop_frames
+def _forward(experiment: Experiment, n_classes: int) -> Outputs:
+    """What an untrained network makes of silence."""
+    shape = experiment.input.shape(experiment.features)
+    *_, bands, frames = (0, *experiment.sample_shape)
+    seen = f"images of {bands} bands x {frames} frames" if bands else f"waveforms of {frames} samples"
     try:
-        model = experiment.model.build(n_classes)
+        model = tagger(experiment, n_classes)
     except (ValueError, RuntimeError) as error:
         raise _Fault(error, "--set model.FIELD=VALUE") from None
-    mend = "--set features.n_mels=VALUE or --set input.crop_frames=VALUE"
+    mend = " or ".join(f"--set {key}=VALUE" for key in experiment.input.sizes + experiment.front_end.sizes)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # for one image; more would wait for each other where others train
+    torch.set_num_threads(1)  # for one sample; more would wait for each other where others train
     try:
         with torch.no_grad():
-            found = model.eval()(torch.zeros(IMAGES, 3, *sides))
+            found = Batch(torch.zeros(SAMPLES, *shape)).through(model.eval())
     except (ValueError, RuntimeError) as error:
         raise _Fault(error, mend) from None
     finally:
         torch.set_num_threads(threads)
-    logits = [found] if isinstance(found, torch.Tensor) else list(found)
-    for output in logits:
-        if output.shape != (IMAGES, n_classes) or not output.isfinite().all():
+    if not isinstance(found, Outputs):
+        raise _Fault(
+            f"its network returns {type(found).__name__}, not raytag.batch.Outputs",
+            "return Outputs(clip=logits) in its forward",
+        )
+    for logits in (found.clip, *found.aux):
+        if logits.shape != (SAMPLES, n_classes) or not logits.isfinite().all():
             raise _Fault(
-                f"for images of {sides[0]} bands x {sides[1]} frames the network gives {tuple(output.shape)}, not "
-                f"finite logits ({IMAGES}, {n_classes})",
+                f"for {seen} the network gives {tuple(logits.shape)}, not finite logits ({SAMPLES}, {n_classes})",
                 f"{mend}, or another network: --set model.name=NAME",
             )
     return found
 
 
-def low_rate(table: ClipTable, features: Features) -> list[str]:
+def low_rate(table: ClipTable, features: parts.Features) -> list[str]:
     """A sentence where the upper bands of most recordings are empty: their sample rate is far below the features'.
 
-    The settings that it names keep the seconds and the Hz of a frame.
+    The settings that it names keep what a frame is.
     """
     rates = table.clips["rate"][table.clips["rate"] > 0]
     rate = int(np.median(rates)) if len(rates) else 0
-    if not 0 < rate <= features.fmax:  # at least the upper half of the Hz is empty
+    if not 0 < rate <= features.highest:  # at least the upper half of the Hz is empty
         return []
-    scale = rate / features.sample_rate
-    settings = {
-        "sample_rate": rate,
-        "fmax": rate / 2,
-        "n_fft": 2 * max(1, round(features.n_fft * scale / 2)),
-        "hop_length": max(1, round(features.hop_length * scale)),
-    }
+    settings = features.at_rate(rate)
     return [
-        f"Most recordings have at most {rate} Hz: mel bands above {rate / 2:g} Hz are empty. To use all of them: "
+        f"Most recordings have at most {rate} Hz: bands above {rate / 2:g} Hz are empty. To use all of them: "
         + " ".join(f"--set features.{name}={value:g}" for name, value in settings.items())
     ]

@@ -124,7 +124,7 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
         nonlocal room
         start.watch.lap("features")
         key = f"{store.run['fingerprint'][:16]}-{manifest.key}"
-        size = int(manifest.usable["frames"].sum()) * manifest.features.n_mels * 2
+        size = int(manifest.usable["frames"].sum()) * manifest.features.width * 2
         if size <= room:
             bank = manifest.bank()
             room -= size

@@ -14,8 +14,8 @@ import numpy as np
 
 from raytag.datasets.table import ClipTable
 from raytag.features.bank import Bank
-from raytag.features.look import pool
 from raytag.metrics import lwlrap
+from raytag.parts import Features
 from raytag.seeding import generator
 
 MAX_CLIPS = 5000  # of all folds together; where there are more, each fold gives an equal number, drawn at random
@@ -23,20 +23,21 @@ PENALTIES = (0.1, 1.0, 10.0)  # per training clip: 1 shrinks a unit-variance dir
 _SEED = 0
 
 
-def difficulty(table: ClipTable, bank: Bank, n_folds: int) -> np.ndarray:
+def difficulty(table: ClipTable, bank: Bank, features: Features, n_folds: int) -> np.ndarray:
     """How well a baseline that was trained on the other folds does on each fold: the lower, the harder.
 
-    A clip becomes the mean and the standard deviation over its frames of every band. On these, standardised on
-    the training folds, a ridge regression predicts each class's 0/1 target (one-vs-rest, closed form):
-    ``W = (XᵀX + penalty n I)⁻¹ Xᵀ (Y - mean Y)``. A fold's score is its mean lwlrap over three fixed penalties:
-    choosing one would add noise of its own. Only curated clips with labels and features take part.
+    A clip becomes the summary that its feature set makes: mean and standard deviation of every band. On these,
+    standardised on the training folds, a ridge regression predicts each class's 0/1 target (one-vs-rest, closed
+    form): ``W = (XᵀX + penalty n I)⁻¹ Xᵀ (Y - mean Y)``. A fold's score is its mean lwlrap over three fixed
+    penalties: choosing one would add noise of its own. Only curated clips with labels and features take part.
 
     Parameters
     ----------
     table : ClipTable
     bank : Bank
-        Frames of at least the curated clips, found by clip id. Any kind of features: standardising removes
-        their unit.
+        Frames of at least the curated clips, found by clip id.
+    features : Features
+        What they are.
     n_folds : int
         Folds 0..n_folds-1.
 
@@ -66,7 +67,7 @@ def difficulty(table: ClipTable, bank: Bank, n_folds: int) -> np.ndarray:
     scores = np.full(n_folds, np.nan)
     if not len(rows):
         return scores
-    pooled = pool(bank, bank.index(table.clips["clip"].to_numpy(dtype=object)[rows]))
+    pooled = features.summary(bank, bank.index(table.clips["clip"].to_numpy(dtype=object)[rows]))
     targets = table.targets(rows).astype(np.float64)
     for fold in range(n_folds):
         own, others = folds == fold, folds != fold

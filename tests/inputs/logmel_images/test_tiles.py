@@ -132,7 +132,7 @@ def test_no_rows_give_no_images():
 
 @pytest.mark.parametrize("step", [0, -1, 65])
 def test_steps_that_would_lose_frames_are_errors(step):
-    with pytest.raises(ValueError, match=r"step must lie in \[1, crop_frames\]"):
+    with pytest.raises(ValueError, match=r"step must lie in \[1, width\]"):
         tiles(random_bank([100]), [0], 64, step)
 
 

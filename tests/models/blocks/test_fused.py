@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytag import losses, models
+from raytag.batch import Targets
 from raytag.models.blocks import fused
 
 Operation = Callable[[Tensor, nn.BatchNorm2d, int], Tensor]
@@ -184,8 +185,8 @@ def test_a_network_gets_the_same_gradients(monkeypatch: pytest.MonkeyPatch, prec
 
     def gradients(net: nn.Module, images: Tensor, autocast: bool) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            logits = net(images)
-        losses.build()(logits, targets, noisy).backward()
+            outputs = net(images)
+        losses.build()(outputs, Targets(targets, noisy)).backward()
         return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
 
     ours = [gradients(copy.deepcopy(model), x, precision == "bf16") for _ in range(2)]

@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import nn
 
 from raytag import models, parts, space
+from raytag.batch import Outputs
 from raytag.datasets.table import COLUMNS, ClipTable
 from raytag.experiment import Experiment, Features, Model
 from raytag.features.cache import CacheError
@@ -153,7 +154,7 @@ def test_a_fold_that_lost_its_noisy_clips_on_the_way_is_refused():
 class Faulty(parts.Network):
     base_size: int = 1
 
-    def build(self, num_classes):
+    def build(self, num_classes, channels):
         return FaultyNet((1, num_classes + 1) if self.base_size == 1 else (1, num_classes))
 
 
@@ -163,7 +164,7 @@ class FaultyNet(nn.Module):
         self.shape = shape
 
     def forward(self, x):
-        return torch.full(self.shape, float("nan"))
+        return Outputs(torch.full(self.shape, float("nan")))
 
 
 @pytest.mark.parametrize(("base_size", "shape"), [(1, "(1, 3)"), (2, "(1, 2)")])
@@ -178,9 +179,7 @@ def test_logits_must_have_the_right_shape_and_be_finite(monkeypatch, base_size, 
 def test_one_forward_pass_serves_what_changes_no_shape(monkeypatch):
     built = []
     build = AuxSkipAttention.build
-    monkeypatch.setattr(
-        AuxSkipAttention, "build", lambda self, classes: built.append(self.base_size) or build(self, classes)
-    )
+    monkeypatch.setattr(AuxSkipAttention, "build", lambda self, *n: built.append(self.base_size) or build(self, *n))
     preflight.check_space(
         make_space({"model.dropout": uniform(0.1, 0.5), "model.base_size": choice([2, 4])}), make_table(), [0]
     )
@@ -220,11 +219,11 @@ def test_a_grid_whose_only_field_the_data_cannot_use_says_what_is_left():
 
 def test_a_low_sample_rate_is_said_once_with_settings_that_work():
     said = prepare(make_space(), make_table(rate=8000), num_samples=1)[1]
-    assert said.startswith("Most recordings have at most 8000 Hz: mel bands above 4000 Hz are empty.")
+    assert said.startswith("Most recordings have at most 8000 Hz: bands above 4000 Hz are empty.")
     settings = dict(item.split("=") for item in said.split() if "=" in item)
     advised = Experiment().replace(settings).features
     assert changed(advised) == (8000, 4000.0, 464, 125)
-    preflight.make_logmel(advised)
+    advised.check()
     assert preflight.low_rate(make_table(rate=8000), advised) == []
     assert preflight.low_rate(make_table(rate=32000), Features()) == []
     assert preflight.low_rate(make_table(rate=0), Features()) == []

@@ -1,0 +1,1 @@
+"""From a bank of waveforms to crops of them: float32 (samples,), full scale 1."""
