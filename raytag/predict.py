@@ -38,7 +38,8 @@ def predict(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.
         pooled = torch.zeros(chunk.stop - chunk.start, logits.shape[1])
         probabilities, of = torch.sigmoid(logits), torch.from_numpy(owner)
         if feed.pooling == "max":
-            pooled.index_reduce_(0, of, probabilities, "amax")  # no probability is below 0
+            # no probability is below 0
+            pooled.scatter_reduce_(0, of.unsqueeze(1).expand_as(probabilities), probabilities, "amax")
         else:
             pooled.index_add_(0, of, probabilities)
             pooled = pooled / torch.from_numpy(counts[chunk]).float().unsqueeze(1)

@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def training(bank: Bank, logmels: list[np.ndarray], batch: int, rounds: int) -> list[Row]:
-    augmenter = Augmenter(LogMelImages(), bank.n_mels)
-    out = np.empty((batch, 3, bank.n_mels, augmenter.crop_frames), np.float32)
+    augmenter = Augmenter(LogMelImages(), bank.width)
+    out = np.empty((batch, 3, bank.width, augmenter.crop_frames), np.float32)
 
     def drawn(step):
         rng = generator(0, step)

@@ -26,7 +26,7 @@ from raytag.store.digest import digest
 #: Steps of the fixed point in a dB: an int16 of n stands for n / 256 dB, -128 to 127.996 dB, to 0.002 dB.
 SCALE = 256
 
-_MAGIC = b"raytag bank 2\n"
+_MAGIC = b"raytag bank 3\n"
 _PAGE = 4096  # bytes; the mapped frames begin at a multiple of it
 _DIGEST_SIZE = len(digest(b""))
 #: Files whose frames this process has compared with their digest: device, inode, time of change, size.
@@ -34,12 +34,12 @@ _checked: set[tuple[int, int, int, int]] = set()
 
 
 class Bank:
-    """Log-mel spectrograms of many clips, one after the other.
+    """The frames of many clips, one after the other.
 
     Parameters
     ----------
-    buffer : int16 (total_frames, n_mels)
-        dB times `SCALE`, frames of the first clip first, C-contiguous.
+    buffer : int16 (total_frames, width)
+        Frames of the first clip first, C-contiguous. Their unit is the feature set's: of log-mels dB times `SCALE`.
     offsets : int64 (n_clips + 1,)
         Clip i is ``buffer[offsets[i] : offsets[i + 1]]``.
     clips : sequence of str
@@ -54,7 +54,7 @@ class Bank:
     def __init__(self, buffer: np.ndarray, offsets: np.ndarray, clips: Sequence[str]) -> None:
         if buffer.dtype != np.int16 or buffer.ndim != 2 or not buffer.flags.c_contiguous:
             raise ValueError(
-                f"buffer must be C-contiguous int16 (total_frames, n_mels), not {buffer.dtype} {buffer.shape}"
+                f"buffer must be C-contiguous int16 (total_frames, width), not {buffer.dtype} {buffer.shape}"
             )
         if len(offsets) != len(clips) + 1 or offsets[0] != 0 or offsets[-1] != len(buffer):
             raise ValueError(
@@ -97,11 +97,11 @@ class Bank:
 
     def __repr__(self) -> str:
         where = f", mapped from {self._path}" if self._path else ""
-        return f"<Bank of {len(self)} clips, {len(self.buffer)} frames of {self.n_mels} bands{where}>"
+        return f"<Bank of {len(self)} clips, {len(self.buffer)} frames of {self.width} values{where}>"
 
     @property
-    def n_mels(self) -> int:
-        """Bands."""
+    def width(self) -> int:
+        """Values of a frame, such as mel bands."""
         return int(self.buffer.shape[1])
 
     @property
@@ -120,7 +120,7 @@ class Bank:
         return int(self.buffer.nbytes)
 
     def logmel(self, i: int) -> np.ndarray:
-        """Clip number ``i`` as float32 (n_mels, T), dB; a copy."""
+        """Clip number ``i`` of a bank of log-mels as float32 (n_mels, T), dB; a copy."""
         fixed = self.buffer[self.offsets[i] : self.offsets[i + 1]]
         return np.ascontiguousarray(fixed.T, np.float32) / np.float32(SCALE)
 
@@ -148,7 +148,7 @@ class Bank:
         """
         path = Path(path)
         buffer = self.buffer.astype("<i2", copy=False)
-        header = {"n_mels": self.n_mels, "scale": SCALE, "frames": self.frames.tolist(), "clips": self.clips}
+        header = {"width": self.width, "frames": self.frames.tolist(), "clips": self.clips}
         text = json.dumps({**header, "digest": digest(buffer.data)}).encode()
         head = _MAGIC + len(text).to_bytes(8, "little") + digest(text).encode() + text
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -187,7 +187,7 @@ class Bank:
             header = json.loads(text)
             start = len(head) + length + len(zeros)
             offsets = np.cumsum([0, *header["frames"]], dtype=np.int64)
-            shape = (int(offsets[-1]), header["n_mels"])
+            shape = (int(offsets[-1]), header["width"])
             expected = start + 2 * shape[0] * shape[1]
             if status.st_size != expected:
                 raise DamagedError(f"{path} has {status.st_size} bytes instead of {expected}")

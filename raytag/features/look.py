@@ -109,7 +109,7 @@ def pool(bank: Bank, clips: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(n, 2 * min(bands, MAX_BANDS))], float64
     """
-    bands = bank.n_mels
+    bands = bank.width
     limit = max(1, MAX_VALUES // (len(clips) * bands))  # frames a clip
     groups = np.linspace(0, bands, min(bands, MAX_BANDS), endpoint=False).astype(np.int64)
     widths = np.diff(groups, append=bands)

@@ -30,7 +30,7 @@ def bank(logmels) -> Bank:
 
 def test_holds_every_clip_to_half_a_step(bank, logmels):
     assert len(bank) == 4
-    assert bank.n_mels == 128
+    assert bank.width == 128
     assert bank.frames.tolist() == list(FRAMES)
     assert bank.buffer.shape == (sum(FRAMES), 128)
     for i, logmel in enumerate(logmels):

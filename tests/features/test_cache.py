@@ -91,7 +91,7 @@ def test_other_parameters_have_a_folder_of_their_own(table, run):
     other, _ = run(table, features=Features(n_mels=64, hop_length=512))
     assert other.computed == CLIPS
     assert first.key != other.key
-    assert other.bank().n_mels == 64
+    assert other.bank().width == 64
     assert_holds(other, table)
     assert run(table)[0].computed == 0
 

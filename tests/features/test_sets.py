@@ -40,7 +40,7 @@ def test_each_has_a_cache_and_a_bank_of_the_clips_that_are_usable_in_all(tmp_pat
         assert manifest.quarantined["clip"].tolist() == ["train_curated/c005.wav"]
         assert manifest.quarantined["reason"].str.startswith("silent").all()
         assert bank.clips == found[0][1].clips
-        assert (len(bank), bank.n_mels) == (CLIPS - 1, features.n_mels)
+        assert (len(bank), bank.width) == (CLIPS - 1, features.n_mels)
     assert len({manifest.key for manifest, _ in found}) == 3
     ((alone, _),) = build_banks(table, SETS[:1], str(tmp_path / "cache"), report=False)
     assert alone.quarantined.empty
