@@ -1,4 +1,4 @@
-"""A mixture whose experiments have different features, by the command line: one launch, one race, one blend."""
+"""Experiments with other features, inputs and networks, by the command line: one launch, one race, one blend."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from tests.recordings import make_folder
 pytestmark = pytest.mark.long
 
 
-def test_three_geometries_race_and_blend_in_one_launch(tmp_path):
+SPACE = """
+SPACES = [
+    (1, "specaug_mixup"),
+    (1, "specaug_mixup", {"features.n_mels": 64, "features.n_fft": 1024, "features.hop_length": 512}),
+    (1, "waveforms"),
+]
+"""
+
+
+def test_two_geometries_and_waveforms_race_and_blend_in_one_launch(tmp_path):
     data = make_folder(tmp_path / "recordings")
-    small = [*SMALL, "--set", "input.crop_frames=32", "--epochs", "2"]
-    arguments = ["--space", "geometries", "--data", data, "--run", "r", "--num-samples", "5", "--keep", "2", *small]
+    (tmp_path / "three.py").write_text(SPACE)
+    small = [*SMALL, "--set", "input.crop_frames=32", "--set", "input.crop_seconds=0.5", "--epochs", "2"]
+    arguments = ["--space", "three.py", "--data", data, "--run", "r", "--num-samples", "5", "--keep", "5", *small]
     code, printed = run("launch.py", *arguments, cwd=tmp_path)
     assert code == 0, printed
     for number in (1, 2, 3):
@@ -26,7 +36,8 @@ def test_three_geometries_race_and_blend_in_one_launch(tmp_path):
     store = RunStore(str(tmp_path / "runs"), "r")
     experiments = [store.experiment(name) for name in store.experiments()]
     assert len(experiments) == 5
-    assert {e.features.n_mels for e in experiments} == {128, 64, 96}
+    assert [e.features.name for e in experiments].count("Waveforms") < 5
+    assert {e.sample_shape for e in experiments} >= {(3, 128, 32), (3, 64, 32), (1, 64, 44)}
     assert len(list((tmp_path / "cache").iterdir())) == 3
     code, printed = run("launch.py", *arguments, cwd=tmp_path)
     assert code == 0, printed
@@ -34,7 +45,9 @@ def test_three_geometries_race_and_blend_in_one_launch(tmp_path):
     events = read_events(Storage(str(tmp_path / "runs" / "r")))
     folds = [(e["experiment"], e["fold"]) for e in events if e["event"] == "fold"]
     assert len(set(folds)) == len(folds)
-    code, printed = run("ensemble_search.py", "--run", "r", "--stackers", "0", cwd=tmp_path)
+    assert len({store.experiment(name).features.name for name in store.complete()}) == 2
+    everyone = ["--size", "5", "--way", "subset", "--stackers", "0"]
+    code, printed = run("ensemble_search.py", "--run", "r", *everyone, cwd=tmp_path)
     assert code == 0, printed
     report = json.loads((tmp_path / "runs" / "r" / "ensembles" / "ensemble-001" / "ensemble.json").read_text())
-    assert set(report["members"]) <= set(store.complete())
+    assert set(report["members"]) == set(store.complete())

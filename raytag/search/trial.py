@@ -36,19 +36,25 @@ ROOM_POLL_SECONDS = 5.0
 class SharedBank:
     """The features of all clips for the trials of a node.
 
-    ``bank`` lies in shared memory and is read without a copy. Where the banks of a launch would take too much of
-    the object store it is None, and each node maps a file of its own, named ``key``, that it assembles from the
-    cache's ``manifest``.
+    ``bank`` refers to Ray's object store, which has it once a node and is read without a copy. Where the banks of a
+    launch would take too much of it, it is None, and each node maps a file of its own, named ``key``, that it
+    assembles from the cache's ``manifest``.
     """
 
     manifest: Manifest
     key: str
-    bank: Bank | None
+    bank: ray.ObjectRef[Bank] | None
+
+    @classmethod
+    def of(cls, manifest: Manifest, key: str, bank: Bank) -> SharedBank:
+        """Of a bank that was assembled here; one in memory is moved to the object store."""
+        return cls(manifest, key, None if bank.is_mapped else ray.put(bank))
 
     def open(self) -> Bank:
-        if self.bank is not None:
-            return self.bank
-        return mapped_bank(self.key, self.manifest.bank, print)
+        if self.bank is None:
+            return mapped_bank(self.key, self.manifest.bank, print)
+        bank: Bank = ray.get(self.bank)
+        return bank
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
             room -= size
         else:
             bank = mapped_bank(key, manifest.bank, lambda words: say(console, words, "yellow"))
-        banks[feature_hash(manifest.features)] = SharedBank(manifest, key, None if bank.is_mapped else bank)
-        return bank
+        banks[feature_hash(manifest.features)] = shared = SharedBank.of(manifest, key, bank)
+        return bank if bank.is_mapped else shared.open()  # what was assembled in this process is let go
 
     found = build_banks(
         start.table,
