@@ -1,7 +1,7 @@
 """What a newcomer adds is one file and one row: the new name stands in --help, acts, and is named in the log.
 
-A copy of the package gets a network, a loss, a stopping rule, a searcher, a dataset layout, a way of choosing an
-ensemble and a mean, each as CONTRIBUTING.md says; then its commands are run.
+A copy of the package gets a feature set, an input, a front end, a network, a loss, a stopping rule, a searcher, a
+dataset layout, a way of choosing an ensemble and a mean, each as CONTRIBUTING.md says; then its commands are run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,50 @@ from tests.recordings import make_folder, sound, write_wav
 
 pytestmark = pytest.mark.long
 
+FEATURE_SET = '''
+"""Samples without their sign."""
+from raytag.features.sets.waveforms import Waveforms
+
+
+class Rectified(Waveforms):
+    def compute(self, data, path):
+        samples, remarks = super().compute(data, path)
+        return abs(samples.clip(-32767)), remarks
+'''
+INPUT = '''
+"""Crops of them."""
+from raytag.inputs.waveforms.settings import WaveformCrops
+
+
+class RectifiedCrops(WaveformCrops):
+    reads = "Rectified"
+'''
+FRONT_END = '''
+"""Folded to images of three channels."""
+from pydantic import Field
+from raytag import parts
+from torch import nn
+
+
+class Folded(parts.FrontEnd):
+    bands: int = Field(10, ge=1)
+
+    def shape(self, features, shape):
+        return 3, self.bands, shape[0] // (3 * self.bands)
+
+    def build(self, features):
+        return FoldedModule(self.bands)
+
+
+class FoldedModule(nn.Module):
+    def __init__(self, bands):
+        super().__init__()
+        self.bands = bands
+
+    def forward(self, x):
+        frames = x.shape[1] // (3 * self.bands)
+        return x[:, : 3 * self.bands * frames].unflatten(1, (3, self.bands, frames)).clamp_min(0)
+'''
 NETWORK = '''
 """Means of the bands."""
 from pydantic import Field
@@ -133,6 +177,18 @@ class Quadratic:
 '''
 #: The new file, and where its row goes: (table, before which text, row), the import first where there is one.
 CHANGES = {
+    "features/sets/rectified.py": (
+        FEATURE_SET,
+        [("features/sets/__init__.py", "}", '    "Rectified": "raytag.features.sets.rectified:Rectified",\n')],
+    ),
+    "inputs/rectified.py": (
+        INPUT,
+        [("inputs/__init__.py", "}", '    "RectifiedCrops": "raytag.inputs.rectified:RectifiedCrops",\n')],
+    ),
+    "models/front_ends/folded.py": (
+        FRONT_END,
+        [("models/front_ends/__init__.py", "}", '    "Folded": "raytag.models.front_ends.folded:Folded",\n')],
+    ),
     "models/glance.py": (
         NETWORK,
         [("models/__init__.py", "}\n\n\ndef build", '    "Glance": "raytag.models.glance:Glance",\n')],
@@ -200,6 +256,7 @@ CHANGES = {
 #: A field that comes later, with a default: (file, after which line, the field).
 LATER = [
     ("inputs/logmel_images/settings.py", "    add_max_alpha: float = Field(0.5, ge=0, le=1)", "    later: int = 3"),
+    ("features/sets/logmels.py", "    top_db: float = Field(80.0, gt=0)", "    later: int = 1"),
     ("losses/noisy.py", "    beta: float = Field(0.7, ge=0, le=1)", "    later: float = 0.5"),
     ("train/schedules.py", "    warmup_share: float = Field(0.3, gt=0, lt=1)", "    later: bool = True"),
     ("experiment.py", "    samples_per_epoch: int | None = Field(None, ge=1)", '    later: str = "late"'),
@@ -266,8 +323,10 @@ def store(copy) -> Storage:
     for name, label in rows:
         write_wav(copy / "data" / "sounds" / name, sound(label, rng))
     pd.DataFrame(rows, columns=["file", "tag"]).to_csv(copy / "data" / "tags.csv", index=False)
-    small = ["--set", "input.crop_frames=64", "--set", "training.batch_size=4"]
-    chosen = ["--set", "model.name=Glance", "--set", "model.width=5", "--set", "loss.name=NeverBelow"]
+    small = ["--set", "input.crop_seconds=0.2", "--set", "training.batch_size=4"]
+    chosen = ["--set", "features.name=Rectified", "--set", "input.name=RectifiedCrops"]
+    chosen += ["--set", "front_end.name=Folded", "--set", "front_end.bands=7"]
+    chosen += ["--set", "model.name=Glance", "--set", "model.width=5", "--set", "loss.name=NeverBelow"]
     chosen += ["--set", "loss.floor=8", "--stopping", "impatient"]
     asked = ["--search", "reseeded", "--num-samples", "3", "--keep", "2", "--n-folds", "2", "--epochs", "1"]
     run(copy, "launch.py", "--data", "data", "--run", "r", *small, *chosen, *asked)
@@ -291,6 +350,9 @@ def test_fields_and_members_that_come_later_leave_finished_folds_finished(copy):
 def test_help_names_them(copy):
     words = " ".join(run(copy, "launch.py", "--help").replace("│", " ").split())
     for name in (
+        "Rectified",
+        "RectifiedCrops",
+        "Folded",
         "Glance",
         "NeverBelow",
         "impatient: drop the worst",
@@ -325,9 +387,9 @@ def test_they_act(store):
     fold = f"{store.root}/experiments/{whole[0]}/fold_0"
     with safe_open(f"{fold}/weights.safetensors", "np") as weights:
         assert set(weights.keys()) == {
-            f"{layer}.{kind}" for layer in ("widen", "glance") for kind in ("weight", "bias")
+            f"network.{layer}.{kind}" for layer in ("widen", "glance") for kind in ("weight", "bias")
         }
-        assert weights.get_slice("widen.weight").get_shape() == [5, 3]
+        assert weights.get_slice("network.widen.weight").get_shape() == [5, 3]
     assert pd.read_csv(f"{fold}/curve.csv")["train_loss"].min() > 8
     found = store.read_json("ensembles/ensemble-001/ensemble.json")
     assert list(found["members"].values()) == [1]

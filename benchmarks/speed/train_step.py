@@ -135,6 +135,7 @@ def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: i
     import torch
 
     from raytag import losses, models
+    from raytag.batch import Targets
     from raytag.experiment import Optimizer
     from raytag.models.blocks import fused
     from raytag.train.memory import tune_malloc
@@ -159,8 +160,8 @@ def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: i
     def step() -> float:
         x = images.to(memory_format=layout)
         with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in measures):
-            logits = model(x)
-        loss = loss_of(logits, targets, noisy)
+            outputs = model(x)
+        loss = loss_of(outputs, Targets(targets, noisy))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
