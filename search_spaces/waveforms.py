@@ -1,8 +1,8 @@
 """A plain convolutional network on crops of waveforms, whose spectrograms are computed on the device.
 
 The cache holds samples, so windows and bands of the spectrogram vary at no cost. As in ``specaug_mixup`` the sizes
-suit a few hundred clips on a small machine. To search it beside that one, in one launch and for one ensemble, write a
-space with ``SPACES = [(1, "specaug_mixup"), (1, "waveforms")]``.
+suit a few hundred clips on a small machine. To search it beside that one, in one launch and for one ensemble, write
+a space with ``SPACES = [(1, "specaug_mixup"), (1, "waveforms")]``.
 """
 
 from raytag.experiment import Experiment, Features, FrontEnd, Input, Loss, Model, Optimizer, Schedule, Training

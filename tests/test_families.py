@@ -10,6 +10,7 @@ from pydantic import Field
 
 from raytag.families import Family
 from raytag.parts import Member, Network
+from tests.members import experiment_with
 
 
 class Cat(Member):
@@ -97,14 +98,11 @@ def test_a_member_that_builds_nothing_cannot_be_made() -> None:
 def test_the_families_of_an_experiment_have_members_of_their_names() -> None:
     from raytag.experiment import FAMILIES, Experiment
 
-    waveforms = {"features.name": "Waveforms", "input.name": "WaveformCrops"}
     for name, family in FAMILIES.items():
         assert family.default in family.table
         for member in family.table:
             assert family.pick(member).__name__ == member
-            fitting = waveforms if member in ("Waveforms", "WaveformCrops", "Mel", "STFT") else {}
-            experiment = Experiment().replace({**fitting, f"{name}.name": member})
-            again = Experiment.model_validate_json(experiment.to_json())
+            again = Experiment.model_validate_json(experiment_with(name, member).to_json())
             assert getattr(again, name) == family(member)
 
 

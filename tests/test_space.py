@@ -9,6 +9,7 @@ from scipy import stats
 from raytag import space
 from raytag.experiment import FAMILIES, Experiment, Loss
 from raytag.space import Choice, SpaceError, Uniform, uniform
+from tests.members import experiment_with
 
 SMALL = """
 from raytag.experiment import Experiment
@@ -252,7 +253,7 @@ def test_a_family_says_what_is_worth_varying_in_it():
     assert set(own) <= set(Experiment().flat())
     for name, family in FAMILIES.items():
         for member in family.table:
-            base = Experiment().replace({f"{name}.name": member})
+            base = experiment_with(name, member)
             for key, distribution in space.worth_varying(base).items():
                 for value in distribution.grid():
                     base.replace({key: value})
@@ -271,5 +272,7 @@ def test_geometries_are_one_network_at_three_resolutions():
     assert told == [f"features.{name}" for name in ("fmax", "hop_length", "n_fft", "n_mels", "sample_rate")]
     parts = [{k: v for k, v in e.all_parts().items() if k != "features"} for e in s.firsts]
     assert parts[0] == parts[1] == parts[2]
+    names = {e.name: e.features.n_mels for e in [s.sample(0, i) for i in range(30)]}
+    assert names == {"mels128": 128, "mels64": 64, "mels96": 96}
     counts = np.bincount([s.feature_sets.index(s.sample(0, i).features) for i in range(3, 303)])
     assert stats.chisquare(counts).pvalue > 1e-3

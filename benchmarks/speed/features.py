@@ -1,4 +1,4 @@
-"""Log-mel extraction against librosa, hashes of recordings, and the mel cache on one and two workers.
+"""Log-mel extraction against librosa, hashes of recordings, and the feature cache on one and two workers.
 
     python benchmarks/speed/features.py --data DIR [--clips 60] [--json PATH]
     python benchmarks/speed/features.py --data DIR --workers [--build-clips 6000]
@@ -222,7 +222,7 @@ def main() -> None:
             if formats:
                 runs[", ".join(formats)] = (files, arguments.build_clips // 4)
             for name, (paths, clips) in runs.items():
-                title = f"mel cache from {name}, fresh, warm workers"
+                title = f"feature cache from {name}, fresh, warm workers"
                 tables[title] = workers(paths, clips, arguments.builds, arguments.sessions)
                 print_workers(title, tables[title])
     write_json(arguments.json, tables)

@@ -1,4 +1,4 @@
-"""The mel cache: every recording is read and transformed once, whatever happens.
+"""The feature cache: every recording is read and transformed once, whatever happens.
 
     CACHE_DIR/FEATURE_HASH/build.json          the parameters, and what the last build did
                            shards/*.parquet    the features (`raytag.features.shards`)
@@ -116,7 +116,7 @@ def _forget(storage: Storage, damage: DamagedCells) -> None:
         storage.delete("manifest.parquet")  # it lists them
     except OSError as error:
         raise CacheError(
-            f"what is damaged in the mel cache {storage.where()} cannot be replaced "
+            f"what is damaged in the feature cache {storage.where()} cannot be replaced "
             f"({error.strerror or error}): make it writable, or choose another --cache-dir"
         ) from error
 
@@ -174,7 +174,7 @@ def build_cache(
         known = Known(storage, console)
     except OSError as error:
         raise CacheError(
-            f"the mel cache {storage.where()} cannot be read: {error}; choose another --cache-dir"
+            f"the feature cache {storage.where()} cannot be read: {error}; choose another --cache-dir"
         ) from error
     clips = table.clips[["clip", "path", "duration"]]
     status = {path: _status(path) for path in clips["path"]}
@@ -275,7 +275,7 @@ def _results(
     import ray.data
 
     if not ray.is_initialized():
-        raise CacheError("the mel cache is built by Ray: call ray.init() first")
+        raise CacheError("the feature cache is built by Ray: call ray.init() first")
     batches = batches_of(pending, lengths(pending), known.contents(), count_cpus())
     work = partial(compute_batch, storage=storage, features_json=features.model_dump_json())
     seen: set[str] = set()
@@ -393,5 +393,5 @@ def _save(manifest: Manifest, known: Known, status: dict[str, tuple[int, int] | 
         where = f"{manifest.storage.where()} ({error.strerror or error})"
         say(
             console,
-            f"features: the tables of the mel cache cannot be written to {where}: next time they are made again",
+            f"features: the tables of the cache cannot be written to {where}: next time they are made again",
         )

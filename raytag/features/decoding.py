@@ -36,7 +36,7 @@ class UnusableClip(ValueError):
         ``truncated`` (the file ends before the samples that its header announces), ``empty`` (no samples),
         ``silent`` (all samples equal, to one step of 16-bit audio: those of the file, or what resampling leaves
         of them), ``non_finite`` (NaN or infinite samples),
-        ``out_of_range`` (features beyond what the mel cache can hold).
+        ``out_of_range`` (features beyond what the feature cache can hold).
     detail : str
         The same as a sentence, with numbers.
     path : str
@@ -51,7 +51,7 @@ class UnusableClip(ValueError):
 
     @property
     def reason(self) -> str:
-        """``code: detail``, as it stands in the manifest of the mel cache."""
+        """``code: detail``, as it stands in the manifest of the feature cache."""
         return f"{self.code}: {self.detail}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The manifest of a mel cache: which clip lies in which shard, and which are unusable and why.
+"""The manifest of a feature cache: which clip lies in which shard, and which are unusable and why.
 
 The shards are the truth; ``manifest.parquet`` and ``index.parquet`` beside them spare looking into all of them
 and reading all recordings again. Either may be deleted, and of two builders that write them at once either may
@@ -48,11 +48,11 @@ _SEAL_SIZE = len(_SEAL) + len(digest(b""))
 
 
 class CacheError(ValueError):
-    """A mel cache that cannot serve; the message says what to do."""
+    """A feature cache that cannot serve; the message says what to do."""
 
 
 class DamagedCells(DamagedError):
-    """Cells of a mel cache that do not hold what was computed, or are gone.
+    """Cells of a feature cache that do not hold what was computed, or are gone.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class DamagedCells(DamagedError):
         )
 
     def __str__(self) -> str:
-        return f"damaged or gone are {self.what} of the mel cache: launch again, and they are computed again"
+        return f"damaged or gone are {self.what} of the feature cache: launch again, and they are computed again"
 
 
 def feature_hash(features: parts.Features) -> str:

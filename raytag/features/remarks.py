@@ -1,4 +1,4 @@
-"""What is odd about a recording that can be used: measured here, kept in the mel cache, said at each launch.
+"""What is odd about a recording that can be used: measured here, kept in the feature cache, said at each launch.
 
 A remark is ``code: sentence``; the codes are the keys of `MEANING`.
 """

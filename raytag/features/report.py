@@ -1,4 +1,4 @@
-"""What a build of the mel cache says: whether there is room, what was done, what is unusable, and what is odd."""
+"""What a build of the feature cache says: whether there is room, what was done, what is unusable, what is odd."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_room(storage: Storage, clips: int, needed: int, console: Console) -> N
         storage.delete(probe)
     except OSError as error:
         raise CacheError(
-            f"{clips} clips are to be computed, and the mel cache {storage.where()} cannot be written "
+            f"{clips} clips are to be computed, and the feature cache {storage.where()} cannot be written "
             f"({error.strerror or error}): make it writable, or choose another --cache-dir"
         ) from error
     free = _free(storage)
@@ -69,8 +69,8 @@ def check_written(results: pd.DataFrame, storage: Storage, needed: int) -> None:
         "" if free is None else f"{size_words(free)} are free, "
     ) + f"the build takes up to {size_words(needed)}"
     raise CacheError(
-        f"a worker could not write to the mel cache {storage.where()}: {faults.iloc[0]} ({room}). What was written "
-        "is kept; make room or choose another --cache-dir and launch again"
+        f"a worker could not write to the feature cache {storage.where()}: {faults.iloc[0]} ({room}). What was "
+        "written is kept; make room or choose another --cache-dir and launch again"
     )
 
 

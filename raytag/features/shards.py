@@ -1,4 +1,4 @@
-"""Shards of the mel cache: what a worker computes and writes, and how it is read again.
+"""Shards of the feature cache: what a worker computes and writes, and how it is read again.
 
 A shard is one Parquet file with one row a clip:
 
@@ -272,10 +272,10 @@ def _open(
         table.validate(full=True)
         return table.select(schema.names)
     except FileNotFoundError:
-        raise DamagedError(f"shard {storage.where(f'{FOLDER}/{shard}')} of the mel cache is gone") from None
+        raise DamagedError(f"shard {storage.where(f'{FOLDER}/{shard}')} of the feature cache is gone") from None
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         where = storage.where(f"{FOLDER}/{shard}")
-        raise DamagedError(f"shard {where} of the mel cache is damaged ({error})") from error
+        raise DamagedError(f"shard {where} of the feature cache is damaged ({error})") from error
 
 
 def _check_footer(footer: pq.FileMetaData, size: int) -> None:

@@ -9,7 +9,7 @@ A space is a file of values, one of
 
     SPACES = [                                               # a mixture: weights, and files or values
         (3, "specaug_mixup"),
-        (1, "specaug_mixup", {"features.n_mels": 64}),       # a file with some fields fixed
+        (1, "specaug_mixup", {"features.n_mels": 64}),       # a file with some fields fixed, or another name
         (1, BASE, VARY),
     ]
 

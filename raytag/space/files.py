@@ -90,7 +90,8 @@ def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
         more: Any = what[1] if len(what) > 1 else {}
         if isinstance(what[0], str):
             try:
-                own = load(what[0], within).fix(more)
+                own = load(what[0], within).fix({k: v for k, v in more.items() if k != "name"})
+                own = own.named(more["name"]) if "name" in more else own
             except (ValueError, AttributeError) as error:
                 raise SpaceError(f"{path}: {where}{error}") from None
         else:

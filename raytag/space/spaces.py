@@ -129,6 +129,21 @@ class Space:
             branches = {}
         return replace(self, firsts=tuple(firsts.values()), branches=tuple(branches.values()))
 
+    def named(self, name: str) -> Space:
+        """The space with another name of its experiments, which leaderboards show; no identity changes.
+
+        Raises
+        ------
+        ValueError
+            No name of an experiment.
+        """
+
+        def renamed(experiment: Experiment) -> Experiment:
+            return Experiment.model_validate({**experiment.fields(), "name": name})
+
+        branches = tuple(replace(branch, base=renamed(branch.base)) for branch in self.branches)
+        return replace(self, firsts=tuple(renamed(e) for e in self.firsts), branches=branches)
+
     def fit(self, offers: Collection[str], asked: Mapping[str, Any]) -> Space:
         """The space for data that have no more than ``offers``: fields that need more are fixed, and noted.
 

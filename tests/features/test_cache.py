@@ -1,4 +1,4 @@
-"""The mel cache: computed once, the same numbers, and only what changed again."""
+"""The feature cache: computed once, the same numbers, and only what changed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mel cache when things go wrong: bad clips, damaged shards, kills, two builders, no room, object stores."""
+"""The feature cache when things go wrong: bad clips, damage, kills, two builders, no room, object stores."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_damaged_shard_is_named_and_then_computed_again(table, run, tmp_path):
     shard = shards_of(tmp_path / "cache")[0]
     data = shard.read_bytes()
     shard.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DamagedError, match=f"of shard .*{shard.name} of the mel cache"):
+    with pytest.raises(DamagedError, match=f"of shard .*{shard.name} of the feature cache"):
         manifest.bank()
     (shard.parents[1] / "manifest.parquet").unlink()
     manifest, text = run(table)
@@ -212,7 +212,7 @@ def test_a_worker_that_cannot_write_says_so_and_what_to_do(table, run, tmp_path)
     contents = [digest(Path(path).read_bytes()) for path in few.clips["path"]]
     name = shard_name(list(zip(few.clips["clip"], contents, strict=True)))
     (tmp_path / "cache" / feature_hash(Features()) / "shards" / name).mkdir(parents=True)
-    with pytest.raises(CacheError, match="could not write to the mel cache") as caught:
+    with pytest.raises(CacheError, match="could not write to the feature cache") as caught:
         run(few)
     assert "Is a directory" in str(caught.value)
     assert "--cache-dir" in str(caught.value)
