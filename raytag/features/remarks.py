@@ -51,7 +51,7 @@ def of_loss(before: np.ndarray, after: np.ndarray, power: float, rate: int, samp
         return []
     return [
         f"lost: {_percent(kept)} of the energy is left at {sample_rate} Hz; --set features.sample_rate={rate} "
-        f"--set features.fmax={rate // 2} keeps all of it"
+        f"(of log-mels with --set features.fmax={rate // 2}) keeps all of it"
     ]
 
 
