@@ -45,7 +45,7 @@ def test_sound_that_resampling_removes(clip, tmp_path, offset):
     [remark] = clip(bats + offset, rate=192_000)
     assert remark == (
         "lost: 1.0 % of the energy is left at 44100 Hz; --set features.sample_rate=192000 "
-        "(of log-mels with --set features.fmax=96000) keeps all of it"
+        "keeps all of it, log-mels with --set features.fmax=96000"
     )
     changes = dict(words.split("=") for words in remark.split() if "=" in words)
     assert remarks_on(tmp_path / "clip", Experiment().replace(changes).features) == []

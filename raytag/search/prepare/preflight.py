@@ -163,8 +163,8 @@ def _mend_sampling(reason: str, files: dict[str, str], corrected: bool) -> str:
 def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Outputs]) -> None:
     """Features, network and loss can be built, and fit each other."""
     # numbers between 0 and 1, such as dropout, change no shape: one forward pass serves all of them
-    parts = [experiment.model, experiment.front_end]
-    shapes = [{k: v for k, v in part.model_dump().items() if not isinstance(v, float)} for part in parts]
+    built = [experiment.model, experiment.front_end]
+    shapes = [{k: v for k, v in part.model_dump().items() if not isinstance(v, float)} for part in built]
     key = json.dumps([shapes, experiment.input.shape(experiment.features), experiment.features.sample_rate])
     try:
         experiment.features.check()
