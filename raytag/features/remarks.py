@@ -50,8 +50,8 @@ def of_loss(before: np.ndarray, after: np.ndarray, power: float, rate: int, samp
     if kept >= _LEAST_KEPT:
         return []
     return [
-        f"lost: {_percent(kept)} of the energy is left at {sample_rate} Hz; --set features.sample_rate={rate} keeps "
-        f"all of it, log-mels with --set features.fmax={rate // 2}"
+        f"lost: {_percent(kept)} of the energy is left at {sample_rate} Hz; --set features.sample_rate={rate} "
+        f"keeps all of it, log-mels with --set features.fmax={rate // 2}"
     ]
 
 
