@@ -17,5 +17,9 @@ def test_blocks_halve_the_image_and_the_classifier_reads_the_embedding() -> None
         assert net.blocks(x).shape == (2, 16, 5, 4)  # type: ignore[operator]
         assert torch.equal(outputs.clip, net.head.layers(outputs.embedding))  # type: ignore[operator, union-attr]
     assert outputs.embedding.shape == (2, 16)
-    with pytest.raises(ValueError, match="40 bands x 7 frames; 3 blocks halve them to nothing: at least 8"):
+    with pytest.raises(
+        ValueError, match="40 bands x 7 frames; this network halves them 3 times and needs at least 8"
+    ):
         net(torch.randn(1, 1, 40, 7))
+    with pytest.raises(ValueError, match="takes images, and gets waveforms: set front_end"):
+        net(torch.randn(1, 4000))

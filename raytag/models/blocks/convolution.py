@@ -8,6 +8,20 @@ from torch import Tensor, nn
 from raytag.models.blocks.fused import batch_norm_relu
 
 
+def check_images(x: Tensor, halvings: int) -> None:
+    """Refuse what a network cannot take that halves its images so often; ``ValueError`` says what it needs."""
+    if x.ndim != 4:
+        raise ValueError(
+            "this network takes images, and gets waveforms: set front_end.name=Mel or STFT, which make some of them"
+        )
+    smallest = 2**halvings
+    if min(x.shape[-2:]) < smallest:
+        raise ValueError(
+            f"images are {x.shape[-2]} bands x {x.shape[-1]} frames; this network halves them {halvings} times and "
+            f"needs at least {smallest} of each"
+        )
+
+
 class ConvBlock(nn.Module):
     """Twice (3x3 convolution, batch norm, ReLU), then 2x2 average pooling.
 

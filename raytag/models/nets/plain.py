@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from raytag.batch import Outputs
 from raytag.models.blocks.attention import pixels
-from raytag.models.blocks.convolution import ConvBlock
+from raytag.models.blocks.convolution import ConvBlock, check_images
 from raytag.models.blocks.heads import Head
 
 
@@ -42,12 +42,7 @@ class PlainConv(nn.Module):
         self.head = Head(widths[-1], hidden, num_classes, dropout)
 
     def forward(self, x: Tensor) -> Outputs:
-        smallest = 2 ** len(self.blocks)
-        if min(x.shape[-2:]) < smallest:
-            raise ValueError(
-                f"images are {x.shape[-2]} bands x {x.shape[-1]} frames; {len(self.blocks)} blocks halve them to "
-                f"nothing: at least {smallest} of each are needed, or fewer of model.blocks"
-            )
+        check_images(x, halvings=len(self.blocks))
         features = self.blocks(x)  # (B, wide, bands / 2^blocks, frames / 2^blocks)
         embedding = pixels(features).mean(dim=1)
         return Outputs(self.head.layers(embedding), embedding=embedding)

@@ -12,11 +12,8 @@ from torch import Tensor, nn
 
 from raytag.batch import Outputs
 from raytag.models.blocks.attention import CBAM
-from raytag.models.blocks.convolution import ConvBlock, SkipBlock
+from raytag.models.blocks.convolution import ConvBlock, SkipBlock, check_images
 from raytag.models.blocks.heads import Head
-
-#: The image is halved four times, so it must have this many rows and columns.
-MIN_SIDE = 16
 
 
 class SkipAttention(nn.Module):
@@ -74,11 +71,7 @@ class SkipAttention(nn.Module):
 
     def features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Merged features (B, b * last_filters, F/16, T/16) and skip connections 1-3 (B, 8b, F/16, T/16)."""
-        if min(x.shape[-2:]) < MIN_SIDE:
-            raise ValueError(
-                f"images are {x.shape[-2]} bands x {x.shape[-1]} frames; this network halves them four times "
-                f"and needs at least {MIN_SIDE} of each (features.n_mels, input.crop_frames, or the front end's)"
-            )
+        check_images(x, halvings=4)
         skips = []
         for conv, skip in ((self.conv1, self.skip1), (self.conv2, self.skip2), (self.conv3, self.skip3)):
             x = conv(x)  # (B, b, F/2, T/2), (B, 2b, F/4, T/4), (B, 4b, F/8, T/8)

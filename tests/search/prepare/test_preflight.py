@@ -83,7 +83,7 @@ REFUSED = {
     "4 outputs but loss.aux_weights has 1 .* Mend it with --set loss.aux_weights=.1,0.4,0.2,0.1.": {
         "loss.aux_weights": (1.0,)
     },
-    "needs at least 16 of each .* Mend it with --set features.n_mels=": {"features.n_mels": 8},
+    r"needs at least 16 of each\. Mend it with --set features.n_mels=": {"features.n_mels": 8},
     "n_fft must be an even number .* Mend it with --set features.": {"features.n_fft": 2561},
 }
 
