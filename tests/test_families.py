@@ -91,7 +91,7 @@ def test_a_member_that_builds_nothing_cannot_be_made() -> None:
     class Empty(Network):
         width: int = 3
 
-    with pytest.raises(TypeError, match=r"abstract.* build"):
+    with pytest.raises(TypeError, match=r"abstract.*build"):
         Empty()
 
 
