@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -210,11 +210,11 @@ class Network(Member):
 
 
 class Loss(Member):
-    """The fields of a loss, and the loss itself."""
+    """The fields of a loss."""
 
     @abstractmethod
-    def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
-        """A scalar."""
+    def build(self, num_classes: int) -> Callable[[Outputs, Targets], Tensor]:
+        """What gives a scalar; where it has weights, an ``nn.Module``: they are trained beside the network's."""
 
 
 class Optimizer(Member):

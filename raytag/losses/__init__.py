@@ -8,18 +8,22 @@ two decimal digits. Nothing is selected by index, so that a GPU is never waited 
 does not concern are masked.
 
 A new loss is one file here, a `raytag.losses.base.LossOfLabels` or, where it reads more of a network than its
-logits, a `raytag.parts.Loss`, and its name in `LOSSES`.
+logits or has weights of its own, a `raytag.parts.Loss`, and its name in `LOSSES`.
 
 Imports torch, when a loss is computed and not before, and the ground floor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from raytag import parts
 from raytag.experiment import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from raytag.batch import Outputs, Targets
 
 #: Every loss that an experiment can name, and where its class stands.
 LOSSES: Mapping[str, str] = {
@@ -30,13 +34,15 @@ LOSSES: Mapping[str, str] = {
 }
 
 
-def build(name: str = Loss.default, **fields: Any) -> parts.Loss:
+def build(name: str = Loss.default, *, num_classes: int = 1, **fields: Any) -> Callable[[Outputs, Targets], Tensor]:
     """The loss of that name: ``(Outputs, Targets) -> scalar``.
 
     Parameters
     ----------
     name
         A name in `LOSSES`, ignoring case and underscores.
+    num_classes
+        Width of the logits, for losses with weights.
     fields
         Those of the loss.
 
@@ -45,4 +51,4 @@ def build(name: str = Loss.default, **fields: Any) -> parts.Loss:
     ValueError
         Unknown name or field (the nearest are given), or a value out of range.
     """
-    return Loss(name, **fields)
+    return Loss(name, **fields).build(num_classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field
 
@@ -37,6 +37,9 @@ class LossOfLabels(parts.Loss):
             What each label weighs, 0 where it is unknown; None: all are known and weigh 1.
         noisy : bool (B,)
         """
+
+    def build(self, num_classes: int) -> Self:
+        return self
 
     def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
         """The sum over the classifiers; it is computed in float32 at least.

@@ -167,7 +167,11 @@ class FoldTraining:
         torch.manual_seed(torch_seed(settings.seed, fold))
         model = tagger(experiment, len(table.classes))
         self.model = model.to(device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.optimizer = experiment.optimizer.build(self.model.parameters())
+        self.loss = experiment.loss.build(len(table.classes))
+        self.trained = self.model  # what has weights
+        if isinstance(self.loss, torch.nn.Module):
+            self.trained = torch.nn.ModuleDict({"model": self.model, "loss": self.loss.to(device)})
+        self.optimizer = experiment.optimizer.build(self.trained.parameters())
         n_curated = len(next(s.rows for s in self.split.sources if s.name == "curated"))
         self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, n_curated)
         self.rate = experiment.schedule.start(experiment.optimizer.lr, self.steps * settings.epochs)
@@ -242,7 +246,7 @@ class FoldTraining:
         assert batch.targets is not None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             outputs = batch.through(self.model)
-        loss = self.experiment.loss(outputs, batch.targets)
+        loss = self.loss(outputs, batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -272,7 +276,9 @@ class FoldTraining:
     def save(self, store: FoldStore) -> None:
         """Write a checkpoint of this very step."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer, self.model).items()}
+        tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer, self.trained).items()}
+        if isinstance(self.loss, torch.nn.Module):
+            tensors |= {f"loss.{k}": v for k, v in self.loss.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best_weights.items()}
         state = {
             "epoch": self.epoch,
@@ -303,7 +309,9 @@ class FoldTraining:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.model.load_state_dict(part("model."))
-        load_optimizer_tensors(self.optimizer, self.model, part("optimizer."))
+        if isinstance(self.loss, torch.nn.Module):
+            self.loss.load_state_dict(part("loss."))
+        load_optimizer_tensors(self.optimizer, self.trained, part("optimizer."))
         self.best_weights = part("best.")
         self.rate.load(state["schedule"])
         for name in ("epoch", "step", "loss_sum", "best", "best_epoch", "seconds"):

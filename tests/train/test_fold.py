@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from raytag import parts
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
+from raytag.losses import LOSSES
+from raytag.losses.bce import bce
 from raytag.metrics import lwlrap
 from raytag.predict import predict, predict_middles
 from raytag.store.files import Storage
@@ -104,6 +107,39 @@ def test_an_interrupted_training_gives_the_same_bits(data, tmp_path, changes, st
     assert content(store) == content(whole)
     columns = ["epoch", "lr", "train_loss", "lwlrap"]
     pd.testing.assert_frame_equal(store.curve()[columns], whole.curve()[columns])
+
+
+class Tempered(parts.Loss):
+    """Cross-entropy of logits that are divided by a temperature, which is trained."""
+
+    def build(self, num_classes):
+        return TemperedModule(num_classes)
+
+
+class TemperedModule(torch.nn.Module):
+    def __init__(self, num_classes) -> None:
+        super().__init__()
+        self.temperature = torch.nn.Parameter(torch.ones(num_classes))
+
+    def forward(self, outputs, targets):
+        return bce(outputs.clip.float() / self.temperature, targets.present).mean()
+
+
+def test_a_loss_may_have_weights_that_survive_an_interruption(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(LOSSES, "Tempered", f"{__name__}:Tempered")
+    experiment, (table, bank, _) = small(loss__name="Tempered", training__epochs=2), data
+    training = FoldTraining(experiment, 0, table, bank, torch.device("cpu"))
+    list(training.run_epoch())
+    assert not torch.equal(training.loss.temperature, torch.ones(len(CLASSES)))
+    whole, _ = train(experiment, data, tmp_path / "whole")
+    asked = []
+    store, _ = train(experiment, data, tmp_path / "parts", should_stop=lambda: asked.append(1) or len(asked) > 4)
+    tensors = store.checkpoint()[0]
+    assert tensors["loss.temperature"].shape == (len(CLASSES),)
+    assert "optimizer.loss.temperature.exp_avg" in tensors
+    train(experiment, data, tmp_path / "parts")
+    assert content(store) == content(whole)
+    assert not [name for name in store.weights() if "temperature" in name]
 
 
 def test_a_finished_fold_is_not_trained_again(data, tmp_path):

@@ -175,7 +175,8 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Ou
     try:
         with torch.no_grad():
             nothing = torch.zeros(SAMPLES, n_classes)
-            experiment.loss(outputs[key], Targets(nothing, torch.zeros(SAMPLES, dtype=torch.bool)))
+            loss = experiment.loss.build(n_classes)
+            loss(outputs[key], Targets(nothing, torch.zeros(SAMPLES, dtype=torch.bool)))
     except (ValueError, RuntimeError) as error:
         weights = ",".join(["1", "0.4", "0.2", *["0.1"] * n_classes][: 1 + len(outputs[key].aux)])
         raise _Fault(error, f"--set loss.aux_weights=[{weights}]") from None
