@@ -44,6 +44,10 @@ class Drawn:
     absent: NDArray[np.float32] | None = None
     partner_absent: NDArray[np.float32] | None = None
 
+    def __post_init__(self) -> None:
+        if (self.absent is None) != (self.partner_absent is None):
+            raise ValueError("give absent and partner_absent, or neither: else what is unknown would be lost")
+
 
 @dataclass(frozen=True)
 class Targets:

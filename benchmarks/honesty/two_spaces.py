@@ -92,12 +92,18 @@ def score(
     within, across = alike(store, oof)
     say(
         console,
-        f"{store.name}: {len(oof.experiments)} experiments; kept {WAYS[assessment.final.way].title} of "
-        f"{len(ensemble.weights)}; test {values['kept, test'][-1].mean():.4f}, best single "
-        f"{values['best single, test'][-1].mean():.4f}; Yule's Q {within:.2f} within the features, {across:.2f} "
-        "across",
+        f"{store.name}: {len(oof.experiments)} experiments, {trained(store, oof) / 60:.0f} min of training; "
+        f"kept {WAYS[assessment.final.way].title} of {len(ensemble.weights)}; "
+        f"test {values['kept, test'][-1].mean():.4f}, best single {values['best single, test'][-1].mean():.4f}; "
+        f"Yule's Q {within:.2f} within the features, {across:.2f} across",
     )
     return {"nested": (oof.targets, sources), "test": test}
+
+
+def trained(store: RunStore, oof: OofMatrix) -> float:
+    """Seconds that the trials took, one after the other."""
+    folds = range(store.run["n_folds"])
+    return sum(store.fold(name, k).result()["seconds"] for name in oof.experiments for k in folds)
 
 
 def alike(store: RunStore, oof: OofMatrix) -> tuple[float, float]:

@@ -22,10 +22,11 @@ from threadpoolctl import threadpool_limits
 
 from raytag.experiment import Features
 from raytag.features.bank import Bank
-from raytag.inputs.logmel_images import Augmenter, Draws, count_tiles, reference, tiles
-from raytag.inputs.logmel_images.augmenter import sigmoid_mask
-from raytag.inputs.logmel_images.draws import ADD, UNMIXED
+from raytag.inputs.logmel_images import reference
+from raytag.inputs.logmel_images.augmenter import Augmenter, sigmoid_mask
+from raytag.inputs.logmel_images.draws import ADD, UNMIXED, Draws
 from raytag.inputs.logmel_images.settings import LogMelImages
+from raytag.inputs.logmel_images.tiles import count_tiles, tiles
 from raytag.seeding import generator
 
 try:

@@ -30,7 +30,17 @@ def mix(
     excess : float
         0 for evidence for a class: it is heard where either has it. 1 for evidence against it: only where both lack
         it; then absent stays 1 - present wherever it was.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit each other.
     """
+    if own.ndim != 2 or own.shape != other.shape or len(own) != len(joined):
+        raise ValueError(
+            f"targets and partner_targets must both be ({len(joined)}, n_classes), "
+            f"not {own.shape} and {other.shape}"
+        )
     mixed = own.copy()
     mixed[joined] = np.clip(own[joined] + other[joined] - np.float32(excess), 0.0, 1.0)
     share = alpha[added, None]
@@ -46,6 +56,6 @@ def mixed_targets(
 
     present = mix(drawn.present, drawn.partner_present, joined, added, alpha)
     absent = None
-    if drawn.absent is not None and drawn.partner_absent is not None:
+    if drawn.absent is not None and drawn.partner_absent is not None:  # both or neither
         absent = torch.from_numpy(mix(drawn.absent, drawn.partner_absent, joined, added, alpha, excess=1.0))
     return Targets(torch.from_numpy(present), torch.from_numpy(drawn.noisy), absent)

@@ -12,7 +12,6 @@ from raytag import parts
 from raytag.batch import Outputs, Targets
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -60,10 +59,10 @@ class LossOfLabels(parts.Loss):
             )
         kind = outputs.clip.device.type
         with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
-            total = outputs.clip.new_zeros((), dtype=_working(outputs.clip))
+            dtype = torch.float64 if outputs.clip.dtype == torch.float64 else torch.float32
+            labels, weights = targets.labels(dtype)
+            total = outputs.clip.new_zeros((), dtype=dtype)
             for head_weight, logits in zip(head_weights, heads, strict=False):
-                dtype = _working(logits)
-                labels, weights = targets.labels(dtype)
                 total = total + head_weight * self.of_labels(logits.to(dtype), labels, weights, targets.noisy)
         return total
 
@@ -71,9 +70,3 @@ class LossOfLabels(parts.Loss):
 def mean_of_classes(cells: Tensor, weights: Tensor | None) -> Tensor:
     """Of each clip, (B,): the mean over its classes, each as often as its label weighs."""
     return (cells if weights is None else cells * weights).mean(dim=1)
-
-
-def _working(tensor: Tensor) -> torch.dtype:
-    import torch
-
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32

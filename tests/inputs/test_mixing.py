@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from raytag.batch import Drawn
@@ -60,3 +63,10 @@ def test_what_one_of_two_does_not_know_is_absent_of_neither():
     assert weights["unknown", "absent"] == 0.25
     assert weights["present", "unknown"] == 0.75
     assert weights["unknown", "unknown"] == 0
+
+
+def test_half_of_the_evidence_is_refused():
+    """Else labels that nobody knows would count as absent."""
+    given = drawn(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="absent and partner_absent, or neither"):
+        replace(given, absent=1 - given.present)

@@ -15,15 +15,14 @@ from raytag.inputs.logmel_images.checks import (
     output,
     row_numbers,
 )
-from raytag.inputs.logmel_images.draws import ADD, SIGMOID, Draws, check_draws, draw
+from raytag.inputs.logmel_images.draws import Draws, check_draws, draw
 from raytag.inputs.logmel_images.settings import LogMelImages
-from raytag.inputs.mixing import mix
 
 
 class Augmenter:
     """What happens between a bank of log-mels and a training batch.
 
-    Drawing and computing are apart: `draw` makes all random choices, `images` and `targets` apply them, and
+    Drawing and computing are apart: `draw` makes all random choices, `images` applies them, and
     the same draws give the same bytes. A sample passes through
 
     1. padding of short clips to ``crop_frames``, by repetition or with the clip's minimum,
@@ -46,7 +45,7 @@ class Augmenter:
     >>> rng = generator(seed, epoch, step)
     >>> draws = augmenter.draw(bank.frames[rows], bank.frames[partners], rng)
     >>> images = augmenter.images(bank, rows, partners, draws, out=images)
-    >>> mixed = augmenter.targets(targets[rows], targets[partners], draws)
+    >>> targets = mixed_targets(drawn, draws.mixer == SIGMOID, draws.mixer == ADD, draws.alpha)
     """
 
     def __init__(self, settings: LogMelImages, n_mels: int) -> None:
@@ -126,29 +125,6 @@ class Augmenter:
             images,
         )
         return images
-
-    def targets(self, targets: ArrayLike, partner_targets: ArrayLike, draws: Draws) -> NDArray[np.float32]:
-        """Labels of the mixed samples.
-
-        Samples that follow each other carry the labels of both, added ones those of each by its weight.
-
-        Parameters
-        ----------
-        targets, partner_targets : (B, C)
-            Labels in [0, 1] of the samples and their partners.
-
-        Returns
-        -------
-        float32 (B, C)
-        """
-        own = np.asarray(targets, dtype=np.float32)
-        other = np.asarray(partner_targets, dtype=np.float32)
-        if own.ndim != 2 or own.shape != other.shape or len(own) != len(draws.mixer):
-            raise ValueError(
-                f"targets and partner_targets must both be ({len(draws.mixer)}, n_classes), "
-                f"not {own.shape} and {other.shape}"
-            )
-        return mix(own, other, draws.mixer == SIGMOID, draws.mixer == ADD, draws.alpha)
 
 
 def sigmoid_mask(radius: int, width: int) -> NDArray[np.float32]:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytag.features.bank import Bank
-from raytag.inputs.logmel_images import Augmenter, reference
+from raytag.inputs.logmel_images import reference
+from raytag.inputs.logmel_images.augmenter import Augmenter
 from raytag.inputs.logmel_images.draws import ADD, SIGMOID
 from raytag.inputs.logmel_images.settings import LogMelImages
 

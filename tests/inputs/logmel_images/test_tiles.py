@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytag.features.bank import Bank
-from raytag.inputs.logmel_images import center_crops, count_tiles, reference, tiles
+from raytag.inputs.logmel_images import reference
 from raytag.inputs.logmel_images.deltas import model_input
+from raytag.inputs.logmel_images.tiles import center_crops, count_tiles, tiles
 
 
 def random_bank(lengths, n_mels=16, seed=0):
