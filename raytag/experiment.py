@@ -27,6 +27,8 @@ from raytag.parts import Needs, Part
 ALGORITHM_VERSION = 1
 #: What the data must have for the fields that are marked with it.
 NOISY_CLIPS = "noisy clips"
+#: Readers of an earlier stage's predictions that read models which trained on the fold's own labels.
+LEAKY = ("oof",)
 
 Features = Family[parts.Features]("features", "raytag.features.sets:FEATURES", "LogMels")
 Input = Family[parts.Input]("input", "raytag.inputs:INPUTS", "LogMelImages")
@@ -35,21 +37,37 @@ Model = Family[parts.Network]("model", "raytag.models:MODELS", "AuxSkipAttention
 Loss = Family[parts.Loss]("loss", "raytag.losses:LOSSES", "OnlyNoisyLSoft")
 Optimizer = Family[parts.Optimizer]("optimizer", "raytag.train.optimizers:OPTIMIZERS", "Adam")
 Schedule = Family[parts.Schedule]("schedule", "raytag.train.schedules:SCHEDULES", "Plateau")
+Init = Family[parts.Init]("init", "raytag.train.stages:INITS", "Fresh")
+Pseudo = Family[parts.Pseudo]("pseudo", "raytag.train.stages:PSEUDOS", "Given")
 #: The parts that are chosen by name.
 FAMILIES: Mapping[str, Family[Any]] = {
-    f.what: f for f in (Features, Input, FrontEnd, Model, Loss, Optimizer, Schedule)
+    f.what: f for f in (Features, Input, FrontEnd, Model, Loss, Optimizer, Schedule, Init, Pseudo)
 }
 
 
-class CorrectionsFile(Part):
-    """A corrections file as it was when an experiment named it: later edits change no experiment.
+class OutsideFile(Part):
+    """A user's file as it was when an experiment named it: later edits change no experiment.
 
-    ``file`` is for people; the content counts. Where it was read back from JSON, the text is in the run store
-    (`raytag.store.run.RunStore.experiment`).
+    ``file`` is for people; the content counts, which is kept in the run store (`raytag.store.run.RunStore.add`).
     """
 
     file: str
-    sha256: str  # of the bytes of text
+    sha256: str  # of its bytes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __str__(self) -> str:
+        return self.file
+
+
+class CorrectionsFile(OutsideFile):
+    """A corrections file. Where it was read back from JSON, the text is in the run store
+    (`raytag.store.run.RunStore.experiment`)."""
+
     text: str | None = Field(None, exclude=True, repr=False)
 
     @classmethod
@@ -69,15 +87,6 @@ class CorrectionsFile(Part):
         except UnicodeDecodeError:
             raise ValueError(f"corrections file {path}: not UTF-8; save the file with UTF-8 encoding") from None
         return cls(file=str(Path(path).absolute()), sha256=hashlib.sha256(data).hexdigest(), text=text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, CorrectionsFile) and self.sha256 == other.sha256
-
-    def __hash__(self) -> int:
-        return hash(self.sha256)
-
-    def __str__(self) -> str:
-        return self.file
 
 
 def _corrections(value: Any) -> Any:
@@ -147,6 +156,8 @@ class Experiment(Part):
         default_factory=Schedule
     )
     training: Training = Training()
+    init: Annotated[SerializeAsAny[parts.Init], BeforeValidator(Init.parse)] = Field(default_factory=Init)
+    pseudo: Annotated[SerializeAsAny[parts.Pseudo], BeforeValidator(Pseudo.parse)] = Field(default_factory=Pseudo)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -173,20 +184,58 @@ class Experiment(Part):
         """``NAME-HASH8``, the folder name of the experiment in a run store."""
         return f"{self.name}-{self.hash}"
 
+    @property
+    def parents(self) -> tuple[Experiment, ...]:
+        """The experiments that it reads itself."""
+        found = {e.hash: e for e in (self.init.earlier, self.pseudo.earlier) if e is not None}
+        return tuple(found.values())
+
+    @property
+    def ancestors(self) -> tuple[Experiment, ...]:
+        """All that it learns from, whatever they read before them; none twice."""
+        found: dict[str, Experiment] = {}
+        for parent in self.parents:
+            found |= {e.hash: e for e in (*parent.ancestors, parent)}
+        return tuple(found.values())
+
+    @property
+    def stage(self) -> int:
+        """1 for what learns from the data alone, else one more than the latest of its parents."""
+        return 1 + max((parent.stage for parent in self.parents), default=0)
+
+    @property
+    def leaky(self) -> bool:
+        """Whether labels of a fold reach the model that is scored on them, through what it reads."""
+        return self.pseudo.reads_by in LEAKY or any(parent.leaky for parent in self.parents)
+
+    @property
+    def watches(self) -> bool:
+        """Whether the labels of the fold that is left out decide on the epoch or the rate, here or in a parent."""
+        training = self.training
+        own = training.keep_epoch == "best" or training.early_stopping is not None or self.schedule.watches
+        return own or any(parent.watches for parent in self.parents)
+
     def canonical_json(self) -> str:
         """Sorted-key JSON that determines the identity: what differs from the defaults.
 
-        A part of a family stands with its name where that is not the default; corrections stand by content.
+        A part of a family stands with its name where that is not the default; files stand by their content, and
+        earlier experiments by theirs.
         """
         differing: dict[str, Any] = {"algorithm_version": ALGORITHM_VERSION}
         for name, part in self.all_parts().items():
             chosen = FAMILIES[name].identity(part) if name in FAMILIES else part.chosen()
-            for field, value in chosen.items():
-                if isinstance(getattr(part, field, None), CorrectionsFile):
-                    chosen[field] = value["sha256"]
+            for field in chosen:
+                value = getattr(part, field, None)
+                if isinstance(value, OutsideFile):
+                    chosen[field] = value.sha256
+                elif isinstance(value, Experiment):
+                    chosen[field] = hashlib.sha256(value.canonical_json().encode()).hexdigest()
             if chosen:
                 differing[name] = chosen
         return json.dumps(differing, sort_keys=True, separators=(",", ":"))
+
+    def __str__(self) -> str:
+        return self.id
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2)
@@ -238,15 +287,24 @@ class Experiment(Part):
 
 
 def data_needs(experiments: Iterable[Experiment]) -> dict[str, Needs]:
-    """The fields of experiments that only some data can use, by dotted key."""
-    return {
-        f"{part}.{name}": mark
+    """The fields of experiments that only some data can use, by dotted key; those of earlier stages too."""
+    groups = [
+        (part, group)
         for experiment in experiments
-        for part, group in experiment.all_parts().items()
+        for one in (*experiment.ancestors, experiment)
+        for part, group in one.all_parts().items()
+    ]
+    found = {
+        f"{part}.{name}": mark
+        for part, group in groups
         for name, field in type(group).model_fields.items()
         for mark in field.metadata
         if isinstance(mark, Needs)
     }
+    named = {
+        f"{part}.name": group.needs for part, group in groups if isinstance(group, parts.Member) and group.needs
+    }
+    return found | named
 
 
 def unknown_key_message(key: str, known: list[str]) -> str:

@@ -118,6 +118,24 @@ def label_precisions(
     return clip, label, precision
 
 
+def clip_precisions(targets: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """Label-ranking average precision of each clip: the mean precision over its own labels.
+
+    Parameters
+    ----------
+    targets, scores : np.ndarray [shape=(n_clips, n_classes)]
+        As in `lwlrap`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_clips,)], float64
+        0 for a clip without labels.
+    """
+    clips, _, precisions = label_precisions(targets, scores)
+    n = len(np.asarray(targets))
+    return np.bincount(clips, precisions, n) / np.maximum(np.bincount(clips, minlength=n), 1)
+
+
 def chance_lwlrap(targets: ArrayLike) -> float:
     """lwlrap that a random order of the classes reaches on average.
 

@@ -63,9 +63,12 @@ class Member(Part):
     ----------
     worth_varying : mapping of str to Distribution
         Fields, and the ranges in which a search may expect gains (`raytag.space.worth_varying`).
+    needs : Needs, optional
+        What data must have for this class to be of use, and the name of the class that does without it.
     """
 
     worth_varying: ClassVar[Mapping[str, Any]] = {}
+    needs: ClassVar[Needs | None] = None
 
     @property
     def name(self) -> str:
@@ -217,6 +220,43 @@ class Loss(Member):
         """What gives a scalar; where it has weights, an ``nn.Module``: they are trained beside the network's."""
 
 
+class Init(Member):
+    """Where the weights of a training begin.
+
+    A member that learns from an earlier experiment has it as its field ``parent``.
+    """
+
+    @property
+    def earlier(self) -> Any:
+        """The `raytag.experiment.Experiment` that it reads; None where it reads none."""
+        return getattr(self, "parent", None)
+
+    @abstractmethod
+    def begin(self, network: nn.Module, read: Any) -> dict[str, Any]:
+        """Give a fresh network its first weights; what was done, as JSON values for the fold's result.
+
+        ``read`` is a `raytag.train.stages.reading.Reading`: all that may be read of earlier stages.
+        """
+
+
+class Pseudo(Member):
+    """How earlier experiments help to choose or to label what is trained on; ``parent`` is as in `Init`."""
+
+    @property
+    def earlier(self) -> Any:
+        """The `raytag.experiment.Experiment` that it reads; None where it reads none."""
+        return getattr(self, "parent", None)
+
+    @property
+    def reads_by(self) -> str:
+        """Which of its models are read, as the field ``reader`` says: see `raytag.train.stages.lineage`."""
+        return str(getattr(self, "reader", "same_fold"))
+
+    @abstractmethod
+    def learn(self, split: Any, read: Any) -> tuple[Any, dict[str, Any]]:
+        """The `raytag.train.sources.Split` to train on instead, and what was done, as JSON values."""
+
+
 class Optimizer(Member):
     """One of torch's optimizers, by its own name and with its own fields."""
 
@@ -256,9 +296,12 @@ class Schedule(Member):
     open_ended : bool
         Whether the rate of a step is the same however many epochs the training has. Then a longer training begins
         with the very steps of a shorter one, and may go on from its last checkpoint (`raytag.train.twins`).
+    watches : bool
+        Whether the rate depends on the metrics, and with them on the labels of the fold that is left out.
     """
 
     open_ended: ClassVar[bool]
+    watches: ClassVar[bool] = True
 
     @abstractmethod
     def start(self, lr: float, total_steps: int) -> Rate:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from raytag.experiment import Experiment
+import hashlib
+from typing import Any
+
+from raytag.experiment import Experiment, OutsideFile
 
 WAVEFORMS = {"features.name": "Waveforms", "input.name": "WaveformCrops"}
 
 
 def experiment_with(family: str, member: str) -> Experiment:
     """The defaults but for the member, and for what it cannot do without."""
-    fitting = WAVEFORMS if member in ("Waveforms", "WaveformCrops", "Mel", "STFT") else {}
+    fitting: dict[str, Any] = {}
+    if member in ("Waveforms", "WaveformCrops", "Mel", "STFT"):
+        fitting = dict(WAVEFORMS)
+    elif member in ("ParentWeights", "Top"):
+        fitting[f"{family}.parent"] = Experiment().replace({"training.seed": 7})
+        fitting["sampling.noisy_prob"] = 0.5
+    elif member == "WeightsFile":
+        fitting["init.file"] = OutsideFile(file="weights.pt", sha256=hashlib.sha256(b"").hexdigest())
     return Experiment().replace({**fitting, f"{family}.name": member})

@@ -34,7 +34,7 @@ MUTANTS = (
     Mutant(
         "the fold's own clips are trained on",
         "raytag/train/sources.py",
-        "train = curated[(folds != fold) & (folds >= 0)]",
+        "train = curated[~np.isin(folds, [fold, *blind]) & (folds >= 0)]",
         "train = curated[folds >= 0]",
         "tests/train/test_fold.py -k sources",
     ),
@@ -48,8 +48,8 @@ MUTANTS = (
     Mutant(
         "a seed without the step",
         "raytag/train/fold.py",
-        "keys = (self.experiment.training.seed, self.fold, self.epoch, step)",
-        "keys = (self.experiment.training.seed, self.fold, self.epoch)",
+        "keys = (self.experiment.training.seed, self.cell.key, self.epoch, step)",
+        "keys = (self.experiment.training.seed, self.cell.key, self.epoch)",
         "tests/train/test_fold.py -k step",
     ),
     Mutant(

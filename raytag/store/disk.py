@@ -33,7 +33,8 @@ class StoredFile(NamedTuple):
             return "weights"
         if self.base.startswith("checkpoint"):
             return "checkpoints"
-        return "predictions" if self.base in ("oof.parquet", "test.parquet", "submission.csv") else "rest"
+        predictions = ("oof.parquet", "test.parquet", "pseudo.parquet", "submission.csv")
+        return "predictions" if self.base in predictions else "rest"
 
     @property
     def abandoned(self) -> bool:

@@ -3,6 +3,7 @@
     fold_K/  checkpoint-0.safetensors + checkpoint-0.json, the same with 1: the last two states of its training
              curve.csv       a row an epoch
              weights.safetensors, oof.parquet, test.parquet
+             pseudo.parquet + pseudo.json   what it read of an earlier stage, where it did
              result.json     written last: scores, the data it was trained on, and size and digest of each file
              pruned.json     names what ``raytag prune`` freed
              damaged-N/      what was finished once and found damaged
@@ -14,6 +15,7 @@ with their sizes. Then it is never written again. Files are compared with their 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,6 +30,7 @@ RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
 PRUNED = "pruned.json"
 PREDICTIONS = ("oof.parquet", "test.parquet")
+ASIDE = "pseudo.json"
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 #: Pairs of tensors and state, written in turn. The last is that of before there were two states.
 CHECKPOINTS = ("checkpoint-0", "checkpoint-1", "checkpoint")
@@ -152,6 +155,19 @@ class FoldStore:
         kept = {"tensors": f"{name}.safetensors", "file": file, "data": self.data, "state": dict(state)}
         self.storage.write_json(f"{name}.json", kept)
 
+    # -- what was read of earlier stages --------------------------------------------------------------
+
+    def keep_aside(self, name: str, frame: pd.DataFrame, read: Mapping[str, str]) -> None:
+        """Write a table of what was read, and the digests of what it was computed from."""
+        file = self.storage.write_parquet(name, frame)
+        self.storage.write_json(ASIDE, {"files": {name: file}, "read": dict(read), "data": self.data})
+
+    def kept_aside(self, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
+        """What `keep_aside` wrote; a `DamagedError` or ``FileNotFoundError`` where it is not there as it was."""
+        kept = self.storage.read_json(ASIDE)
+        _check_data(self.data, kept.get("data"), self.storage.where(ASIDE))
+        return self.storage.read_parquet(name, kept["files"][name]), kept["read"]
+
     # -- what is finished -----------------------------------------------------------------------------
 
     def finish(
@@ -180,6 +196,8 @@ class FoldStore:
             files["test.parquet"] = self.storage.write_parquet("test.parquet", test)
         if curve is not None:
             files["curve.csv"] = self.storage.write_csv("curve.csv", curve)
+        with suppress(FileNotFoundError, DamagedError):
+            files |= self.storage.read_json(ASIDE)["files"]
         self.storage.write_json(RESULT, {**result, "data": self.data, "files": files})
         whole = [(f"{name}.json", kept["tensors"]) for name, kept, _ in self.checkpoints() if kept is not None]
         spared = whole[0] if keep_checkpoint and whole else ()
@@ -205,6 +223,10 @@ class FoldStore:
             )
         kept = result_files(self.result())[WEIGHTS]
         return load_tensors(self.storage.read(WEIGHTS, kept), self.storage.where(WEIGHTS))
+
+    def digest_of_weights(self) -> str:
+        """Of the kept epoch's; "" in folds of before there were digests."""
+        return str(result_files(self.result())[WEIGHTS].get("digest", ""))
 
     def oof(self) -> pd.DataFrame:
         """Out-of-fold predictions: fname, then one float32 probability a class in class order."""

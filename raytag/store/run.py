@@ -6,6 +6,7 @@
     runs/RUN/quarantine.csv                         unusable clips and why; no prediction has them
     runs/RUN/public.csv                             what leaderboards said (``raytag.store.public``)
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
+    runs/RUN/files/SHA256                           users' files of weights with which experiments begin
     runs/RUN/experiments/NAME-HASH8/experiment.json, and the text of its corrections
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoints, predictions, result (``raytag.store.fold``)
     runs/RUN/ensembles/NAME/                        what ``ensemble_search.py`` wrote
@@ -18,10 +19,8 @@ the dataset, where they agree.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -29,11 +28,12 @@ import pandas as pd
 from raytag import __version__
 from raytag.datasets.table import ClipTable, fingerprint
 from raytag.errors import DamagedError
-from raytag.experiment import CorrectionsFile, Experiment
+from raytag.experiment import Experiment
 from raytag.store.difference import difference, replaced_clips
 from raytag.store.digest import digest
 from raytag.store.files import Storage
 from raytag.store.fold import CHECKPOINTS, RESULT, FoldStore
+from raytag.store.kept.outside import keep_files, with_texts
 
 FORMAT = 2
 #: Runs of format 1 are read; their experiments were named otherwise, so nothing can be added to them.
@@ -297,7 +297,7 @@ class RunStore:
         """Record an experiment; a second time changes nothing but what is damaged."""
         folder = f"experiments/{experiment.id}"
         name, begun = f"{folder}/experiment.json", self.storage.exists(folder)
-        self._keep_corrections(experiment)
+        self.mended += keep_files(self.storage, experiment)
         if self.storage.exists(name):
             try:
                 self.storage.read_json(name)
@@ -308,35 +308,21 @@ class RunStore:
             self.mended.append(f"{self.storage.where(name)} is gone: written anew")
         self.storage.write_json(name, experiment.model_dump(mode="json"))
 
-    def _keep_corrections(self, experiment: Experiment) -> None:
-        """Take the text of corrections into the run: the file itself may be edited, or gone, tomorrow."""
-        for field, own in _corrections_of(experiment).items():
-            name = f"experiments/{experiment.id}/{field}.json"
-            there = self.storage.exists(name)
-            if own.text is None or (there and _is_text_of(own, self.storage.read(name))):
-                continue
-            if self.storage.exists(f"experiments/{experiment.id}/experiment.json"):
-                self.mended.append(f"{self.storage.where(name)} is {'damaged' if there else 'gone'}: written anew")
-            self.storage.write(name, own.text.encode())
-
     def experiments(self) -> list[str]:
         """Identities of all experiments, sorted."""
         return self.storage.folders("experiments")
 
     def experiment(self, experiment_id: str) -> Experiment:
         """An experiment with the text of its corrections, where the run still has it."""
-        folder = f"experiments/{experiment_id}"
-        found = Experiment.model_validate(self.storage.read_json(f"{folder}/experiment.json"))
-        texts = {}
-        for field, own in _corrections_of(found).items():
-            with suppress(FileNotFoundError):
-                data = self.storage.read(f"{folder}/{field}.json")
-                if _is_text_of(own, data):
-                    texts[f"sampling.{field}"] = own.model_copy(update={"text": data.decode()})
-        return found.replace(texts)
+        fields = self.storage.read_json(f"experiments/{experiment_id}/experiment.json")
+        return with_texts(self.storage, Experiment.model_validate(fields))
 
     def fold(self, experiment_id: str, fold: int) -> FoldStore:
-        return FoldStore(self.storage.sub(f"experiments/{experiment_id}/fold_{fold}"), self.data)
+        return self.model(experiment_id, f"fold_{fold}")
+
+    def model(self, experiment_id: str, folder: str) -> FoldStore:
+        """Any model of an experiment by its folder: also those that leave out further folds."""
+        return FoldStore(self.storage.sub(f"experiments/{experiment_id}/{folder}"), self.data)
 
     def finished_folds(self, experiment_id: str) -> list[int]:
         return [k for k in range(self.n_folds) if self.fold(experiment_id, k).finished]
@@ -349,14 +335,6 @@ class RunStore:
     def complete(self) -> list[str]:
         """Experiments of which every fold is finished, sorted."""
         return [e for e in self.experiments() if len(self.finished_folds(e)) == self.n_folds]
-
-
-def _corrections_of(experiment: Experiment) -> dict[str, CorrectionsFile]:
-    return {k: v for k, v in experiment.sampling.fields().items() if isinstance(v, CorrectionsFile)}
-
-
-def _is_text_of(corrections: CorrectionsFile, data: bytes) -> bool:
-    return hashlib.sha256(data).hexdigest() == corrections.sha256
 
 
 def _of_contents(contents: Mapping[str, str]) -> str:

@@ -70,13 +70,15 @@ class Verifier:
         for experiment in self.storage.folders("experiments"):
             folder = f"experiments/{experiment}"
             try:
-                sampling = self._json(f"{folder}/experiment.json").get("sampling", {})
+                stored = self._json(f"{folder}/experiment.json")
             except (DamagedError, FileNotFoundError) as error:
                 yield Damage(str(error), ANEW)
-                sampling = {}
-            for field, own in sampling.items():
+                stored = {}
+            for field, own in stored.get("sampling", {}).items():
                 if isinstance(own, dict):  # corrections
-                    yield from self._text(f"{folder}/{field}.json", own["sha256"])
+                    yield from self._outside(f"{folder}/{field}.json", own["sha256"])
+            if weights := stored.get("init", {}).get("file"):
+                yield from self._outside(f"files/{weights['sha256']}", weights["sha256"])
             for fold in self.storage.folders(folder):
                 yield from self._fold(FoldStore(self.storage.sub(f"{folder}/{fold}"), data), f"{folder}/{fold}")
             self.advance(1)
@@ -99,7 +101,7 @@ class Verifier:
             return
         self.files, self.bytes, self.unknown = self.files + 1, self.bytes + len(data), self.unknown + (not kept)
 
-    def _text(self, name: str, sha256: str) -> Iterator[Damage]:
+    def _outside(self, name: str, sha256: str) -> Iterator[Damage]:
         try:
             if hashlib.sha256(self.storage.read(name)).hexdigest() != sha256:
                 yield Damage(f"{self.storage.where(name)} is damaged: it does not hold what was written", ANEW)

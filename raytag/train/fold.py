@@ -34,6 +34,9 @@ from raytag.train.memory import tune_malloc
 from raytag.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from raytag.train.precision import resolve_precision
 from raytag.train.sources import Split, draw_rows, split, steps_per_epoch
+from raytag.train.stages.lineage import Cell
+from raytag.train.stages.reading import Reading, describe, network_of
+from raytag.train.twins import take_over
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def train_fold(
     threads: int = 1,
     checkpoint_seconds: float = 60.0,
     twin: FoldStore | None = None,
+    reading: Reading | None = None,
     report: Callable[[EpochReport], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -94,6 +98,9 @@ def train_fold(
     twin : FoldStore, optional
         The same fold of a shorter training (`raytag.train.twins`): without a checkpoint of its own the training
         goes on from that one's last. Where that one stopped early more epochs change nothing: it is taken over.
+    reading : Reading, optional
+        What may be read of earlier stages, and whether further folds are left out; an experiment with parents, or
+        with a file of weights, needs it.
     report : callable
         Called after each epoch.
     should_stop : callable
@@ -107,11 +114,12 @@ def train_fold(
             return Outcome("finished", take_over(twin, experiment, store))
     tune_malloc()
     torch.set_num_threads(threads)
-    training = FoldTraining(experiment, fold, table, bank, torch.device(device))
+    training = FoldTraining(experiment, fold, table, bank, torch.device(device), reading)
     resumed = training.restore(store)
     if not resumed and twin is not None:
         resumed = training.restore(twin)
         training.continued_from = str(twin.result()["experiment"]) if resumed else None
+    training.begin()
     started = saved = time.monotonic()
     before = training.seconds
     first_checkpoint = resumed == 0
@@ -145,26 +153,29 @@ def train_fold(
     return Outcome("finished", store.result(), training.first_step)
 
 
-def take_over(twin: FoldStore, experiment: Experiment, store: FoldStore) -> dict[str, Any]:
-    """Finish a fold with what its finished twin holds."""
-    own = twin.result()
-    result = {**own, "experiment": experiment.id, "continued_from": own["experiment"]}
-    store.finish(weights=twin.weights(), oof=twin.oof(), test=twin.test(), curve=twin.curve(), result=result)
-    return store.result()
-
-
 class FoldTraining:
     """The state of a training between two steps."""
 
     def __init__(
-        self, experiment: Experiment, fold: int, table: ClipTable, bank: Bank, device: torch.device
+        self,
+        experiment: Experiment,
+        fold: int,
+        table: ClipTable,
+        bank: Bank,
+        device: torch.device,
+        reading: Reading | None = None,
     ) -> None:
-        self.experiment, self.fold, self.table, self.device = experiment, fold, table, device
-        self.split: Split = split(table, experiment.sampling, fold)
+        self.experiment, self.table, self.device, self.reading = experiment, table, device, reading
+        self.cell = Cell(fold) if reading is None else reading.cell
+        self.split: Split = split(table, experiment.sampling, fold, self.cell.blind)
+        self.learned: dict[str, Any] = {}  # from earlier stages, for the result
+        if reading is not None:
+            self.split, done = experiment.pseudo.learn(self.split, reading)
+            self.note("pseudo", done)
         settings = experiment.training
         self.precision = resolve_precision(settings.precision, device)
         self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-        torch.manual_seed(torch_seed(settings.seed, fold))
+        torch.manual_seed(torch_seed(settings.seed, self.cell.key))
         model = tagger(experiment, len(table.classes))
         self.model = model.to(device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.loss = experiment.loss.build(len(table.classes))
@@ -178,6 +189,7 @@ class FoldTraining:
         self.feed = experiment.input.open(bank, experiment.features)
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the current epoch
+        self.restored = False  # whether the state is that of a checkpoint
         self.loss_sum = 0.0
         self.best, self.best_epoch = -1.0, 0
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -186,6 +198,17 @@ class FoldTraining:
         self.first_step: float | None = None
         self.passed_over: list[str] = []  # what is wrong with checkpoints that were newer
         self.continued_from: str | None = None  # the shorter experiment whose last checkpoint this began with
+
+    def begin(self) -> None:
+        """Take the first weights from where the experiment has them, unless a checkpoint brought its own."""
+        if self.reading is not None and not self.restored:
+            done = self.experiment.init.begin(network_of(self.model), self.reading)
+            self.note("init", done)
+
+    def note(self, what: str, done: dict[str, Any]) -> None:
+        """Keep for the result what was done with which weights of earlier stages."""
+        if done and self.reading is not None:
+            self.learned |= {what: done, "read": self.learned.get("read", {}) | self.reading.sources}
 
     @property
     def done(self) -> bool:
@@ -232,7 +255,7 @@ class FoldTraining:
 
     def make_batch(self, step: int) -> Batch:
         """The batch of a step, on the CPU."""
-        keys = (self.experiment.training.seed, self.fold, self.epoch, step)
+        keys = (self.experiment.training.seed, self.cell.key, self.epoch, step)
         drawn = draw_rows(self.split.sources, self.experiment.training.batch_size, *keys)
         return self.feed.training(drawn, generator(*keys, 1))
 
@@ -241,7 +264,7 @@ class FoldTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate.lr_at(global_step)
         # dropout draws from torch's own generator: seeding it every step makes a step a pure function
-        torch.manual_seed(torch_seed(self.experiment.training.seed, self.fold, self.epoch, self.step))
+        torch.manual_seed(torch_seed(self.experiment.training.seed, self.cell.key, self.epoch, self.step))
         batch = batch.to(self.device, self.memory_format)
         assert batch.targets is not None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
@@ -259,7 +282,7 @@ class FoldTraining:
         scores = predict_middles(self.model, self.feed, self.split.validation, self.device)
         if not np.isfinite(scores).all():
             raise FloatingPointError(
-                f"{experiment.id} fold {self.fold} diverged in epoch {self.epoch + 1}: its predictions are not "
+                f"{experiment.id} {self.cell} diverged in epoch {self.epoch + 1}: its predictions are not "
                 f"finite. Lower optimizer.lr ({experiment.optimizer.lr:g})"
             )
         value = lwlrap(self.split.validation_targets, scores)
@@ -290,8 +313,9 @@ class FoldTraining:
             "schedule": self.rate.state(),
             "curve": self.rows,
             "continued_from": self.continued_from,
+            "learned": self.learned,
             # draws are functions of these keys and the step; there is no other random state
-            "random": {"seed": self.experiment.training.seed, "fold": self.fold},
+            "random": {"seed": self.experiment.training.seed, "fold": self.cell.key},
         }
         store.write_checkpoint({k: v.detach().cpu() for k, v in tensors.items()}, state, self.curve())
 
@@ -317,6 +341,7 @@ class FoldTraining:
         for name in ("epoch", "step", "loss_sum", "best", "best_epoch", "seconds"):
             setattr(self, name, state[name])
         self.rows = [tuple(row) for row in state["curve"]]
+        self.learned, self.restored = self.learned | state.get("learned", {}), True
         self.continued_from = state.get("continued_from")
         return self.epoch
 
@@ -332,12 +357,14 @@ class FoldTraining:
 
         fnames, classes = self.table.clips["fname"].to_numpy(), self.table.classes
         oof, test_rows = probabilities(self.split.oof), self.table.rows("test")
+        if self.cell.blind:  # it serves a later stage, which asks for what it needs
+            test_rows = test_rows[:0]
         test = predictions_frame(fnames[test_rows], probabilities(test_rows), classes) if len(test_rows) else None
         targets = self.table.targets(self.split.oof)  # the original labels, whatever corrections say
         kept = self.best_epoch if settings.keep_epoch == "best" else self.epoch
         result = {
             "experiment": self.experiment.id,
-            "fold": self.fold,
+            "fold": self.cell.fold,
             "lwlrap": lwlrap(targets, oof),
             "labels": int(targets.sum()),
             "tied_pairs": tied_pairs(targets, oof),
@@ -350,6 +377,7 @@ class FoldTraining:
             "resumed_from": resumed,
             "continued_from": self.continued_from,
             "stopped_early": self.stopped_early,
+            "lineage": describe(self.experiment, self.learned),
             "precision": self.precision,
             "device": self.device.type,
             "host": platform.node(),

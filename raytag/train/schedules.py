@@ -35,6 +35,7 @@ class OneCycle(parts.Schedule):
     end_factor: float = Field(2e-5, ge=0, le=1)  # last rate, share of the peak
 
     open_ended: ClassVar[bool] = False
+    watches: ClassVar[bool] = False
 
     def start(self, lr: float, total_steps: int) -> parts.Rate:
         return OneCycleRate(self, lr, total_steps)

@@ -57,8 +57,8 @@ class Split:
     oof: np.ndarray
 
 
-def split(table: ClipTable, sampling: Sampling, fold: int) -> Split:
-    """The sources of ``fold``.
+def split(table: ClipTable, sampling: Sampling, fold: int, blind: Sequence[int] = ()) -> Split:
+    """The sources of ``fold``, which is validated on; ``blind`` are further folds that are not trained on.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def split(table: ClipTable, sampling: Sampling, fold: int) -> Split:
         removed[correction.removed] = True
     folds = table.clips["fold"].to_numpy()[curated]
     oof = curated[folds == fold]
-    train = curated[(folds != fold) & (folds >= 0)]
+    train = curated[~np.isin(folds, [fold, *blind]) & (folds >= 0)]
     train, validation = train[~removed[train]], oof[~removed[oof]]
     if not len(train) or not len(validation):
         raise ValueError(f"fold {fold} has {len(train)} training and {len(validation)} validation clips")

@@ -7,6 +7,8 @@ steps up to the end of the shorter one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from raytag.experiment import Experiment
@@ -39,3 +41,11 @@ def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) 
             if same and (whole or any(name.startswith("checkpoint") for name in files)):
                 return store
     return None
+
+
+def take_over(twin: FoldStore, experiment: Experiment, store: FoldStore) -> dict[str, Any]:
+    """Finish a fold with what its finished twin holds."""
+    own = twin.result()
+    result = {**own, "experiment": experiment.id, "continued_from": own["experiment"]}
+    store.finish(weights=twin.weights(), oof=twin.oof(), test=twin.test(), curve=twin.curve(), result=result)
+    return store.result()

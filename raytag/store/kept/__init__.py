@@ -1,0 +1,4 @@
+"""What a run keeps of its user: files that experiments name.
+
+Imports of raytag `raytag.store.files` and below.
+"""
