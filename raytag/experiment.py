@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
@@ -136,7 +136,14 @@ class Experiment(Part):
     """A frozen first-level experiment. The defaults are argus-freesound's competition values.
 
     ``name`` is a label for people and is left out of the identity.
+
+    Attributes
+    ----------
+    settable : bool
+        Whether options of a launch set its fields too where another experiment learns from it.
     """
+
+    settable: ClassVar[bool] = True
 
     name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")
     features: Annotated[SerializeAsAny[parts.Features], BeforeValidator(_features)] = Field(
@@ -236,6 +243,9 @@ class Experiment(Part):
 
     def __str__(self) -> str:
         return self.id
+
+    def __repr__(self) -> str:
+        return f"Experiment({self.id})"  # of all fields nobody reads; it stands in spaces and in their keys
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2)

@@ -70,7 +70,8 @@ class _Run:
             if damage:
                 raise DamagedError(damage)
             found = store.result()
-            return {"lwlrap": float(found["lwlrap"]), "labels": float(found["labels"])}
+            leaky = bool(found.get("lineage", {}).get("leaky"))
+            return {"lwlrap": float(found["lwlrap"]), "labels": float(found["labels"]), "leaky": leaky}
         return None
 
 
@@ -101,7 +102,8 @@ def look(runs_dir: str, name: str) -> dict[str, Any]:
     begun = [row for e in run.experiments if e not in {*out, *failed} for row in _begun(run, e)]
     since = lease["since"] if lease is not None and lease["alive"] else float("inf")
     best = {}
-    for experiment in sorted(complete):
+    leaky = {e for e, results in done.items() if any(result and result["leaky"] for result in results)}
+    for experiment in sorted(complete - leaky):
         with run.naming(f"experiments/{experiment}"):
             best[experiment] = pooled(result for result in done[experiment] if result)
     files = list(run.files.values())

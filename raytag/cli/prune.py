@@ -76,9 +76,11 @@ def prunable(store: RunStore, keep_best: int) -> list[StoredFile]:
     from raytag.store.disk import stored_files
     from raytag.store.events import read_events
 
-    complete, members = store.complete(), _members(store)
-    closed = {*dropped(searches(read_events(store.storage))), *complete}
+    complete, members, events = store.complete(), _members(store), read_events(store.storage)
+    closed = {*dropped(searches(events)), *complete}
     closed -= set(_best(store, complete)[:keep_best])
+    open_ones = set(store.experiments()) - {*closed, *complete}
+    closed -= {parent for e in events if e.get("experiment") in open_ones for parent in e.get("ancestors", ())}
 
     def goes(file: StoredFile) -> bool:
         folder, owner, *_ = [*file.name.split("/"), ""]
@@ -90,11 +92,11 @@ def prunable(store: RunStore, keep_best: int) -> list[StoredFile]:
 
 
 def _best(store: RunStore, complete: Iterable[str]) -> list[str]:
-    """Complete experiments, the best first."""
+    """Complete experiments, the best first, leaky ones last."""
     from raytag.search.leaderboard import pooled
 
     values = {e: pooled([store.fold(e, k).result() for k in range(store.n_folds)]) for e in complete}
-    return sorted(values, key=lambda e: (-values[e], e))
+    return sorted(values, key=lambda e: (bool(store.lineage(e).get("leaky")), -values[e], e))
 
 
 def _members(store: RunStore) -> set[str]:

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--public", metavar="SCORE", type=float, help="note what a leaderboard said, in public.csv of the run")
     add("--note", metavar="TEXT", default="", help="a remark beside it")
     add("--run", help="the run that notes what a leaderboard said of a SUBMISSION; by default the newest")
+    add("--leaky", action="store_true", help="score leaky experiments too, which saw labels of their own fold")
     add("--runs-dir", default="runs", help="where runs are looked up by name (%(default)s)")
     add("--json", action="store_true", help="print everything as JSON")
 
@@ -94,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Scores, Candidate, RunStore]:
 
     store = RunStore.find(arguments.what, arguments.runs_dir)
     with ProgressBar(Console(stderr=True), "predictions", len(store.experiments()), "experiments") as progress:
-        scores = of_run(store, arguments.truth, progress.advance)
+        scores = of_run(store, arguments.truth, progress.advance, arguments.leaky)
     by_name, name = {one.name: one for one in scores.candidates}, arguments.of
     if name is None and arguments.public is not None:
         ensembles = [one.name for one in scores.candidates if one.kind == "ensemble"]

@@ -46,7 +46,7 @@ def _search(options: EnsembleOptions, console: Console, said: RunLog) -> int:
     options.check()
     stores = [RunStore(options.runs_dir, name) for name in options.run] or [RunStore.newest(options.runs_dir)]
     said.open(stores[0].storage)
-    oof = load_oof(stores, [Path(file) for file in options.predictions])
+    oof = load_oof(stores, [Path(file) for file in options.predictions], leaky=options.leaky)
     settings = EnsembleSettings(
         sizes=options.sizes(len(oof.experiments)),
         blend=options.blend,

@@ -54,6 +54,9 @@ class EnsembleOptions:
     """how many of the best subsets subsets.parquet keeps"""
     stackers: Annotated[int, tyro.conf.arg(metavar="N")] = 8
     """size of the grid of second-level networks, which linear models join; 0 for no second level"""
+    leaky: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """also experiments that are marked leaky: models that saw a fold's labels helped to train what is scored on it,
+    so every score that counts them flatters"""
     name: str | None = None
     """name of the ensemble, a folder under RUN/ensembles; by default ensemble-001, -002, …"""
     address: str | None = None

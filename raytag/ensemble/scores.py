@@ -194,7 +194,9 @@ def of_submission(path: Path, truth: Path) -> Scores:
     return scores
 
 
-def of_run(store: RunStore, truth: Path | None, advance: Callable[[float], None] = lambda _: None) -> Scores:
+def of_run(
+    store: RunStore, truth: Path | None, advance: Callable[[float], None] = lambda _: None, leaky: bool = False
+) -> Scores:
     """Every complete experiment and every ensemble of a run, out-of-fold or against a truth file.
 
     Parameters
@@ -205,20 +207,24 @@ def of_run(store: RunStore, truth: Path | None, advance: Callable[[float], None]
         experiment the geometric mean over its folds, with the mean row where the run could not use a clip.
     advance : callable
         Called with 1 after each experiment.
+    leaky : bool
+        Whether leaky experiments are scored too.
 
     Raises
     ------
     ValueError
         No experiment is complete, predictions are damaged, there are no test clips, or the truth does not fit them.
     """
-    oof, clips, classes = load_oof(store, advance=advance), store.clips(), store.classes
+    oof, clips, classes = load_oof(store, advance=advance, leaky=leaky), store.clips(), store.classes
     if truth is None:
         scores = Scores(oof.fnames, classes, oof.targets, list(oof.group), [""] * len(oof.fnames))
     elif oof.test is None:
         raise ValueError(f"run {store.name!r} has no test clips, so nothing to score against {truth}")
     else:
         scores = read_truth(truth, classes)
-    if partial := sorted(set(store.experiments()) - set(oof.experiments)):
+    for note in oof.notes:
+        scores.note(note)
+    if partial := sorted(set(store.experiments()) - set(store.complete())):
         scores.note(f"not scored, for some of their folds are not finished: {_some(partial, 'experiment')}")
     unusable = {*(store.run["submission"] or ()), *clips["fname"][clips["subset"] == "test"]} - {*oof.test_fnames}
     for m, name in enumerate(oof.experiments):

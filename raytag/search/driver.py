@@ -16,6 +16,8 @@ from raytag.errors import DamagedError, NoRoomError
 from raytag.experiment import Experiment
 from raytag.search.prepare.plan import Plan
 from raytag.search.progress import Listener, Trial
+from raytag.search.queue.ancestry import Ancestry
+from raytag.search.queue.queue import Queue
 from raytag.search.race.clip_luck import clip_variance
 from raytag.search.race.race import Race
 from raytag.store.events import EventLog
@@ -49,6 +51,8 @@ class Driver:
         self.searcher, self.key, self.number, self.budget = plan.searcher, plan.key, plan.number, plan.budget
         self.race = Race()
         self.experiments: dict[str, Experiment] = {}  # by identity, in order of proposal
+        self.ancestry = Ancestry(store, plan.folds, lambda words: self.listener.announce(words))
+        self.queue = Queue(self.race, self.ancestry, self._blocked)
         self.proposed = self.repeats = 0
         self.told: dict[int, float] = {}  # by proposal: what the searcher believes
         self.trials: dict[str, Trial] = {}  # by Tune's trial id
@@ -73,6 +77,7 @@ class Driver:
             number=self.number,
         )
         for experiment_id, experiment in self.experiments.items():
+            self.ancestry.enter(experiment)
             self.store.add(experiment)
             self._take_back(experiment_id)
         for words in self.store.take_mended():
@@ -87,28 +92,17 @@ class Driver:
         """The next trial to start, registered under ``trial_id``; None when there is none now."""
         if self.interrupted or self.full:
             return None
-        found = self._next()
+        found = self.queue.next(self.running, self.may_propose, self._propose)
         if found is None:
             return None
-        experiment_id, fold = found
-        trial = Trial(self.experiments[experiment_id], fold)
-        self.trials[trial_id] = trial
+        experiment_id, cell = found
+        own = self.experiments.get(experiment_id) or self.ancestry.experiments[experiment_id]
+        trial = self.trials[trial_id] = Trial(own, cell)
         return trial
 
     @property
     def running(self) -> list[Trial]:
         return [t for t in self.trials.values() if t.state in ("waiting", "running")]
-
-    def _next(self) -> tuple[str, int] | None:
-        """What is open of a first fold, then new experiments, then other folds; without stopping, what is open."""
-        busy = [(t.experiment.id, t.fold) for t in self.running]
-        while True:
-            found = self.race.next_trial(busy)
-            if found is not None and (not self.race.can_stop or found[1] == self.race.folds[0]):
-                return found
-            if not self.may_propose():
-                return found
-            self._propose()
 
     def may_propose(self) -> bool:
         """Whether another experiment is wanted, and the budget has time for it."""
@@ -116,21 +110,19 @@ class Driver:
             return False
         if self.budget is None or not self.experiments:
             return True  # a launch that trains nothing at all helps nobody
-        epochs = max(e.training.epochs for e in self.experiments.values())
-        whole = epochs * len(self.race.folds)
+        known = self.experiments.values()
+        epochs, before = max(e.training.epochs for e in known), max(map(self.ancestry.epochs_before, known))
+        whole = (epochs + before) * len(self.race.folds)
         # a fold waits for the one before it where that may drop the experiment
-        return self.budget.allows(self.open_epochs(), whole, whole if self.race.can_stop else epochs)
+        return self.budget.allows(self.open_epochs(), whole, whole if self.race.can_stop else epochs + before)
 
     def open_epochs(self) -> float:
-        """Epochs that are left if no more experiment is proposed or dropped."""
-        running = {(t.experiment.id, t.fold): t.epoch for t in self.running}
-        return sum(
-            entry.epochs - running.get((entry.id, fold), 0)
-            for entry in self.race.active
-            if entry.open
-            for fold in self.race.folds
-            if fold not in entry.folds
-        )
+        """Epochs that are left if no more experiment is proposed or dropped, those of earlier stages included."""
+        return self.queue.open_epochs(self.running)
+
+    def _blocked(self, experiment_id: str, fold: int, reason: str) -> None:
+        self.failed.setdefault(experiment_id, f"fold {fold}: {reason}")
+        self.listener.announce(f"{experiment_id} fold {fold} is left out of this launch: {reason}")
 
     def _propose(self) -> None:
         index = self.proposed
@@ -140,6 +132,7 @@ class Driver:
         self.proposed += 1
 
     def _enter(self, index: int, experiment: Experiment) -> None:
+        self.ancestry.enter(experiment)
         self.store.add(experiment)
         new = experiment.id not in self.experiments
         self.repeats = 0 if new else self.repeats + 1
@@ -152,6 +145,8 @@ class Driver:
             experiment=experiment.id,
             kind=experiment.schedule.name,
             epochs=experiment.training.epochs,
+            stage=f"{experiment.stage}{' leaky' * experiment.leaky}",
+            ancestors=self.ancestry.ancestors(experiment.id),
             fields=experiment.model_dump(mode="json"),
         )
         if new:
@@ -206,14 +201,19 @@ class Driver:
         if self.budget is not None and trial.epoch > before[0] and (before[0] or trial.epochs == 1):
             self.budget.observe(trial.seconds - before[1], trial.epoch - before[0])
         experiment_id = trial.experiment.id
-        rung = self.race.rung(experiment_id, trial.fold, trial.epoch)
+        raced = experiment_id in self.race.entries and not trial.cell.blind
+        rung = self.race.rung(experiment_id, trial.fold, trial.epoch) if raced else None
         if rung is not None:
             where = {"experiment": experiment_id, "fold": trial.fold, "rung": rung, "epoch": trial.epoch}
             self._put("rung", **where, value=trial.best)
         if self.full:
             return self._cut_off(trial)
-        if self.race.entries[experiment_id].dropped and not self.interrupted:
-            trial.state, trial.reason = "stopped", self.reasons.get(experiment_id, "")
+        if not self.interrupted and not (raced and not self.race.entries[experiment_id].dropped):
+            if self.queue.is_read(experiment_id):
+                self.listener.notify("epoch", trial)  # others learn from it
+                return False
+            trial.state = "stopped"
+            trial.reason = self.reasons.get(experiment_id, "nothing that is left learns from it")
             self.listener.notify("stopped", trial)
             return True
         self.listener.notify("epoch", trial)
@@ -257,24 +257,38 @@ class Driver:
             if self.budget is not None and trial.seconds:
                 self.budget.observe(max(0.0, float(result["seconds"]) - trial.seconds), 0)  # its predictions
             trial.seconds, trial.device = float(result["seconds"]), str(result.get("device", ""))
-            self._finish_fold(trial.experiment.id, trial.fold, **dict(worker or {}))
+            self.ancestry.finished(trial.model)
+            if trial.cell.blind:  # it is no fold of the experiment
+                self._inner(trial, lwlrap=trial.lwlrap, **dict(worker or {}))
+            else:
+                self._finish_fold(trial.experiment.id, trial.fold, **dict(worker or {}))
         elif state == "failed":
             # not a fact about the experiment: the next launch tries it again
             if reason.startswith(NoRoomError.__name__):
                 self.stop_for(reason.partition(": ")[2])
-            self.failed[trial.experiment.id] = f"fold {trial.fold}: {reason}"
-            self._put("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason, trace=trace)
+            self.failed[trial.experiment.id] = f"{trial.cell}: {reason}"
+            self.ancestry.failed(trial.model, reason)
+            if trial.cell.blind:
+                self._inner(trial, reason=reason, trace=trace)
+            else:
+                self._put("fail", experiment=trial.experiment.id, fold=trial.fold, reason=reason, trace=trace)
         self.listener.notify(state, trial)
+
+    def _inner(self, trial: Trial, **fields: Any) -> None:
+        """Note what became of a model that leaves out further folds, which a later stage asked for."""
+        self._write("inner", experiment=trial.experiment.id, fold=trial.fold, blind=trial.cell.blind, **fields)
 
     def _finish_fold(self, experiment_id: str, fold: int, **where: Any) -> None:
         value = float(self.store.fold(experiment_id, fold).result()["lwlrap"])
-        variance = self._clip_variance(experiment_id, fold) if self.race.settings.rule.needs_clip_variance else None
+        raced = experiment_id in self.race.entries and self.race.settings.rule.needs_clip_variance
+        variance = self._clip_variance(experiment_id, fold) if raced else None
         self._put("fold", experiment=experiment_id, fold=fold, lwlrap=value, clip_variance=variance, **where)
         self._tell([experiment_id])
 
     def _clip_variance(self, experiment_id: str, fold: int) -> float | None:
         """In the first fold: against the best of the others, while residuals are too few to say more."""
-        others = [e for e in self.race.active if fold in e.folds and e.id != experiment_id]
+        stage = self.race.entries[experiment_id].stage
+        others = [e for e in self.race.active if fold in e.folds and e.id != experiment_id and e.stage == stage]
         if fold != self.race.folds[0] or not others:
             return None
         best = max(others, key=lambda e: (e.folds[fold], e.id))
@@ -329,10 +343,13 @@ class Driver:
 
     def _tell(self, experiment_ids: Iterable[str], least: float = 0.0) -> None:
         """Tell the searcher what experiments are worth: one value each, replaced when it moved by ``least``."""
-        values = self.race.state.estimates()
+        values = self.race.estimates()
         for experiment_id in experiment_ids:
-            index, value = self.race.entries[experiment_id].index, values.get(experiment_id)
-            if value is not None and (index not in self.told or abs(self.told[index] - value) > least):
+            value = values.get(experiment_id)
+            if value is None:  # also an earlier stage that was not proposed itself
+                continue
+            index = self.race.entries[experiment_id].index
+            if index not in self.told or abs(self.told[index] - value) > least:
                 self.told[index] = value
                 self.searcher.tell(index, value)
                 self._write("tell", key=self.key, index=index, experiment=experiment_id, value=value)

@@ -26,7 +26,7 @@ from raytag.store.run import RunStore
 
 def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: Resources, console: Console) -> int:
     """Print and write the leaderboard, what failed, and the command that comes next."""
-    table = leaderboard(store)
+    table = leaderboard(store, options.leaky)
     try:
         store.storage.write_csv("leaderboard.csv", table)
     except NoRoomError as error:
@@ -34,7 +34,10 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
     events = read_events(store.storage)
     out = dropped(searches(events))  # not the race alone: a run may hold several searches
     states = dict.fromkeys(out, "dropped") | dict.fromkeys(driver.failed, "failed")
-    show_leaderboard(console, table, states)
+    proposed = {name for search in searches(events) for name in search.proposed}
+    only_read = {name for name in driver.ancestry.experiments if name not in proposed}
+    states = dict.fromkeys(only_read, "as far as it is read") | states
+    show_leaderboard(console, table, states, leaky=options.leaky)
 
     complete = store.complete()
     if complete:
@@ -68,7 +71,8 @@ def report(options: LaunchOptions, store: RunStore, driver: Driver, resources: R
         return 1
     traces = store.storage.where("events")
     slots = resources.slots()
-    for words in advice(driver.failed, driver.experiments, again, resources.cpus, resources.gpus, slots, traces):
+    known = driver.ancestry.experiments | driver.experiments
+    for words in advice(driver.failed, known, again, resources.cpus, resources.gpus, slots, traces):
         say(console, words)
     for words in _incomplete(store, events, states, again):
         say(console, words)

@@ -10,36 +10,63 @@ import pandas as pd
 from raytag.store.run import RunStore
 
 
-def leaderboard(store: RunStore) -> pd.DataFrame:
-    """One row an experiment: experiment, cv_lwlrap, fold_0 … fold_K-1, epochs, seconds; the best first.
+def leaderboard(store: RunStore, leaky: bool = False) -> pd.DataFrame:
+    """One row an experiment, the best first; those that are marked leaky after all others, unless ``leaky``.
 
-    ``cv_lwlrap`` is pooled over all out-of-fold clips, which is the mean of the folds weighted by their number
-    of labels; it is missing (NaN) until all folds are finished. ``epochs`` and ``seconds`` are sums over
-    the folds, those of unfinished ones included.
+    Columns: experiment, stage, leaky, cv_lwlrap, fold_0 … fold_K-1, epochs, seconds, total_seconds. ``cv_lwlrap``
+    is pooled over all out-of-fold clips, which is the mean of the folds weighted by their number of labels; it is
+    missing (NaN) until all folds are finished. ``epochs`` and ``seconds`` are sums over the folds, those of
+    unfinished ones included; ``total_seconds`` has those of all models too from which they learned.
     """
+    models: dict[str, Mapping[str, Any] | None] = {}
+
+    def result_of(model: str) -> Mapping[str, Any] | None:
+        if model not in models:
+            models[model] = store.model(*model.split("/")).look()[0]
+        return models[model]
+
+    def read_by(model: str, found: set[str]) -> set[str]:
+        """The models of earlier stages that a model learned from, and those that these did."""
+        result = result_of(model) or {}
+        for earlier in result.get("lineage", {}).get("read", {}):
+            if earlier not in found:
+                found.add(earlier)
+                read_by(earlier, found)
+        return found
+
     rows = []
     for experiment_id in store.experiments():
         row: dict[str, object] = {"experiment": experiment_id, "cv_lwlrap": float("nan")}
-        results, epochs, seconds = [], 0, 0.0
+        results, epochs, seconds, earlier = [], 0, 0.0, set[str]()
         for fold in range(store.n_folds):
             part = store.fold(experiment_id, fold)
             row[f"fold_{fold}"] = float("nan")
-            result, _ = part.look()
+            result = result_of(f"{experiment_id}/fold_{fold}")
             if result is not None:
                 row[f"fold_{fold}"] = result["lwlrap"]
                 results.append(result)
                 epochs, seconds = epochs + result["epochs"], seconds + result["seconds"]
+                read_by(f"{experiment_id}/fold_{fold}", earlier)
             else:
                 curve = part.curve()
                 epochs += len(curve)
                 seconds += float(curve["seconds"].max()) if len(curve) else 0.0
         if len(results) == store.n_folds:
             row["cv_lwlrap"] = pooled(results)
-        rows.append({**row, "epochs": epochs, "seconds": round(seconds, 1)})
-    columns = ["experiment", "cv_lwlrap", *(f"fold_{k}" for k in range(store.n_folds)), "epochs", "seconds"]
+        lineage = results[0].get("lineage", {}) if results else {}
+        row |= {"stage": lineage.get("stage", 1), "leaky": bool(lineage.get("leaky"))}
+        before = sum(float(own["seconds"]) for model in earlier if (own := result_of(model)) is not None)
+        costs = {"epochs": epochs, "seconds": round(seconds, 1), "total_seconds": round(seconds + before, 1)}
+        rows.append({**row, **costs})
+    folds = [f"fold_{k}" for k in range(store.n_folds)]
+    columns = ["experiment", "stage", "leaky", "cv_lwlrap", *folds, "epochs", "seconds", "total_seconds"]
     table = pd.DataFrame(rows, columns=columns)
-    order = ["cv_lwlrap", *(f"fold_{k}" for k in range(store.n_folds))]
-    return table.sort_values(order, ascending=False, na_position="last", ignore_index=True)
+    last = table["leaky"].astype(bool) & (not leaky)
+    order = ["cv_lwlrap", *folds]
+    table = table.assign(last=last).sort_values(
+        ["last", *order], ascending=[True, *[False] * len(order)], na_position="last", ignore_index=True
+    )
+    return table.drop(columns="last")
 
 
 def pooled(results: Iterable[Mapping[str, Any]]) -> float:

@@ -97,6 +97,9 @@ class LaunchOptions:
     """give up when more than this share of the curated or of the noisy clips is unusable (they are listed with
     their reasons); unusable test clips stop nothing"""
     max_clip_seconds: Annotated[float, tyro.conf.arg(help=_LONGEST)] = recordings.MAX_SECONDS
+    leaky: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """give experiments that are marked leaky a rank in the leaderboard: models that saw a fold's labels helped to
+    train what is scored on it"""
     verify: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """read every recording again instead of trusting sizes and times; changed ones are computed anew"""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from raytag.experiment import Experiment
+from raytag.train.stages.lineage import Cell
 
 
 @dataclass
 class Trial:
-    """One experiment on one fold, as the screen shows it."""
+    """One experiment on one fold, as the screen shows it; ``cell`` says what else it leaves out."""
 
     experiment: Experiment
-    fold: int
+    cell: Cell
     state: str = "waiting"  # waiting, running, finished, stopped, failed, interrupted
     epoch: int = 0
     lwlrap: float = float("nan")
@@ -26,8 +27,16 @@ class Trial:
     device: str = ""  # cpu or cuda, once finished
 
     @property
+    def model(self) -> tuple[str, Cell]:
+        return self.experiment.id, self.cell
+
+    @property
+    def fold(self) -> int:
+        return self.cell.fold
+
+    @property
     def name(self) -> str:
-        return f"{self.experiment.id} fold {self.fold}"
+        return f"{self.experiment.id} {self.cell}"
 
     @property
     def epochs(self) -> int:

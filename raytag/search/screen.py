@@ -61,7 +61,7 @@ class Screen:
         """A trial changed; ``what`` is start, epoch, or the state in which it ended."""
         if trial.epoch:
             self._spent[id(trial)] = (trial.epoch - trial.resumed_from, time.monotonic() - trial.started)
-        name = trial.name
+        name = f"stage {trial.experiment.stage}: {trial.name}" if self.has_stages else trial.name
         if what == "lost its worker":
             self._print(f"{name}: its worker died after epoch {trial.epoch}; starts again from its checkpoint")
             return
@@ -82,6 +82,11 @@ class Screen:
                 f"lwlrap {trial.lwlrap:.4f}  " if what == "finished" else f"{trial.reason}  " * bool(trial.reason)
             )
             self._print(f"{name}: {what}  {detail}{trial.epoch} epochs  {duration(trial.seconds)}", live=False)
+
+    @property
+    def has_stages(self) -> bool:
+        """Whether any experiment learns from another."""
+        return bool(self.driver.ancestry.experiments)
 
     def say(self, words: str) -> None:
         """A line above the table."""
@@ -130,6 +135,7 @@ class Screen:
     def _render(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name, justify in (
+            *([("stage", "right")] * self.has_stages),
             ("experiment", "left"),
             ("fold", "right"),
             ("epoch", "right"),
@@ -144,8 +150,9 @@ class Screen:
         ended = [t for t in trials if t.state not in ("waiting", "running")][-ENDED_ROWS:]
         for trial in [*ended, *live]:
             table.add_row(
+                *([str(trial.experiment.stage)] * self.has_stages),
                 trial.experiment.id,
-                str(trial.fold),
+                str(trial.cell).removeprefix("fold "),
                 f"{trial.epoch}/{trial.epochs}",
                 score(trial.lwlrap),
                 score(trial.best),
@@ -156,11 +163,19 @@ class Screen:
         return Group(table, Text(f"{elapsed} so far · {self.summary()}", style="dim"))
 
 
-def show_leaderboard(console: Console, table: pd.DataFrame, dropped: dict[str, str], limit: int = 15) -> None:
-    """Print the best rows of a leaderboard; complete experiments first."""
+def show_leaderboard(
+    console: Console, table: pd.DataFrame, dropped: dict[str, str], limit: int = 15, leaky: bool = False
+) -> None:
+    """Print the best rows of a leaderboard; complete experiments first.
+
+    Stages, and what they cost with those before them, are shown where there are any. Leaky experiments have no
+    rank, unless ``leaky``.
+    """
     view = Table(title="Leaderboard", title_justify="left", box=None, pad_edge=False, header_style="bold")
     view.add_column("#", justify="right")
-    for column in table.columns:
+    hidden = {"leaky"} | ({"stage", "total_seconds"} if (table["stage"] == 1).all() else set())
+    columns = [column for column in table.columns if column not in hidden]
+    for column in columns:
         view.add_column(column, justify="left" if column == "experiment" else "right", no_wrap=True)
     view.add_column("state")
     folds = [c for c in table.columns if c.startswith("fold_")]
@@ -168,15 +183,15 @@ def show_leaderboard(console: Console, table: pd.DataFrame, dropped: dict[str, s
         done = sum(not math.isnan(row[f]) for f in folds)
         name = str(row["experiment"])
         state = "complete" if done == len(folds) else dropped.get(name, f"{done}/{len(folds)} folds")
-        view.add_row(
-            str(i + 1),
-            name,
-            score(row["cv_lwlrap"]) or "-",
-            *(score(row[f]) or "-" for f in folds),
-            str(int(row["epochs"])),
-            duration(float(row["seconds"])),
-            state,
-        )
+        cells = {
+            "experiment": name,
+            "stage": str(row["stage"]),
+            **{key: score(row[key]) or "-" for key in ("cv_lwlrap", *folds)},
+            "epochs": str(int(row["epochs"])),
+            **{key: duration(float(row[key])) for key in ("seconds", "total_seconds")},
+        }
+        rank = "" if row["leaky"] and not leaky else str(i + 1)
+        view.add_row(rank, *(cells[c] for c in columns), f"{state}, leaky" if row["leaky"] else state)
     console.print(view)
     if len(table) > limit:
         say(console, f"… and {len(table) - limit} more in leaderboard.csv")

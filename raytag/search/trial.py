@@ -25,6 +25,8 @@ from raytag.parts import Features
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
 from raytag.train.fold import EpochReport, train_fold
+from raytag.train.stages.lineage import Cell
+from raytag.train.stages.reading import Reading
 from raytag.train.twins import shorter_twin
 from raytag.train.warmup import warm_up
 
@@ -92,10 +94,10 @@ class StopFlag:
 
 def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     """Train one fold. Any error is reported as what it is; only a lost worker is Tune's to restart."""
-    fold = int(config["fold"])
+    cell = Cell(int(config["fold"]), tuple(config.get("blind", ())))
     gpu = shared.gpus > 0 and torch.cuda.is_available()
     started = time.time()
-    name = f"{config['experiment']} fold {fold}"
+    name = f"{config['experiment']} {cell}"
     print(f"{name} on {'a GPU' if gpu else 'the CPU'}", flush=True)
 
     def report(progress: EpochReport) -> None:
@@ -115,13 +117,15 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         if shared.waits_for_room:
             store.storage.patience = partial(wait_for_room, should_stop=should_stop, tell=tell)
         device = "cuda" if gpu else "cpu"
+        own, banks = store.model(experiment.id, cell.folder), partial(open_bank, shared)
         outcome = train_fold(
             experiment,
-            fold,
+            cell.fold,
             shared.table,
-            open_bank(shared, experiment.features),
-            store.fold(experiment.id, fold),
-            twin=shorter_twin(store, experiment, fold, device),
+            banks(experiment.features),
+            own,
+            twin=None if cell.blind else shorter_twin(store, experiment, cell.fold, device),
+            reading=Reading(experiment, cell, shared.table, store, banks, own, torch.device(device)),
             device=device,
             threads=shared.threads,
             checkpoint_seconds=shared.checkpoint_seconds,

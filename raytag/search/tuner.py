@@ -47,7 +47,7 @@ class _Gate(Searcher):
         trial = driver.next_trial(trial_id)
         if trial is None:
             return None if driver.running else Searcher.FINISHED
-        return {"experiment": trial.experiment.id, "fold": trial.fold}
+        return {"experiment": trial.experiment.id, "fold": trial.fold, "blind": list(trial.cell.blind)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         _finish(_drivers[self.key], trial_id, result or {}, error)

@@ -13,7 +13,10 @@ import numpy as np
 from raytag.experiment import FAMILIES, Experiment, data_needs, unknown_key_message
 from raytag.parts import Features, Member
 from raytag.seeding import generator
-from raytag.space.distributions import Distribution, SpaceError, Uniform, pick
+from raytag.space.distributions import Choice, Distribution, SpaceError, Uniform, pick
+
+#: The parts that learn from earlier stages.
+STAGES = ("init", "pseudo")
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,14 @@ class Space:
         return [*self.firsts, *(branch.base for branch in self.branches)]
 
     @property
+    def earlier(self) -> list[Experiment]:
+        """All that experiments learn from, parents that vary too, earliest stages first; none twice."""
+        values = [value for branch in self.branches for d in branch.vary.values() for value in d.grid()]
+        offered = [value for value in values if isinstance(value, Experiment)]
+        found = {e.hash: e for base in (*self.bases, *offered) for e in base.ancestors}
+        return sorted((found | {e.hash: e for e in offered}).values(), key=lambda e: e.stage)
+
+    @property
     def varied(self) -> list[str]:
         """The fields in which experiments of this space may differ, sorted."""
         flats = [e.flat() for e in self.bases]
@@ -101,7 +112,7 @@ class Space:
         return sorted(key for key in {k for flat in flats for k in flat} if key in drawn or _differs(flats, key))
 
     def fix(self, changes: Mapping[str, Any]) -> Space:
-        """The space with dotted fields set to a value; they vary no more.
+        """The space with dotted fields set to a value; they vary no more. Earlier stages are set too.
 
         A field of a class that only some experiments have is set in those.
 
@@ -111,6 +122,7 @@ class Space:
             A key that none has, or a bad value, as ``Experiment.replace`` says it.
         """
         known = {key for base in self.bases for key in _named(base, changes).flat()}
+        known |= {key for stage in self.earlier for key in _named(stage, _of_earlier(changes)).flat()}
         lacking = [key for key in changes if key not in known]
         if lacking:
             self.first.replace(changes)  # says what is wrong with it
@@ -119,7 +131,8 @@ class Space:
         branches: dict[str, Branch] = {}
         for old in self.branches:
             base = _set(old.base, changes)
-            vary = {key: d for key, d in old.vary.items() if key not in changes and key in base.flat()}
+            kept = {key: d for key, d in old.vary.items() if key not in changes and key in base.flat()}
+            vary = {key: _set_values(d, changes) for key, d in kept.items()}
             kind = f"{base.hash} {sorted((key, repr(d)) for key, d in vary.items())}"
             weight = old.weight + (branches[kind].weight if kind in branches else 0.0)
             branches[kind] = Branch(base, vary, weight)
@@ -160,8 +173,9 @@ class Space:
             One of ``asked`` that the data cannot use has a value that is not neutral.
         """
         changes, notes = {}, []
-        for key, need in data_needs(self.bases).items():
-            if need.what in offers or all(value == need.neutral for value in self.values(key)):
+        for key, need in data_needs([*self.bases, *self.earlier]).items():
+            own = [*self.values(key), *(e.flat()[key] for e in self.earlier if key in e.flat())]
+            if need.what in offers or all(value == need.neutral for value in own):
                 continue
             neutral = f"{key}={plain(need.neutral)}"
             if key in asked:
@@ -208,7 +222,7 @@ class Space:
         SpaceError
             A range of the features varies: there is no end of sets.
         """
-        found = [e.features for e in self.firsts]
+        found = [e.features for e in (*self.firsts, *self.earlier)]
         for branch in self.branches:
             own = {key: d for key, d in branch.vary.items() if key.startswith("features.")}
             ranges = [key for key, distribution in own.items() if isinstance(distribution, Uniform)]
@@ -297,9 +311,37 @@ def _named(base: Experiment, changes: Mapping[str, Any]) -> Experiment:
 
 
 def _set(base: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """The experiment with those of the changes that it can take."""
+    """The experiment with those of the changes that it can take; so are those that it learns from."""
     known = _named(base, changes).flat()
-    return base.replace({key: value for key, value in changes.items() if key in known})
+    own = {key: value for key, value in changes.items() if key in known}
+    parents = {
+        f"{part}.parent": _set(parent, _of_earlier(changes))
+        for part in STAGES
+        if f"{part}.parent" not in own and f"{part}.name" not in own
+        if (parent := getattr(base, part).earlier) is not None and parent.settable
+    }
+    return base.replace(own | parents)
+
+
+def _of_earlier(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes as they concern earlier stages: what those learn from stays theirs, unless it is to be nothing."""
+    nothing = {f"{part}.name": FAMILIES[part].default for part in STAGES}
+    return {
+        key: value
+        for key, value in changes.items()
+        if key.partition(".")[0] not in STAGES or nothing.get(key) == value
+    }
+
+
+def _set_values(distribution: Distribution, changes: Mapping[str, Any]) -> Distribution:
+    """A distribution whose values may be experiments, which are set."""
+    if isinstance(distribution, Uniform):
+        return distribution
+    values = (
+        _set(v, _of_earlier(changes)) if isinstance(v, Experiment) and v.settable else v
+        for v in distribution.values
+    )
+    return Choice(tuple(values))
 
 
 def plain(value: Any) -> str:

@@ -324,6 +324,11 @@ class RunStore:
         """Any model of an experiment by its folder: also those that leave out further folds."""
         return FoldStore(self.storage.sub(f"experiments/{experiment_id}/{folder}"), self.data)
 
+    def lineage(self, experiment_id: str) -> dict[str, Any]:
+        """What a fold of an experiment, if one is finished, says of its stage (`raytag.train.stages`); else {}."""
+        results = (self.fold(experiment_id, k).look()[0] for k in range(self.n_folds))
+        return next((result.get("lineage", {}) for result in results if result is not None), {})
+
     def finished_folds(self, experiment_id: str) -> list[int]:
         return [k for k in range(self.n_folds) if self.fold(experiment_id, k).finished]
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raytag.blends.means.base import geometric_mean
+from raytag.datasets.findings import some
 from raytag.datasets.table import multi_hot
 from raytag.ensemble.predictions.external import ExternalModel, read_external
 from raytag.store.difference import difference, replaced_clips
@@ -70,6 +71,7 @@ def load_oof(
     stores: Sequence[RunStore] | RunStore,
     predictions: Sequence[Path] = (),
     advance: Callable[[float], None] = lambda _: None,
+    leaky: bool = False,
 ) -> OofMatrix:
     """Read the predictions of all complete experiments.
 
@@ -81,6 +83,8 @@ def load_oof(
         Files of models that raytag did not train: `raytag.ensemble.predictions.external`.
     advance : callable
         Called with 1 after each experiment.
+    leaky : bool
+        Whether those count too whose own fold's labels helped to train them (`raytag.train.stages.lineage`).
 
     Raises
     ------
@@ -89,18 +93,20 @@ def load_oof(
         does not fit the run's clips; the message names the runs, or the experiment and the clip, or the file.
     """
     try:
-        return _load([stores] if isinstance(stores, RunStore) else list(stores), predictions, advance)
+        return _load([stores] if isinstance(stores, RunStore) else list(stores), predictions, advance, leaky)
     except PredictionsError as error:
         raise EnsembleError(str(error)) from None
 
 
-def _load(runs: Sequence[RunStore], predictions: Sequence[Path], advance: Callable[[float], None]) -> OofMatrix:
+def _load(
+    runs: Sequence[RunStore], predictions: Sequence[Path], advance: Callable[[float], None], leaky: bool
+) -> OofMatrix:
     for i, run in enumerate(runs):
         if run.name in [other.name for other in runs[:i]]:
             raise EnsembleError(f"run {run.name!r} is given twice")
         _check_same_data(runs[0], run)
     store = runs[0]
-    models, notes = _models(runs)
+    models, notes = _models(runs, leaky)
 
     clips, unusable = store.clips(), _unusable(store)
     lost = clips["clip"].isin(unusable)
@@ -169,7 +175,7 @@ def _check_same_data(first: RunStore, other: RunStore) -> None:
         )
 
 
-def _models(runs: Sequence[RunStore]) -> tuple[list[tuple[str, RunStore, str]], list[str]]:
+def _models(runs: Sequence[RunStore], leaky: bool) -> tuple[list[tuple[str, RunStore, str]], list[str]]:
     """Name, run and identity of every complete experiment, sorted by name, and what should be known of them."""
     taken: dict[str, RunStore] = {}
     notes = []
@@ -186,6 +192,16 @@ def _models(runs: Sequence[RunStore]) -> tuple[list[tuple[str, RunStore, str]], 
             )
         for experiment in complete:
             taken.setdefault(experiment, run)
+    if flattered := [name for name, run in taken.items() if run.lineage(name).get("leaky")]:
+        words = some(flattered, "leaky experiment", "leaky experiments")
+        words += ": models that were trained on a fold's labels helped to train what is scored on it"
+        notes.append(
+            words + ("; --leaky counts them all the same" if leaky else ", and left out; --leaky counts them")
+        )
+    if not leaky:
+        taken = {name: run for name, run in taken.items() if name not in flattered}
+    if not taken:
+        raise EnsembleError(f"nothing is left: {notes[-1]}")
     models = [
         (f"{run.name}/{experiment}" if len(runs) > 1 else experiment, run, experiment)
         for experiment, run in taken.items()

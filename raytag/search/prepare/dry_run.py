@@ -12,6 +12,7 @@ from raytag.features.report import check_shares
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare.estimate import predicted_seconds
 from raytag.search.prepare.prepared import Start
+from raytag.train.stages.lineage import models
 
 
 def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
@@ -38,16 +39,20 @@ def dry_run(options: LaunchOptions, start: Start, console: Console) -> int:
     for experiment in drawn:
         values = experiment.flat()
         words = ", ".join(f"{key}={values[key]}" for key in varied if key in values)
-        say(console, f"{experiment.id}  folds {','.join(map(str, folds))}  {words}")
+        after = f"  after {', '.join(parent.id for parent in experiment.parents)}" if experiment.parents else ""
+        say(console, f"{experiment.id}  folds {','.join(map(str, folds))}{after}  {words}")
+    trials = models(drawn, folds, start.table.n_folds)
     watch.lap("plan")
     start.wait_for_kernels()
     watch.lap("kernels")
+    before = len(trials) - len({e.hash for e in drawn}) * len(folds)
+    earlier = f" ({before} of earlier stages)" if before else ""
     say(console, "Timing a few training steps …")
-    seconds = predicted_seconds(drawn, start.table, folds)
+    seconds = predicted_seconds(trials, start.table)
     slots = max(1, trials_on({"CPU": os.cpu_count() or 1}, options.cpus_per_trial, 0.0))
     say(
         console,
-        f"{len(drawn) * len(folds)} trials, {duration(seconds)} of training on one core of this machine, "
+        f"{len(trials)} trials{earlier}, {duration(seconds)} of training on one core of this machine, "
         f"{duration(seconds / slots)} with {slots} trials at a time"
         + (f"; --stopping {options.stopping} shortens that" if plan.settings.rule.can_stop else "")
         + (f"; the time budget is {options.time_budget}" if options.time_budget else ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -14,27 +14,27 @@ from raytag.features.bank import Bank
 from raytag.train.fold import FoldTraining
 from raytag.train.memory import tune_malloc
 from raytag.train.sources import split, steps_per_epoch
+from raytag.train.stages.lineage import Cell
 
 STEPS = 3  # timed; one more warms up
 SAMPLED_CLIPS = 16  # of each subset and fold
 OVERHEAD = 1.2  # a rough allowance for validation after each epoch and prediction at the end
 
 
-def predicted_seconds(experiments: Sequence[Experiment], table: ClipTable, folds: Sequence[int]) -> float:
-    """Seconds on one core to train every experiment on every fold, unstopped, on the full epoch budget."""
+def predicted_seconds(models: Iterable[tuple[Experiment, Cell]], table: ClipTable) -> float:
+    """Seconds on one core to train models (`raytag.train.stages.lineage.models`) to the end of their epochs."""
     tune_malloc()
     torch.set_num_threads(1)
     per_step: dict[str, float] = {}
     total = 0.0
-    for experiment in experiments:
+    for experiment, cell in models:
         shape = experiment.training.batch_size, experiment.input.shape(experiment.features)
         kind = f"{experiment.model!r} {experiment.front_end!r} {shape}"
         if kind not in per_step:
-            per_step[kind] = _seconds_per_step(experiment, table, folds[0])
-        for fold in folds:
-            n_curated = len(split(table, experiment.sampling, fold).sources[0].rows)
-            steps = steps_per_epoch(experiment.sampling, experiment.training.batch_size, n_curated)
-            total += per_step[kind] * steps * experiment.training.epochs * OVERHEAD
+            per_step[kind] = _seconds_per_step(experiment, table, cell.fold)
+        n_curated = len(split(table, experiment.sampling, cell.fold, cell.blind).sources[0].rows)
+        steps = steps_per_epoch(experiment.sampling, experiment.training.batch_size, n_curated)
+        total += per_step[kind] * steps * experiment.training.epochs * OVERHEAD
     return total
 
 

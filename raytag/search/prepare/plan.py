@@ -20,6 +20,7 @@ from raytag.search.race.settings import Settings
 from raytag.search.searchers import Searcher
 from raytag.space import Choice, Space
 from raytag.store.events import EventLog
+from raytag.train.stages.lineage import Cell
 
 MOST_IN_A_BUDGET = 1000  # grid points that a time budget alone may ask for
 
@@ -152,7 +153,7 @@ def make_budget(
     seconds = None  # on a GPU only its own epochs can tell
     if not on_gpu:
         say(console, "Timing a few training steps for the time budget …")
-        seconds = predicted_seconds([first], table, folds[:1]) / first.training.epochs
+        seconds = predicted_seconds([(first, Cell(folds[0]))], table) / first.training.epochs
     clock = Budget(parse_duration("--time-budget", options.time_budget), slots, seconds)
     epochs = first.training.epochs
     racing = RULES[options.stopping].can_stop  # then a fold waits for the one before it

@@ -23,13 +23,14 @@ from raytag.datasets.table import ClipTable
 from raytag.experiment import NOISY_CLIPS, Experiment, Sampling
 from raytag.models.tagger import tagger
 from raytag.search.options import LaunchOptions
+from raytag.search.prepare import stages
 from raytag.space import Branch, Space, plain
 from raytag.space.spaces import is_name
 from raytag.train.sources import split
 
 SAMPLES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
-DECISIVE = ("features.", "sampling.", "model.", "loss.", "input.", "front_end.")
+DECISIVE = ("features.", "sampling.", "model.", "loss.", "input.", "front_end.", "init.", "pseudo.")
 
 
 class PreflightError(ValueError):
@@ -63,12 +64,19 @@ def prepare(
     rates = [note for features in fitted.feature_sets for note in low_rate(table, features)]
     for note in dict.fromkeys([*fitted.notes, *rates]):
         say(console, note)
-    check_space(fitted, table, folds)
+    beginnings = check_space(fitted, table, folds)
+    for note in [*stages.notes([*fitted.bases, *fitted.earlier]), *beginnings]:
+        say(console, note)
     return fitted
 
 
-def check_space(chosen: Space, table: ClipTable, folds: Sequence[int]) -> None:
+def check_space(chosen: Space, table: ClipTable, folds: Sequence[int]) -> list[str]:
     """Refuse a space with an experiment that cannot run on these clips and folds.
+
+    Returns
+    -------
+    list of str
+        Sentences on the weights that experiments begin with.
 
     Raises
     ------
@@ -77,12 +85,15 @@ def check_space(chosen: Space, table: ClipTable, folds: Sequence[int]) -> None:
     """
     done: set[str] = set()
     outputs: dict[str, Outputs] = {}
+    beginnings: dict[str, str] = {}
     for where, mend, experiment in _cases(chosen):
         try:
             _check_sampling(experiment.sampling, table, folds, done)
             _check_network(experiment, len(table.classes), outputs)
+            _check_beginning(experiment, len(table.classes), beginnings)
         except _Fault as fault:
             raise _error(where, fault, mend or fault.mend) from None
+    return [words for words in beginnings.values() if words]
 
 
 def _error(where: str, reason: Exception, mend: str) -> PreflightError:
@@ -92,6 +103,8 @@ def _error(where: str, reason: Exception, mend: str) -> PreflightError:
 
 def _cases(chosen: Space) -> Iterator[tuple[str, str, Experiment]]:
     """(what it is called, what mends it where that is known, experiment), what comes first before what is drawn."""
+    for experiment in chosen.earlier:
+        yield f"The earlier experiment {experiment.id} of {chosen.path}", "", experiment
     for experiment in chosen.firsts:
         called = f"Experiment {experiment.id} of {chosen.path}"
         yield f"The base experiment of {chosen.name}" if len(chosen.firsts) == 1 else called, "", experiment
@@ -158,6 +171,17 @@ def _mend_sampling(reason: str, files: dict[str, str], corrected: bool) -> str:
         )
         mend.append(f"--set {name}=none{also}")
     return " or ".join(mend) or "--n-folds or --fold-method"
+
+
+def _check_beginning(experiment: Experiment, num_classes: int, found: dict[str, str]) -> None:
+    """The weights that it begins with fit its network."""
+    parts_of = experiment.init, experiment.model, experiment.front_end
+    key = json.dumps([*(part.model_dump(mode="json") for part in parts_of), experiment.sample_shape])
+    if key not in found:
+        try:
+            found[key] = stages.beginning(experiment, num_classes)
+        except (ValueError, OSError) as error:
+            raise _Fault(error, "--set init.name=Fresh, or other weights") from None
 
 
 def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Outputs]) -> None:

@@ -5,12 +5,16 @@ A race reads events. Facts say what happened: ``race`` (a launch and its rules),
 ``reopen``. After every fact ``next_decision`` names what is due; whoever drives the race writes it to the log and
 applies it, so that a later launch takes it as given, and ``raytag.search.race.replay`` can check that the log
 explains itself. What is known is a `State`; the rules that judge by it are in ``raytag.search.race.rules``.
+
+Experiments that learn from others are of a later stage (``raytag.train.stages``). Each stage is a race of its own
+with a portfolio of its own, for a child would beat its parent whatever either is worth. Leaky ones race among
+themselves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +23,7 @@ from raytag.search.race.state import Decision, Entry, State, rung_epoch
 
 FACTS = ("race", "propose", "rung", "fold", "fail", "lost")
 DECISIONS = ("drop", "reopen")
+FIRST = "1"  # the stage of what learns from the data alone
 
 
 class Race:
@@ -26,18 +31,25 @@ class Race:
 
     def __init__(self) -> None:
         self.settings = Settings()
-        self.state = State()
+        self.entries: dict[str, Entry] = {}  # in order of proposal
+        self.states = {FIRST: State()}  # by stage
         self._proposed = 0  # proposals so far; one may repeat an experiment
         self._reconsider = False  # the last fact changed the rules
 
     @property
-    def entries(self) -> dict[str, Entry]:
-        return self.state.entries
+    def state(self) -> State:
+        """Of the first stage."""
+        return self.states[FIRST]
 
     @property
     def active(self) -> list[Entry]:
         """The experiments that take part in this launch, in order of proposal."""
-        return self.state.active
+        number = self.state.number
+        return [e for e in self.entries.values() if number is None or e.index < number]
+
+    def estimates(self) -> dict[str, float]:
+        """`State.estimates` of all stages."""
+        return {name: value for state in self.states.values() for name, value in state.estimates().items()}
 
     @property
     def folds(self) -> list[int]:
@@ -59,26 +71,34 @@ class Race:
             self._start(event)
         elif what in FACTS:
             # a race event keeps these two: what a driver that died did not decide is decided by the next one
-            self.state.judged, self._reconsider = None, False
+            self._reconsider = False
+            for state in self.states.values():
+                state.judged = None
         if what in FACTS:
-            self.state.found.clear()
+            for state in self.states.values():
+                state.found.clear()
         if what == "propose":
             self._proposed = max(self._proposed, int(event["index"]) + 1)
-            kind, epochs = str(event.get("kind", "")), int(event.get("epochs", 0))
-            entry = Entry(event["experiment"], int(event["index"]), kind, epochs)
-            self.entries.setdefault(entry.id, entry)
+            kind, epochs, stage = str(event.get("kind", "")), int(event.get("epochs", 0)), event.get("stage", FIRST)
+            entry = self.entries.setdefault(
+                event["experiment"], Entry(event["experiment"], int(event["index"]), kind, epochs, stage=stage)
+            )
+            if entry.stage not in self.states:
+                self.states[entry.stage] = replace(self.state, entries={}, priors=[], judged=None, found={})
+            self.states[entry.stage].entries.setdefault(entry.id, entry)
         elif what != "race" and what in FACTS + DECISIONS and event["experiment"] in self.entries:
             self._apply(what, self.entries[event["experiment"]], event)
 
     def _start(self, event: Mapping[str, Any]) -> None:
-        settings, old, state = Settings.from_plain(event["settings"]), self.settings, self.state
+        settings, old = Settings.from_plain(event["settings"]), self.settings
         changed = replace(settings, keep=old.keep) != old or settings.keep > old.keep
         self._reconsider = bool(self.folds) and (changed or self._reconsider)
         self.settings = settings
-        state.keep, state.shares, state.eta, state.z = settings.keep, settings.shares, settings.eta, settings.z
-        state.folds, state.number = list(event["folds"]), event["number"]
-        state.weights = dict(zip(state.folds, event["weights"], strict=True))
-        for entry in state.entries.values():
+        for state in self.states.values():
+            state.keep, state.shares, state.eta, state.z = settings.keep, settings.shares, settings.eta, settings.z
+            state.folds, state.number = list(event["folds"]), event["number"]
+            state.weights = dict(zip(state.folds, event["weights"], strict=True))
+        for entry in self.entries.values():
             entry.failed = False
 
     def _apply(self, what: str, entry: Entry, event: Mapping[str, Any]) -> None:
@@ -90,11 +110,11 @@ class Race:
                 return  # the line that told the rules is damaged
             rung = int(event["fold"]), self.settings.shares[int(event["rung"])]
             entry.rungs.setdefault(rung, value)
-            self.state.judged = entry.id, rung
+            self.states[entry.stage].judged = entry.id, rung
         elif what == "fold":
             entry.folds[int(event["fold"])] = value
             if event.get("clip_variance") is not None:
-                self.state.priors.append(float(event["clip_variance"]))
+                self.states[entry.stage].priors.append(float(event["clip_variance"]))
         elif what == "lost":
             entry.passed = max(entry.passed, self.state.depth(entry))
             entry.folds.pop(int(event["fold"]), None)
@@ -124,10 +144,14 @@ class Race:
                 if e.dropped and self._failing(e) is None:
                     reason = f"the rules are now --stopping {self.settings.stopping} --keep {self.settings.keep}"
                     return {"event": "reopen", "experiment": e.id, "reason": reason}
-        open_entries = [e for e in self.active if e.open]
+        return next((due for state in self.states.values() if (due := self._due(state)) is not None), None)
+
+    def _due(self, state: State) -> Decision | None:
+        """What follows from the facts of one stage."""
+        open_entries = [e for e in state.active if e.open]
         short = self.settings.keep - len(open_entries)
         if short >= 0:  # the portfolio holds all that are left: none of them may go
-            dropped = [e for e in self.active if e.dropped and not e.failed]
+            dropped = [e for e in state.active if e.dropped and not e.failed]
             if short == 0 or not dropped:
                 return None
             best = max(dropped, key=lambda e: (self._progress(e), e.id))
@@ -151,11 +175,13 @@ class Race:
         those that passed here before they lost a fold."""
         depth = self.state.depth(entry)
         passed = depth == len(self.folds) or depth < entry.passed
-        return None if passed else self.settings.rule.failing(self.state, entry)
+        return None if passed else self.settings.rule.failing(self.states[entry.stage], entry)
 
     # -- what to train next ---------------------------------------------------------------------------
 
-    def next_trial(self, running: Iterable[tuple[str, int]]) -> tuple[str, int] | None:
+    def next_trial(
+        self, running: Iterable[tuple[str, int]], blocked: Collection[tuple[str, int]] = ()
+    ) -> tuple[str, int] | None:
         """The next (experiment, fold) to start, if any may start now.
 
         First folds in order of proposal; then the best experiment first (by `State.estimates`), each fold only when
@@ -168,8 +194,10 @@ class Race:
         ----------
         running : iterable of (experiment, fold)
             The trials under way.
+        blocked : collection of (experiment, fold)
+            What cannot be trained in this launch, because what it reads failed: no other fold waits for it.
         """
-        busy = set(running)
+        busy = {*running, *blocked}
         candidates = [
             (e, position, fold)
             for e in self.active
@@ -183,18 +211,30 @@ class Race:
         if firsts:
             return firsts[0][0].id, firsts[0][2]
         certain = self._certain
-        ready = [c for c in candidates if certain or self.state.depth(c[0]) == c[1]]
+        ready = [
+            c
+            for c in candidates
+            if certain or all(fold in c[0].folds or (c[0].id, fold) in blocked for fold in self.folds[: c[1]])
+        ]
         if not ready:
-            places = sorted(self.active, key=lambda e: (self._progress(e), e.id), reverse=True)
-            ahead = {e.id for e in places[: self.settings.keep] if self.state.depth(e) > 0}
+            ahead = {e.id for e in self.places() if self.state.depth(e) > 0}
             ready = [c for c in candidates if c[0].id in ahead]
-        values = self.state.estimates() if ready else {}
+        values = self.estimates() if ready else {}
         best = max(ready, key=lambda c: (values.get(c[0].id, -math.inf), -c[1], c[0].id), default=None)
         return (best[0].id, best[2]) if best is not None else None
+
+    def places(self) -> list[Entry]:
+        """The experiments that hold the places of their stage's portfolio now."""
+        ordered = [
+            sorted(state.active, key=lambda e: (self._progress(e), e.id), reverse=True)
+            for state in self.states.values()
+        ]
+        return [e for own in ordered for e in own[: self.settings.keep]]
 
     @property
     def _certain(self) -> bool:
         """Every experiment that is left will complete, and no more will come."""
         number = self.state.number
         complete = number is not None and self._proposed >= number
-        return complete and sum(e.open for e in self.active) <= self.settings.keep
+        most = max(sum(e.open for e in state.active) for state in self.states.values())
+        return complete and most <= self.settings.keep

@@ -28,6 +28,7 @@ class Entry:
     dropped: bool = False
     failed: bool = False  # in this launch; the next one tries again
     passed: int = 0  # folds without a gap that it had when one was lost
+    stage: str = "1"  # only experiments of one stage are compared
 
     @property
     def open(self) -> bool:
@@ -36,7 +37,7 @@ class Entry:
 
 @dataclass
 class State:
-    """The facts of a race so far. Whoever judges by it leaves it as it is.
+    """The facts of a race so far, among experiments of one stage. Whoever judges by it leaves it as it is.
 
     Folds come in one order for all. S_d are its first d folds; experiments are compared on the same S_d only,
     because folds differ more than experiments do.

@@ -12,6 +12,8 @@ from models of the parent that left out at least the same folds, and so, step by
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from raytag.experiment import Experiment
@@ -89,3 +91,18 @@ def reads(experiment: Experiment, cell: Cell, n_folds: int) -> list[tuple[Experi
         models = parent_models(parent, experiment.pseudo.reads_by, cell, n_folds)
         found += [(parent, model) for model in models.values() if (parent, model) not in found]
     return found
+
+
+def models(experiments: Iterable[Experiment], folds: Iterable[int], n_folds: int) -> list[tuple[Experiment, Cell]]:
+    """All models that complete experiments on ``folds``, those that they read before them; none twice."""
+    found: dict[tuple[str, Cell], Experiment] = {}
+
+    def enter(experiment: Experiment, cell: Cell) -> None:
+        if (experiment.id, cell) not in found:
+            for parent, model in reads(experiment, cell, n_folds):
+                enter(parent, model)
+            found[experiment.id, cell] = experiment
+
+    for experiment, fold in itertools.product(experiments, folds):
+        enter(experiment, Cell(fold))
+    return [(experiment, cell) for (_, cell), experiment in found.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, SerializeAsAny
 
@@ -17,6 +17,12 @@ def _parent(value: Any) -> Any:
     if isinstance(value, str | Path):
         return stored(str(value))
     raise ValueError(f"give an Experiment, or the folder of one in a run (runs/RUN/experiments/ID), not {value!r}")
+
+
+class StoredExperiment(Experiment):
+    """One that a run holds: it stays as it was trained, whatever a launch sets."""
+
+    settable: ClassVar[bool] = False
 
 
 def stored(folder: str) -> Experiment:
@@ -35,7 +41,7 @@ def stored(folder: str) -> Experiment:
         raise ValueError(f"{folder!r} is no experiment of a run: give its folder, as runs/RUN/experiments/ID")
     try:
         store = RunStore.find(run if "://" in run else str(Path(run).absolute()), "")
-        return store.experiment(name)
+        return StoredExperiment(**store.experiment(name).fields())
     except FileNotFoundError as error:
         raise ValueError(f"{folder!r}: {error}") from None
 

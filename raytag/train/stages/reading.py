@@ -49,7 +49,7 @@ class Reading:
     Attributes
     ----------
     sources : dict of str to str
-        Digests of the weights that were read, by ``EXPERIMENT fold K``.
+        Digests of the weights that were read, by ``EXPERIMENT/fold_K``.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Reading:
         parent = self.experiment.init.earlier
         cell = parent_model(parent, self.cell)
         state = self._state(parent, cell)
-        return f"{parent.id} {cell}", _of_network(parent, state)
+        return f"{parent.id} {cell}", of_network(parent, state)
 
     def predictions(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Probabilities of clips by the models of ``pseudo.parent`` that its ``reader`` names, (n, n_classes).
@@ -132,7 +132,7 @@ class Reading:
     def _state(self, parent: Experiment, cell: Cell) -> dict[str, torch.Tensor]:
         store = self.run.model(parent.id, cell.folder)
         state = store.weights()
-        self.sources[f"{parent.id} {cell}"] = store.digest_of_weights()
+        self.sources[f"{parent.id}/{cell.folder}"] = store.digest_of_weights()
         return state
 
 
@@ -141,7 +141,7 @@ def network_of(model: torch.nn.Module) -> torch.nn.Module:
     return model.network if isinstance(model, Tagger) else model
 
 
-def _of_network(experiment: Experiment, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def of_network(experiment: Experiment, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The state of the network alone, of an experiment's whole model."""
     if experiment.front_end.build(experiment.features) is None:
         return dict(state)

@@ -203,3 +203,54 @@ def test_a_run_without_complete_experiments_says_what_is_missing(tmp_path):
         load_oof(store)
     for words in (f"{experiment(0).id} lacks 1 of 4 folds (3)", experiment(1).id, "launch.py --run fake"):
         assert words in str(raised.value)
+
+
+def make_leaky(store, *models):
+    for model in models:
+        for k in range(4):
+            storage = store.fold(experiment(model).id, k).storage
+            result = {**storage.read_json("result.json"), "lineage": {"stage": 2, "leaky": True}}
+            storage.write_json("result.json", result)
+
+
+def test_leaky_experiments_are_left_out_unless_they_are_asked_for(tmp_path):
+    store = make_store(tmp_path)
+    make_leaky(store, 1, 3)
+    oof = load_oof(store)
+    assert oof.experiments == tuple(sorted(experiment(m).id for m in (0, 2, 4)))
+    assert any("2 leaky experiments" in note and "--leaky counts them" in note for note in oof.notes)
+    both = load_oof(store, leaky=True)
+    assert len(both.experiments) == 5
+    assert any("all the same" in note for note in both.notes)
+    make_leaky(store, 0, 2, 4)
+    with pytest.raises(EnsembleError, match=r"nothing is left: 5 leaky experiments"):
+        load_oof(store)
+
+
+def test_leaky_experiments_have_no_rank_in_the_leaderboard(tmp_path):
+    import io
+
+    from rich.console import Console
+
+    from raytag.search.leaderboard import leaderboard
+    from raytag.search.screen import show_leaderboard
+
+    store = make_store(tmp_path)
+    for name in store.experiments():
+        for k in range(4):
+            storage = store.fold(name, k).storage
+            storage.write_json("result.json", {**storage.read_json("result.json"), "epochs": 4, "seconds": 1.0})
+    board = leaderboard(store)
+    best = board["experiment"][0]
+    make_leaky(store, next(m for m in range(5) if experiment(m).id == best))
+    board = leaderboard(store)
+    assert board["experiment"].iloc[-1] == best
+    assert board["leaky"].tolist() == [False] * 4 + [True]
+    assert leaderboard(store, leaky=True)["experiment"][0] == best
+    shown = [io.StringIO(), io.StringIO()]
+    for leaky, file in zip((False, True), shown, strict=True):
+        show_leaderboard(Console(file=file, width=200), leaderboard(store, leaky), {}, leaky=leaky)
+    rows = [next(line for line in file.getvalue().splitlines() if best in line) for file in shown]
+    assert rows[0].split()[0] == best
+    assert rows[0].endswith("complete, leaky")
+    assert rows[1].split()[0] == "1"

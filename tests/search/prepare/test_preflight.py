@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from torch import nn
 from raytag import models, parts, space
 from raytag.batch import Outputs
 from raytag.datasets.table import COLUMNS, ClipTable
-from raytag.experiment import Experiment, Features, Model
+from raytag.experiment import Experiment, Features, Init, Model, Pseudo
 from raytag.features.cache import CacheError
 from raytag.models.skip_attention import AuxSkipAttention
 from raytag.search.options import LaunchOptions
@@ -252,3 +253,50 @@ def test_a_dry_run_refuses_what_the_launch_will_refuse():
     with pytest.raises(AttributeError):  # goes on to the plan: test clips stop nothing
         dry_run(LaunchOptions(), SimpleNamespace(table=table, plan=None), console)
     assert "1 of 1 test clips are unusable" in console.file.getvalue()
+
+
+def test_stages_are_explained_and_weights_that_do_not_fit_are_refused(tmp_path):
+    parent = BASE.replace({"training.seed": 1, "training.keep_epoch": "best"})
+    child = Experiment.model_validate(
+        {**BASE.fields(), "name": "child", "init": Init("ParentWeights", parent=parent)}
+    )
+    fitted, said = prepare(make_space(base=child))
+    assert fitted.first.parents[0].training.seed == 0  # of the launch, as for every experiment
+    assert "2 stages (stage 1: 1 experiment (experiment-" in said
+    assert "is chosen by the score on the very fold" in said
+    assert "begins with" not in said  # all weights are taken
+    with pytest.raises(PreflightError, match=r"would not be set.*init\.take=backbone.*--set init\.name=Fresh"):
+        prepare(make_space(base=child.replace({"model.last_fc": 1})))
+    _, said = prepare(make_space(base=child.replace({"model.last_fc": 1, "init.take": "backbone"})))
+    assert re.search(r"begins with \d+ weights of experiment-\w+; drawn afresh: \d+ weights \(head", said)
+
+
+def test_a_file_of_weights_is_held_against_the_network(tmp_path):
+    from raytag.models.tagger import tagger
+
+    state = tagger(BASE, 2).state_dict()
+    torch.save({"module." + name: value for name, value in state.items()}, tmp_path / "mine.pt")
+    torch.save({"stem.weight": torch.ones(2)}, tmp_path / "other.pt")
+    mine = BASE.replace({"init.name": "WeightsFile", "init.file": str(tmp_path / "mine.pt")})
+    with pytest.raises(
+        PreflightError, match=r"mine\.pt: none of its weights fits the network; the file has .*init\.rename"
+    ):
+        prepare(make_space(base=mine))
+    _, said = prepare(make_space(base=mine.replace({"init.rename": {"module.": ""}})))
+    assert "mine.pt come from outside" in said
+    with pytest.raises(PreflightError, match=r"other\.pt: none of its weights"):
+        prepare(make_space(base=mine.replace({"init.file": str(tmp_path / "other.pt")})))
+
+
+def test_what_is_leaky_is_said_before_anything_trains():
+    leaky = Pseudo("Top", parent=BASE, reader="oof")
+    child = Experiment.model_validate({**BASE.replace({"sampling.noisy_prob": 0.5}).fields(), "pseudo": leaky})
+    _, said = prepare(make_space(base=child), make_table(noisy=3))
+    assert "1 leaky experiment (experiment-" in said
+
+
+def test_an_earlier_experiment_that_cannot_run_is_refused():
+    parent = BASE.replace({"features.n_mels": 8})
+    child = Experiment.model_validate({**BASE.fields(), "init": Init("ParentWeights", parent=parent)})
+    with pytest.raises(PreflightError, match=r"^The earlier experiment experiment-\w+ of small\.py cannot run"):
+        prepare(make_space(base=child))

@@ -13,7 +13,11 @@ WATCHING = Experiment(name="watching")
 
 
 def child(parent: Experiment, reader: str = "same_fold", **more) -> Experiment:
-    fields = {"name": "child", "sampling": Sampling(noisy_prob=0.5), "pseudo": Pseudo("Top", parent=parent, reader=reader)}
+    fields = {
+        "name": "child",
+        "sampling": Sampling(noisy_prob=0.5),
+        "pseudo": Pseudo("Top", parent=parent, reader=reader),
+    }
     return Experiment(**(fields | more)).replace(BLIND)
 
 

@@ -47,7 +47,9 @@ class World:
             wrong = subset == "noisy" and i % 2
             labels.append(CLASSES[(i + wrong) % 3] if subset != "test" else "")
         clips = pd.DataFrame({"clip": [f"{s}/{i}.wav" for i, s in enumerate(subsets)], "subset": subsets})
-        clips = clips.assign(fname=clips["clip"], path=clips["clip"], labels=labels, group="", duration=1.0, rate=44100)
+        clips = clips.assign(
+            fname=clips["clip"], path=clips["clip"], labels=labels, group="", duration=1.0, rate=44100
+        )
         clips["fold"] = [i // 3 % 3 if s == "curated" else -1 for i, s in enumerate(subsets)]
         if permuted is not None:
             own = clips.index[clips["fold"] == permuted]
@@ -119,7 +121,7 @@ def test_what_is_leaky_fails_the_same_test_and_says_so(tmp_path):
     assert not same_whatever_the_labels_of_the_fold(leaky, tmp_path)
     lineage = World(tmp_path / "given").train(leaky, Cell(1)).result()["lineage"]
     assert lineage["leaky"]
-    assert lineage["read"].keys() == {f"{FIRST.id} fold {k}" for k in range(3)}
+    assert lineage["read"].keys() == {f"{FIRST.id}/fold_{k}" for k in range(3)}
 
 
 def test_a_child_begins_with_the_weights_of_its_parents_fold(world):
@@ -133,7 +135,7 @@ def test_a_child_begins_with_the_weights_of_its_parents_fold(world):
     assert not all(torch.allclose(own[name], other[name]) for name in trained)
     lineage = store.result()["lineage"]
     assert lineage["init"] == {"from": f"{FIRST.id} fold 2", "taken": len(own), "fresh": [], "unused": []}
-    assert lineage["read"] == {f"{FIRST.id} fold 2": world.run.fold(FIRST.id, 2).digest_of_weights()}
+    assert lineage["read"] == {f"{FIRST.id}/fold_2": world.run.fold(FIRST.id, 2).digest_of_weights()}
     assert (lineage["stage"], lineage["parents"], lineage["leaky"]) == (2, [FIRST.id], False)
 
 
