@@ -94,7 +94,10 @@ def test_a_run_leaves_everything_that_a_reader_needs(work):
         assert len(fold_files(work, name)) == 4
     assert not fold_files(work, "checkpoint*")
     board = pd.read_csv(run_folder / "leaderboard.csv")
-    assert list(board.columns) == ["experiment", "cv_lwlrap", "fold_0", "fold_1", "epochs", "seconds"]
+    assert list(board.columns) == [
+        *("experiment", "cv_lwlrap", "fold_0", "fold_1"),
+        *("epochs", "seconds", "total_seconds", "stage", "leaky"),
+    ]
     assert board["cv_lwlrap"].is_monotonic_decreasing
     assert (board["epochs"] == 2 * 8).all()
     for words in ("Leaderboard", str(run_folder / "leaderboard.csv"), "ensemble_search.py --run"):

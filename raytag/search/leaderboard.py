@@ -13,7 +13,7 @@ from raytag.store.run import RunStore
 def leaderboard(store: RunStore, leaky: bool = False) -> pd.DataFrame:
     """One row an experiment, the best first; those that are marked leaky after all others, unless ``leaky``.
 
-    Columns: experiment, stage, leaky, cv_lwlrap, fold_0 … fold_K-1, epochs, seconds, total_seconds. ``cv_lwlrap``
+    Columns: experiment, cv_lwlrap, fold_0 … fold_K-1, epochs, seconds, total_seconds, stage, leaky. ``cv_lwlrap``
     is pooled over all out-of-fold clips, which is the mean of the folds weighted by their number of labels; it is
     missing (NaN) until all folds are finished. ``epochs`` and ``seconds`` are sums over the folds, those of
     unfinished ones included; ``total_seconds`` has those of all models too from which they learned.
@@ -59,7 +59,7 @@ def leaderboard(store: RunStore, leaky: bool = False) -> pd.DataFrame:
         costs = {"epochs": epochs, "seconds": round(seconds, 1), "total_seconds": round(seconds + before, 1)}
         rows.append({**row, **costs})
     folds = [f"fold_{k}" for k in range(store.n_folds)]
-    columns = ["experiment", "stage", "leaky", "cv_lwlrap", *folds, "epochs", "seconds", "total_seconds"]
+    columns = ["experiment", "cv_lwlrap", *folds, "epochs", "seconds", "total_seconds", "stage", "leaky"]
     table = pd.DataFrame(rows, columns=columns)
     last = table["leaky"].astype(bool) & (not leaky)
     order = ["cv_lwlrap", *folds]
