@@ -173,6 +173,7 @@ class Experiment(Part):
                 f"input.name={self.input.name} reads {self.input.reads} and features.name is {self.features.name}: "
                 f"set features.name={self.input.reads}, or another input"
             )
+        self.pseudo.check(self.sampling)
         self.sample_shape  # noqa: B018 - a front end refuses what it does not take
         return self
 

@@ -252,6 +252,9 @@ class Pseudo(Member):
         """Which of its models are read, as the field ``reader`` says: see `raytag.train.stages.lineage`."""
         return str(getattr(self, "reader", "same_fold"))
 
+    def check(self, sampling: Any) -> None:
+        """Raise ``ValueError`` where a `raytag.experiment.Sampling` leaves it nothing to do."""
+
     @abstractmethod
     def learn(self, split: Any, read: Any) -> tuple[Any, dict[str, Any]]:
         """The `raytag.train.sources.Split` to train on instead, and what was done, as JSON values."""

@@ -1,8 +1,8 @@
 """A second stage that learns from a first one: its weights, and those noisy clips whose labels it ranks best.
 
-The first stage trains on the curated clips alone. On each fold the second begins with the weights that the first has
-on that very fold, and draws noisy clips too, of which the first chooses (see docs/stages.md). Without noisy clips it
-goes on with its weights alone. The sizes are those of ``specaug_mixup``.
+The first stage trains on the curated clips alone. On each fold the second begins with the weights that the first
+has on that very fold, and draws those noisy clips too that the first chooses (docs/stages.md). Without noisy clips
+it goes on with the weights alone. The sizes are those of ``specaug_mixup``.
 """
 
 from raytag.experiment import Experiment, Init, Input, Loss, Model, Optimizer, Pseudo, Sampling, Schedule, Training

@@ -10,9 +10,10 @@ whether labels of a fold reach the child that is scored on it.
         --fold-method given
     python benchmarks/honesty/stages.py --run stages --permuted permuted --permute 1
 
-Of each experiment cv_lwlrap, lwlrap on the hidden test clips (mean over folds' models, geometric) and its difference
-from the first stage, with 95 % intervals by source recording. Precision of labels: of all given labels of the noisy
-clips that are kept, the share that is true, and recall: of their true labels the share that is given.
+Of each experiment cv_lwlrap, lwlrap on the hidden test clips (geometric mean of the folds' models) and its
+difference from the first stage, with 95 % intervals by source recording. Of the noisy clips that are kept:
+precision is the share of their given labels that is true, recall the share of their true labels that is given,
+and *right* the share of clips whose labels are the true ones.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def kept_labels(store: RunStore, name: str, data: Path) -> str:
 
 def quality(given: np.ndarray, true: np.ndarray) -> str:
     precision, recall = (given & true).sum() / given.sum(), (given & true).sum() / true.sum()
-    return f"precision {precision:.3f}, recall {recall:.3f}, all right {(given == true).all(1).mean():.3f}"
+    return f"precision {precision:.3f}, recall {recall:.3f}, right {(given == true).all(1).mean():.3f}"
 
 
 def cell(value: float, drawn: np.ndarray, sign: str = "") -> str:

@@ -33,14 +33,19 @@ class Top(parts.Pseudo):
 
     needs: ClassVar[Needs | None] = Needs(NOISY_CLIPS, "Given")
 
+    def check(self, sampling: Any) -> None:
+        if not sampling.noisy_prob > 0:
+            raise ValueError(
+                "pseudo.name=Top chooses noisy clips, and sampling.noisy_prob draws none: set it above 0, or "
+                "pseudo.name=Given"
+            )
+
     def learn(self, split: Split, read: Reading) -> tuple[Split, dict[str, Any]]:
         import numpy as np
 
         from raytag.metrics import clip_precisions
 
-        noisy = next((source for source in split.sources if source.name == "noisy"), None)
-        if noisy is None:
-            raise ValueError("pseudo.name=Top chooses noisy clips, and sampling.noisy_prob draws none")
+        noisy = next(source for source in split.sources if source.name == "noisy")
         probabilities = read.predictions(noisy.rows)
         scores = clip_precisions(noisy.targets, probabilities)
         logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))

@@ -161,7 +161,7 @@ def test_top_trains_on_the_noisy_clips_whose_labels_the_parent_ranks_best(world)
     half, _ = child().pseudo.learn(plain, world.reading(experiment, Cell(0)))
     assert len(half.sources[1].rows) == 6
     with pytest.raises(ValueError, match=r"sampling\.noisy_prob draws none"):
-        experiment.pseudo.learn(split(world.table, Sampling(), 0), world.reading(experiment, Cell(0)))
+        experiment.replace({"sampling.noisy_prob": 0})
 
 
 def test_cross_fit_predicts_each_clip_by_models_that_were_not_trained_on_it(world):
