@@ -57,7 +57,7 @@ def launch(options: LaunchOptions, start: Start, console: Console) -> int:
         start.watch.lap("bank")
         plan = settle(options, start, prepared, resources, shared, console)
         driver = Driver(prepared.store, prepared.log, plan)
-        screen = Screen(console, driver, resources.slots())
+        screen = Screen(console, driver, resources.slots(), stages=bool(start.space.earlier))
         if options.when_full == "wait":
             tell = partial(say, console, style="yellow")
             prepared.store.storage.patience = partial(

@@ -35,10 +35,12 @@ class Screen:
     driver : Driver
     slots : int
         Trials that run at once, for the prediction of the time left.
+    stages : bool
+        Whether experiments learn from others: then the stage of each trial is shown.
     """
 
-    def __init__(self, console: Console, driver: Driver, slots: int) -> None:
-        self.console, self.driver, self.slots = console, driver, max(1, slots)
+    def __init__(self, console: Console, driver: Driver, slots: int, stages: bool = False) -> None:
+        self.console, self.driver, self.slots, self.stages = console, driver, max(1, slots), stages
         self._live: Live | None = None
         self._started = time.monotonic()
         self._last_line = 0.0
@@ -61,7 +63,7 @@ class Screen:
         """A trial changed; ``what`` is start, epoch, or the state in which it ended."""
         if trial.epoch:
             self._spent[id(trial)] = (trial.epoch - trial.resumed_from, time.monotonic() - trial.started)
-        name = f"stage {trial.experiment.stage}: {trial.name}" if self.has_stages else trial.name
+        name = f"stage {trial.experiment.stage}: {trial.name}" if self.stages else trial.name
         if what == "lost its worker":
             self._print(f"{name}: its worker died after epoch {trial.epoch}; starts again from its checkpoint")
             return
@@ -82,11 +84,6 @@ class Screen:
                 f"lwlrap {trial.lwlrap:.4f}  " if what == "finished" else f"{trial.reason}  " * bool(trial.reason)
             )
             self._print(f"{name}: {what}  {detail}{trial.epoch} epochs  {duration(trial.seconds)}", live=False)
-
-    @property
-    def has_stages(self) -> bool:
-        """Whether any experiment learns from another."""
-        return bool(self.driver.ancestry.experiments)
 
     def say(self, words: str) -> None:
         """A line above the table."""
@@ -135,7 +132,7 @@ class Screen:
     def _render(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name, justify in (
-            *([("stage", "right")] * self.has_stages),
+            *([("stage", "right")] * self.stages),
             ("experiment", "left"),
             ("fold", "right"),
             ("epoch", "right"),
@@ -150,7 +147,7 @@ class Screen:
         ended = [t for t in trials if t.state not in ("waiting", "running")][-ENDED_ROWS:]
         for trial in [*ended, *live]:
             table.add_row(
-                *([str(trial.experiment.stage)] * self.has_stages),
+                *([str(trial.experiment.stage)] * self.stages),
                 trial.experiment.id,
                 str(trial.cell).removeprefix("fold "),
                 f"{trial.epoch}/{trial.epochs}",

@@ -153,7 +153,6 @@ def test_the_screen_shows_warnings_as_if_nobody_listened(storage, capsys, monkey
 def test_a_live_table_scrolls_reasons_away_but_the_log_has_them(storage):
     entries = SimpleNamespace(active=[], folds=[0], can_stop=False, entries={})
     driver = SimpleNamespace(trials={}, race=entries, proposed=1, number=1, budget=None, open_epochs=lambda: 0.0)
-    driver.ancestry = SimpleNamespace(experiments={})
     trial = SimpleNamespace(name="e-1 fold 0", reason="OSError: disk full", epoch=0, seconds=0.0, resumed_from=0)
     terminal = Console(file=io.StringIO(), force_terminal=True)
     with RunLog("launch") as log, Screen(terminal, driver, 1) as screen:
