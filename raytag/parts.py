@@ -147,16 +147,17 @@ class Input(Member):
     Attributes
     ----------
     reads : str
-        The name of the feature set that it reads.
+        The name of the feature set's class that it reads.
     feed : str
-        ``"module:Class"`` of its `raytag.batch.Feed`, made of a bank, this input, and the bank's features.
+        ``"module:Class"`` of its `raytag.batch.Feed`, made of a bank, this input, and the bank's features; or
+        `open` is its own.
     sizes : tuple of str
         Dotted keys of the fields that decide how large a sample is.
     """
 
     reads: ClassVar[str]
     feed: ClassVar[str]
-    sizes: ClassVar[tuple[str, ...]]
+    sizes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def shape(self, features: Any) -> tuple[int, ...]:

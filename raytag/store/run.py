@@ -8,6 +8,7 @@
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
     runs/RUN/experiments/NAME-HASH8/experiment.json, and the text of its corrections
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoints, predictions, result (``raytag.store.fold``)
+    runs/RUN/plugins/FILE-HASH8.py                  what experiments use of ``raytag.plugins``, for all workers
     runs/RUN/ensembles/NAME/                        what ``ensemble_search.py`` wrote
 
 An experiment is complete when all folds of ``run.json`` are finished. Whatever tells which data a run is about
@@ -26,7 +27,7 @@ from typing import Any
 
 import pandas as pd
 
-from raytag import __version__
+from raytag import __version__, plugins
 from raytag.datasets.table import ClipTable, fingerprint
 from raytag.errors import DamagedError
 from raytag.experiment import CorrectionsFile, Experiment
@@ -297,6 +298,8 @@ class RunStore:
         """Record an experiment; a second time changes nothing but what is damaged."""
         folder = f"experiments/{experiment.id}"
         name, begun = f"{folder}/experiment.json", self.storage.exists(folder)
+        fields = experiment.model_dump(mode="json")
+        self.mended += plugins.keep(self.storage, fields)
         self._keep_corrections(experiment)
         if self.storage.exists(name):
             try:
@@ -306,7 +309,7 @@ class RunStore:
                 self.mended.append(f"{error}: written anew")
         elif begun:
             self.mended.append(f"{self.storage.where(name)} is gone: written anew")
-        self.storage.write_json(name, experiment.model_dump(mode="json"))
+        self.storage.write_json(name, fields)
 
     def _keep_corrections(self, experiment: Experiment) -> None:
         """Take the text of corrections into the run: the file itself may be edited, or gone, tomorrow."""
@@ -324,9 +327,14 @@ class RunStore:
         return self.storage.folders("experiments")
 
     def experiment(self, experiment_id: str) -> Experiment:
-        """An experiment with the text of its corrections, where the run still has it."""
+        """An experiment with the text of its corrections, where the run still has it.
+
+        The plugins that it names are loaded from the run where they are trusted (`raytag.plugins.load_named`).
+        """
         folder = f"experiments/{experiment_id}"
-        found = Experiment.model_validate(self.storage.read_json(f"{folder}/experiment.json"))
+        fields = self.storage.read_json(f"{folder}/experiment.json")
+        plugins.load_named(self.storage, fields)
+        found = Experiment.model_validate(fields)
         texts = {}
         for field, own in _corrections_of(found).items():
             with suppress(FileNotFoundError):
