@@ -200,7 +200,16 @@ class FrontEnd(Member):
 
 
 class Network(Member):
-    """The fields of a network."""
+    """The fields of a network.
+
+    Attributes
+    ----------
+    tried_on : tuple of tuple of int
+        What its contract tries it on where that cannot be any size (`raytag.testing.models`): (bands, frames) of
+        images, or (samples,).
+    """
+
+    tried_on: ClassVar[tuple[tuple[int, ...], ...]] = ()
 
     @abstractmethod
     def build(self, num_classes: int, channels: int) -> nn.Module:
@@ -211,7 +220,15 @@ class Network(Member):
 
 
 class Loss(Member):
-    """The fields of a loss."""
+    """The fields of a loss.
+
+    Attributes
+    ----------
+    compares_clips : bool
+        Whether what a clip counts depends on the other clips of its batch.
+    """
+
+    compares_clips: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, num_classes: int) -> Callable[[Outputs, Targets], Tensor]:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from raytag.batch import Batch, Drawn
 from raytag.features.bank import Bank
-from raytag.features.sets.waveforms import FULL_SCALE, Waveforms
+from raytag.features.sets.base import FULL_SCALE
+from raytag.features.sets.waveforms import Waveforms
 from raytag.inputs.mixing import mixed_targets
 from raytag.inputs.tiling import count_tiles, first_frames
 from raytag.inputs.waveforms.settings import WaveformCrops
