@@ -75,27 +75,25 @@ def test_a_users_network_and_loss_are_killed_continued_blended_and_edited(tmp_pa
     assert len(pids) >= 2
     shipped = sorted(f.name for f in (work / "runs" / "r" / "plugins").iterdir())
     assert [name.partition("-")[0] for name in shipped] == ["loss", "network"]
-    print(
-        f"\nfinished before the kill {len(before)} of 4 folds; continued from epochs {sorted(resumed.values())} of 12"
-    )
-    print(
-        f"pids of trials {sorted(pids)}; plugins in the run {', '.join(shipped)}; {time.monotonic() - began:.0f} s"
-    )
+    began_at = sorted(resumed.values())
+    print(f"\nfinished before the kill: {len(before)} of 4 folds; the others began at epochs {began_at} of 12")
+    print(f"pids of trials {sorted(pids)}; in the run {', '.join(shipped)}; {time.monotonic() - began:.0f} s")
 
-    code, printed = run("ensemble_search.py", "--run", "r", "--stackers", "0", cwd=work)
+    both = ["--size", "2", "--way", "subset", "--stackers", "0"]
+    code, printed = run("ensemble_search.py", "--run", "r", *both, cwd=work)
     assert code == 0, printed
     report = json.loads((work / "runs/r/ensembles/ensemble-001/ensemble.json").read_text())
-    print(
-        f"blend of {len(report['members'])}: lwlrap {report['in_sample']:.4f} in-sample, {report['nested']:.4f} nested"
-    )
+    assert set(report["members"]) == set(RunStore(str(work / "runs"), "r").experiments())
+    print(f"blend of both: lwlrap {report['in_sample']:.4f} in-sample, {report['nested']:.4f} nested")
 
     store = RunStore(str(work / "runs"), "r")
     old = {name: store.finished_folds(name) for name in store.experiments()}
     files = {f: f.read_bytes() for f in fold_files(work, "*")}
     with open(work / "loss.py", "a") as file:
         file.write("# another content\n")
-    code, printed = run("launch.py", *ARGUMENTS, cwd=work)
+    code, printed = run("launch.py", *ARGUMENTS, "--trust", cwd=work)
     assert code == 0, printed
+    assert f"Trusted, because of --trust: {work}/runs/r/plugins/{shipped[0]}" in printed
     assert {f: f.read_bytes() for f in files} == files  # what was finished is as it was
     new = {name: store.finished_folds(name) for name in store.experiments() if name not in old}
     assert len(old) == len(new) == 2
@@ -114,14 +112,8 @@ def raytag(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A reading command, which must not import what the run holds."""
     code = "import sys; from raytag.cli import main; code = main(sys.argv[1:]); "
     code += "assert not [m for m in sys.modules if m.startswith('raytag_plugin')]; sys.exit(code)"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
 
 
 #: A plugin says where it is imported; the second node's working folder is another one, and nothing of the first's.
