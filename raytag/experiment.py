@@ -30,15 +30,15 @@ NOISY_CLIPS = "noisy clips"
 #: Readers of an earlier stage's predictions that read models which trained on the fold's own labels.
 LEAKY = ("oof",)
 
-Features = Family[parts.Features]("features", "raytag.features.sets:FEATURES", "LogMels")
-Input = Family[parts.Input]("input", "raytag.inputs:INPUTS", "LogMelImages")
-FrontEnd = Family[parts.FrontEnd]("front_end", "raytag.models.front_ends:FRONT_ENDS", "AsIs")
-Model = Family[parts.Network]("model", "raytag.models:MODELS", "AuxSkipAttention")
-Loss = Family[parts.Loss]("loss", "raytag.losses:LOSSES", "OnlyNoisyLSoft")
-Optimizer = Family[parts.Optimizer]("optimizer", "raytag.train.optimizers:OPTIMIZERS", "Adam")
-Schedule = Family[parts.Schedule]("schedule", "raytag.train.schedules:SCHEDULES", "Plateau")
-Init = Family[parts.Init]("init", "raytag.train.stages:INITS", "Fresh")
-Pseudo = Family[parts.Pseudo]("pseudo", "raytag.train.stages:PSEUDOS", "Given")
+Features = Family[parts.Features](parts.Features, "features", "raytag.features.sets:FEATURES", "LogMels")
+Input = Family[parts.Input](parts.Input, "input", "raytag.inputs:INPUTS", "LogMelImages")
+FrontEnd = Family[parts.FrontEnd](parts.FrontEnd, "front_end", "raytag.models.front_ends:FRONT_ENDS", "AsIs")
+Model = Family[parts.Network](parts.Network, "model", "raytag.models:MODELS", "AuxSkipAttention")
+Loss = Family[parts.Loss](parts.Loss, "loss", "raytag.losses:LOSSES", "OnlyNoisyLSoft")
+Optimizer = Family[parts.Optimizer](parts.Optimizer, "optimizer", "raytag.train.optimizers:OPTIMIZERS", "Adam")
+Schedule = Family[parts.Schedule](parts.Schedule, "schedule", "raytag.train.schedules:SCHEDULES", "Plateau")
+Init = Family[parts.Init](parts.Init, "init", "raytag.train.stages:INITS", "Fresh")
+Pseudo = Family[parts.Pseudo](parts.Pseudo, "pseudo", "raytag.train.stages:PSEUDOS", "Given")
 #: The parts that are chosen by name.
 FAMILIES: Mapping[str, Family[Any]] = {
     f.what: f for f in (Features, Input, FrontEnd, Model, Loss, Optimizer, Schedule, Init, Pseudo)
@@ -168,7 +168,7 @@ class Experiment(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.input.reads != self.features.name:
+        if self.input.reads != type(self.features).__name__:  # of a plugin's without its hash
             raise ValueError(
                 f"input.name={self.input.name} reads {self.input.reads} and features.name is {self.features.name}: "
                 f"set features.name={self.input.reads}, or another input"

@@ -6,7 +6,9 @@ A family's members stand in a table, name -> ``"module:Class"``, so that listing
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
@@ -14,6 +16,11 @@ from pydantic import ValidationError
 from raytag.parts import Member, resolve
 
 M = TypeVar("M", bound=Member)
+
+#: Between the name of a plugin's class and its plugin's hash: ``MyNet@1a2b3c4d`` (`raytag.plugins`).
+SIGN = "@"
+#: Hashes of the plugins whose classes may be called without it; None: of all that are loaded.
+_in_reach: ContextVar[Collection[str] | None] = ContextVar("in_reach", default=None)
 
 
 class Family(Generic[M]):
@@ -23,17 +30,25 @@ class Family(Generic[M]):
 
     Parameters
     ----------
+    base : class
+        What all members are.
     what : str
         What a member is called in messages: ``"model"``.
     table : str
         ``"module:TABLE"`` of a mapping from name to ``"module:Class"``.
     default : str
         A name of the table.
+
+    Attributes
+    ----------
+    brought : dict of str to class
+        What plugins brought (`raytag.plugins`), by the whole name.
     """
 
-    def __init__(self, what: str, table: str, default: str) -> None:
-        self.what, self.default = what, default
+    def __init__(self, base: type[Any], what: str, table: str, default: str) -> None:
+        self.base, self.what, self.default = base, what, default
         self._table = table
+        self.brought: dict[str, type[M]] = {}
 
     @property
     def table(self) -> Mapping[str, str]:
@@ -42,19 +57,33 @@ class Family(Generic[M]):
         return table
 
     def pick(self, name: str) -> type[M]:
-        """The class of that name, ignoring case and underscores.
+        """The class of that name, ignoring case and underscores; one of a plugin by its whole name, or in `reach`.
 
         Raises
         ------
         ValueError
-            No such name; the nearest are given, or all of them.
+            No such name (the nearest are given, or all of them), or one that several plugins have.
         """
-        plain = {_plain(known): known for known in self.table}
-        if _plain(str(name)) in plain:
-            found: type[M] = resolve(self.table[plain[_plain(str(name))]])
+        wanted, plain = plain_name(str(name)), {plain_name(known): known for known in self.table}
+        if wanted in plain:
+            found: type[M] = resolve(self.table[plain[wanted]])
             return found
-        near = [plain[key] for key in difflib.get_close_matches(_plain(str(name)), list(plain), n=2)]
-        raise ValueError(f"no {self.what} is called {name!r}; {hint(near, self.table)}")
+        reach = _in_reach.get()
+        near_by = {f: cls for f, cls in self.brought.items() if reach is None or f.partition(SIGN)[2] in reach}
+        called = [full for full, cls in near_by.items() if plain_name(cls.__name__) == wanted]
+        called += [full for full in self.brought if plain_name(full) == wanted]
+        if len(called) == 1:
+            return self.brought[called[0]]
+        if called:
+            raise ValueError(f"{self.what} {name!r} may be {' or '.join(called)}: give the whole name")
+        if SIGN in wanted:
+            raise ValueError(
+                f"no {self.what} is called {name!r} here: it is of a plugin, and no file with that content is "
+                "loaded; name the file in PLUGINS of the space"
+            )
+        plain |= {plain_name(cls.__name__): cls.__name__ for cls in near_by.values()}
+        near = [plain[key] for key in difflib.get_close_matches(wanted, list(plain), n=2)]
+        raise ValueError(f"no {self.what} is called {name!r}; {hint(near, plain.values())}")
 
     def __call__(self, name: str | None = None, **fields: Any) -> M:
         """The member of that name with these fields, the others at their defaults.
@@ -80,7 +109,8 @@ class Family(Generic[M]):
         if isinstance(value, Member) and self.pick(value.name) is type(value):
             return value
         raise ValueError(
-            f"{self.what}: give a {self.what} of raytag or a mapping of its name and fields: {value!r}"
+            f"{self.what}: give a {self.what} of raytag or of a plugin, or a mapping of its name and "
+            f"fields: {value!r}"
         )
 
     def identity(self, part: M) -> dict[str, Any]:
@@ -138,5 +168,19 @@ def hint(near: list[str], known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name without what makes no difference: case and underscores."""
     return name.replace("_", "").lower()
+
+
+@contextmanager
+def reach(hashes: Iterable[str], *, alone: bool = False) -> Iterator[None]:
+    """Meanwhile the classes of these plugins may be called without the hash; beside those that may, or ``alone``.
+
+    Outside of this any plugin that is loaded may.
+    """
+    token = _in_reach.set({*hashes} if alone else {*hashes, *(_in_reach.get() or ())})
+    try:
+        yield
+    finally:
+        _in_reach.reset(token)

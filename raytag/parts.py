@@ -150,16 +150,17 @@ class Input(Member):
     Attributes
     ----------
     reads : str
-        The name of the feature set that it reads.
+        The name of the feature set's class that it reads.
     feed : str
-        ``"module:Class"`` of its `raytag.batch.Feed`, made of a bank, this input, and the bank's features.
+        ``"module:Class"`` of its `raytag.batch.Feed`, made of a bank, this input, and the bank's features; or
+        `open` is its own.
     sizes : tuple of str
         Dotted keys of the fields that decide how large a sample is.
     """
 
     reads: ClassVar[str]
     feed: ClassVar[str]
-    sizes: ClassVar[tuple[str, ...]]
+    sizes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def shape(self, features: Any) -> tuple[int, ...]:
@@ -202,7 +203,16 @@ class FrontEnd(Member):
 
 
 class Network(Member):
-    """The fields of a network."""
+    """The fields of a network.
+
+    Attributes
+    ----------
+    tried_on : tuple of tuple of int
+        What its contract tries it on where that cannot be any size (`raytag.testing.models`): (bands, frames) of
+        images, or (samples,).
+    """
+
+    tried_on: ClassVar[tuple[tuple[int, ...], ...]] = ()
 
     @abstractmethod
     def build(self, num_classes: int, channels: int) -> nn.Module:
@@ -213,7 +223,15 @@ class Network(Member):
 
 
 class Loss(Member):
-    """The fields of a loss."""
+    """The fields of a loss.
+
+    Attributes
+    ----------
+    compares_clips : bool
+        Whether what a clip counts depends on the other clips of its batch.
+    """
+
+    compares_clips: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, num_classes: int) -> Callable[[Outputs, Targets], Tensor]:

@@ -5,18 +5,23 @@
 
 Each launch gets ``kill -9`` after a random time; what it started is left to notice by itself, as after a real kill.
 The next launch goes on with the same command. Prints what each kill interrupted, and what is different in the end.
+
+What tests need to kill a launch at a moment of their choice stands here too.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import psutil
 
 from raytag.search.race.replay import check
 from raytag.store.events import read_log
@@ -26,6 +31,50 @@ from tests.cli import SMALL, run, start
 from tests.recordings import make_folder
 
 NAME = "kills"
+
+
+def fold_files(work: Path, pattern: str) -> list[Path]:
+    return sorted((work / "runs").glob(f"*/experiments/*/fold_*/{pattern}"))
+
+
+def begun(work: Path) -> set[Path]:
+    """Unfinished folds with a checkpoint; finished ones may keep theirs."""
+    parents = [{f.parent for f in fold_files(work, name)} for name in ("checkpoint-?.json", "result.json")]
+    return parents[0] - parents[1]
+
+
+def wait_for(condition, what: str, seconds: float = 120):
+    """What the condition gives, once it is true."""
+    for _ in range(int(seconds / 0.05)):
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def ray_workers(driver: int, words: str = "") -> list[psutil.Process]:
+    """Ray's workers of a driver; those whose title has the words."""
+    found = []
+    for child in psutil.Process(driver).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            title = " ".join(child.cmdline())
+            found += [child] * ("ray::" in title and words in title)
+    return found
+
+
+def caught_between(driver: int, work: Path) -> list[psutil.Process]:
+    """All workers, frozen where one fold is finished and another has a checkpoint; else none.
+
+    Unfrozen, they would go on until they notice that their driver is gone, and may finish the fold by then.
+    """
+    workers = ray_workers(driver)
+    for worker in workers:
+        worker.suspend()
+    if fold_files(work, "result.json") and begun(work):
+        return workers
+    for worker in workers:
+        worker.resume()
+    return []
 
 
 def predictions(work: Path) -> dict[str, bytes]:

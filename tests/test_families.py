@@ -27,7 +27,7 @@ class SnowLeopard(Cat):
 
 
 CATS = {"Lion": f"{__name__}:Lion", "SnowLeopard": f"{__name__}:SnowLeopard"}
-FAMILY: Family[Cat] = Family("cat", f"{__name__}:CATS", "Lion")
+FAMILY: Family[Cat] = Family(Cat, "cat", f"{__name__}:CATS", "Lion")
 
 
 def test_a_member_is_made_by_name_with_its_own_fields() -> None:

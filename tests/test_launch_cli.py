@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import ray
 import soundfile
 
 from tests.cli import SMALL, call, environment, run, start
+from tests.kills import caught_between, fold_files, ray_workers, wait_for
 from tests.recordings import make_folder, sound, write_wav
 
 BAD = {
@@ -74,16 +74,6 @@ def work(tmp_path_factory):
 def again(work):
     """The same command for a run elsewhere, whose features are cached."""
     return ["--data", work / "recordings", "--cache-dir", work / "cache", *LONG]
-
-
-def fold_files(work: Path, pattern: str) -> list[Path]:
-    return sorted((work / "runs").glob(f"*/experiments/*/fold_*/{pattern}"))
-
-
-def begun(work: Path) -> set[Path]:
-    """Unfinished folds with a checkpoint; finished ones may keep theirs."""
-    parents = [{f.parent for f in fold_files(work, name)} for name in ("checkpoint-?.json", "result.json")]
-    return parents[0] - parents[1]
 
 
 def test_a_run_leaves_everything_that_a_reader_needs(work):
@@ -203,40 +193,6 @@ def test_dry_run_prints_the_trials_and_the_time_and_writes_nothing(work, again, 
     assert "4 trials" in output
     assert output.count("specaug_mixup-") == 2
     assert not list(tmp_path.iterdir())
-
-
-def wait_for(condition, what: str, seconds: float = 120):
-    """What the condition gives, once it is true."""
-    for _ in range(int(seconds / 0.05)):
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {seconds} s in vain for {what}")
-
-
-def ray_workers(driver: int, words: str = "") -> list[psutil.Process]:
-    """Ray's workers of a driver; those whose title has the words."""
-    found = []
-    for child in psutil.Process(driver).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            title = " ".join(child.cmdline())
-            found += [child] * ("ray::" in title and words in title)
-    return found
-
-
-def caught_between(driver: int, work: Path) -> list[psutil.Process]:
-    """All workers, frozen where one fold is finished and another has a checkpoint; else none.
-
-    Unfrozen, they would go on until they notice that their driver is gone, and may finish the fold by then.
-    """
-    workers = ray_workers(driver)
-    for worker in workers:
-        worker.suspend()
-    if fold_files(work, "result.json") and begun(work):
-        return workers
-    for worker in workers:
-        worker.resume()
-    return []
 
 
 def test_a_killed_driver_goes_on_and_gives_the_same_bits(work, again, tmp_path, ray_session):

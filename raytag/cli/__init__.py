@@ -21,6 +21,7 @@ from raytag.errors import explain_errors
 COMMANDS = {
     "check": ("raytag.cli.check", "what raytag understands of a folder of recordings, and what looks wrong in it"),
     "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
+    "plugin": ("raytag.cli.plugin", "what a file of your own brings, and whether it keeps what trainings rely on"),
     "prune": ("raytag.cli.prune", "free the disk from weights and checkpoints that no ensemble needs"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
     "status": ("raytag.cli.status", "what runs now, what finished, was dropped and why, and the disk it uses"),

@@ -44,6 +44,7 @@ from raytag.features.manifest import (
 from raytag.features.report import bytes_of, check_room, check_written, lengths, say_report
 from raytag.features.shards import CHECKED, RESULTS, batches_of, compute_batch, salvage
 from raytag.parts import Features
+from raytag.plugins import PluginError
 from raytag.store.files import Storage
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _results(
     if not ray.is_initialized():
         raise CacheError("the feature cache is built by Ray: call ray.init() first")
     batches = batches_of(pending, lengths(pending), known.contents(), count_cpus())
-    work = partial(compute_batch, storage=storage, features_json=features.model_dump_json())
+    work = partial(compute_batch, storage=storage, features=features)
     seen: set[str] = set()
     with _ray_data_settings():
         with warnings.catch_warnings(action="ignore"):  # Ray is going to give max_retries another name
@@ -317,7 +318,9 @@ def _one_by_one(lost: list[pa.Table], work: Callable[[pa.Table], pa.Table]) -> I
         item = running.pop(done)
         try:
             yield ray.get(done).to_pandas()
-        except RayTaskError:
+        except RayTaskError as error:
+            if isinstance(error.cause, PluginError):  # a sentence, not the traceback of a task
+                raise error.cause from None
             raise
         except RayError:
             again.append(item)

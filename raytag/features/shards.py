@@ -32,11 +32,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytag import parts
+from raytag import parts, plugins
 from raytag.errors import DamagedError
-from raytag.experiment import Features
 from raytag.features.decoding import UnusableClip, read_bytes
 from raytag.features.warmup import warm_up
+from raytag.plugins import PluginError
 from raytag.store.digest import digest
 from raytag.store.files import Storage
 
@@ -89,7 +89,7 @@ def batches_of(
     return [pa.Table.from_pylist(batch, ITEMS) for batch in batches]
 
 
-def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.Table:
+def compute_batch(items: pa.Table, storage: Storage, features: parts.Features) -> pa.Table:
     """Read, compute and store a batch of clips; runs in a Ray worker.
 
     Parameters
@@ -98,8 +98,8 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
         Schema `ITEMS`; ``known`` lists the contents of the clip that the cache already holds.
     storage : Storage
         The folder of the feature set.
-    features_json : str
-        The feature set, as JSON.
+    features : parts.Features
+        The feature set.
 
     Returns
     -------
@@ -108,7 +108,6 @@ def compute_batch(items: pa.Table, storage: Storage, features_json: str) -> pa.T
         read, or for which there is no memory here, has no content and stands in no shard.
     """
     warm_up()
-    features = Features.parse(json.loads(features_json))
     worker = f"{socket.gethostname()}:{os.getpid()}"
     results, cells = [], []
     for item in items.to_pylist():
@@ -145,7 +144,7 @@ def _compute(clip: str, path: str, known: Sequence[str], features: parts.Feature
         if cell["content"] in known:
             return cell
         cell["computed"] = True
-        fixed, remarks = features.compute(data, path)
+        fixed, remarks = _of(features, data, path)
         cell["remarks"] = "\n".join(remarks)
         cell.update(frames=len(fixed), features=fixed.astype("<i2", copy=False).tobytes())
     except UnusableClip as error:
@@ -155,6 +154,22 @@ def _compute(clip: str, path: str, known: Sequence[str], features: parts.Feature
     cell["features_digest"] = digest(cell["features"])
     cell["digest"] = _digest(cell)
     return cell
+
+
+def _of(features: parts.Features, data: bytes, path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Frames and remarks of a recording; of a user's own feature set too what is wrong with it, in a sentence."""
+    try:
+        fixed, remarks = features.compute(data, path)
+    except (UnusableClip, MemoryError):
+        raise
+    except Exception as error:
+        if not (where := plugins.place(error)):
+            raise
+        raise PluginError(f"{where}: {type(error).__name__}: {error} (at the recording {path})") from error
+    if fixed.dtype != np.int16 or fixed.ndim != 2 or fixed.shape[1] != features.width:
+        wanted = f"int16 (frames, {features.width})"
+        raise PluginError(f"features {features.name} make {fixed.dtype} {fixed.shape} of {path}, not {wanted}")
+    return fixed, remarks
 
 
 def _digest(cell: Mapping[str, Any]) -> str:

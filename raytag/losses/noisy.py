@@ -11,7 +11,7 @@ and noisy clips are argus-freesound's, first place of Freesound Audio Tagging 20
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -87,6 +87,8 @@ class BCEMaxOutlier(LossOfLabels):
     The mean is over the clips that are left. A batch of noisy clips that are all about equally bad would leave
     none (the published system returns NaN there): no clip stands out, so all of them are kept.
     """
+
+    compares_clips: ClassVar[bool] = True
 
     alpha: float = Field(0.8, gt=0, le=1)
 

@@ -21,7 +21,8 @@ class Tagger(nn.Module):
         self.front_end, self.network = front_end, network
 
     def forward(self, x: Tensor) -> Outputs:
-        with torch.no_grad():  # it has no weights
+        # it has no weights, and of bfloat16's eight bits quiet bands would keep nothing
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             images = self.front_end(x)
         outputs: Outputs = self.network(images)
         return outputs

@@ -25,7 +25,7 @@ _LONGEST = f"""leave out recordings whose header announces more seconds than thi
 Always left out are those of more than {recordings.MAX_CHANNELS:,} channels, {recordings.MAX_RATE:,} Hz,
 {recordings.MAX_SAMPLES:,} samples (of all channels, or once resampled) or {recordings.MAX_BYTES:,} bytes"""
 _SET = """set any field of every experiment, e.g. --set model.base_size=16; may be repeated. Another name of a part
-takes its own fields: --set loss.name=OnlyNoisyLq --set loss.q=0.3. There are
+takes its own fields: --set loss.name=OnlyNoisyLq --set loss.q=0.3. There are those of the space's plugins, and
 """ + "\n".join(f"  - {what}.name: {', '.join(family.table)}" for what, family in FAMILIES.items())
 
 if TYPE_CHECKING:
@@ -102,6 +102,9 @@ class LaunchOptions:
     train what is scored on it"""
     verify: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """read every recording again instead of trusting sizes and times; changed ones are computed anew"""
+    trust: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """import plugins that lie in the run's folder, or in that of a parent's run, though no file of that content is
+    named in the space: the code of whoever made it, with all your rights; look at runs/RUN/plugins first"""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """print the trials and the predicted time, then stop"""
     timings: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

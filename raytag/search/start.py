@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raytag import datasets, space
+from raytag import datasets, plugins, space
 from raytag.cluster.session import ray_session
 from raytag.compiled.once import compiling
 from raytag.console import Stopwatch, say
@@ -28,10 +28,13 @@ def start(options: LaunchOptions, console: Console) -> int:
     watch = Stopwatch()
     watch.lap("first imports")
     options.check()
-    chosen = space.load(options.space).fix(options.changes())
+    with plugins.trusting(options.trust):  # of runs whose experiments are parents
+        chosen = space.load(options.space).fix(options.changes())
     caches = [feature_folder(features, options.cache) for features in chosen.feature_sets]
     with ExitStack() as stack:
         said = stack.enter_context(RunLog("launch"))
+        for plugin in plugins.loaded(chosen.plugins):
+            say(console, f"Plugin {plugin}")
         # a dry run extracts none; where some are cached, the first worker that finds others compiles for its node
         extracts = not (options.dry_run or all(cache.exists("manifest.parquet") for cache in caches))
         rooms = ["features", "train"] if extracts else ["train"]

@@ -16,6 +16,7 @@ import ray
 import torch
 from ray import tune
 
+from raytag import plugins
 from raytag.datasets.table import ClipTable
 from raytag.errors import NoRoomError, redacted
 from raytag.features.bank import Bank, mapped_bank
@@ -63,7 +64,7 @@ class SharedBank:
 class Shared:
     """What all trials of a launch have in common; once per node in Ray's object store.
 
-    ``banks`` are by the hash of their features.
+    ``banks`` are by the hash of their features, ``trusted`` are digests of the plugins that workers may import.
     """
 
     runs_dir: str
@@ -75,6 +76,7 @@ class Shared:
     threads: int
     checkpoint_seconds: float
     waits_for_room: bool
+    trusted: frozenset[str] = frozenset()
 
 
 class StopFlag:
@@ -111,6 +113,7 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
 
     try:
         warm_up()
+        plugins.trust(shared.trusted)
         store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
         experiment = store.experiment(config["experiment"])
         should_stop = StopFlag(store.storage, shared.stop_file)
@@ -133,7 +136,8 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
             should_stop=should_stop,
         )
     except Exception as error:
-        reason, trace = redacted(f"{type(error).__name__}: {error}"), redacted(traceback.format_exc())
+        where = f" ({at})" if (at := plugins.place(error)) else ""
+        reason, trace = redacted(f"{type(error).__name__}: {error}{where}"), redacted(traceback.format_exc())
         tune.report({"state": "failed", "reason": reason, "trace": trace})
         return
     worker = {

@@ -13,6 +13,8 @@ A space is a file of values, one of
         (1, BASE, VARY),
     ]
 
+    PLUGINS = ["my_net.py"]                                  # beside any of them: files with parts of your own
+
 ``VARY`` may vary a part's ``name`` too: a draw takes those of the other entries whose fields the drawn class has.
 ``worth_varying(experiment)`` gives the ranges that its parts themselves suggest. ``load("specaug_mixup")`` looks
 for ``search_spaces/specaug_mixup.py`` in the current folder, then beside ``launch.py``; a path to a file works too.

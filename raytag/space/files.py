@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raytag import plugins
 from raytag.experiment import Experiment, unknown_key_message
+from raytag.families import reach
+from raytag.plugins import PluginError
 from raytag.space.distributions import Choice, SpaceError, Uniform
 from raytag.space.spaces import Branch, Space, branches_of, is_name
 
@@ -31,7 +35,8 @@ def load(name: str, within: tuple[str, ...] = ()) -> Space:
     Raises
     ------
     SpaceError
-        No such space (the nearest names are given), or a file that does not define one.
+        No such space (the nearest names are given), a file that does not define one, or a plugin of it that cannot
+        be loaded.
     """
     if name.endswith(".py"):
         path = Path(name)
@@ -50,11 +55,43 @@ def load(name: str, within: tuple[str, ...] = ()) -> Space:
         path = found[0]
     if str(path.resolve()) in within:
         raise SpaceError(f"{path}: SPACES: the mixture contains itself")
+    brought = tuple(_plugins(path))
     try:
-        values = runpy.run_path(str(path))
+        with reach(brought, alone=True):
+            space = _check(path, runpy.run_path(str(path)), (*within, str(path.resolve())))
+    except SpaceError:
+        raise
     except Exception as error:
-        raise SpaceError(f"{path}: {type(error).__name__}: {error}") from error
-    return _check(path, values, (*within, str(path.resolve())))
+        where = f" ({own})" if (own := plugins.place(error)) else ""
+        raise SpaceError(f"{path}: {type(error).__name__}: {error}{where}") from error
+    return replace(space, plugins=tuple(dict.fromkeys((*brought, *space.plugins))))
+
+
+def _plugins(path: Path) -> Iterator[str]:
+    """Load the plugins of a space, which is not run yet: its values use their names; the hash of each."""
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError):
+        return  # running it says what is wrong
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if "PLUGINS" not in [getattr(target, "id", None) for target in targets]:
+            continue
+        where = f"{path}:{node.lineno}: PLUGINS"
+        form = f'{where} must be a list of paths as they stand, such as ["my_net.py"], relative to the space'
+        try:
+            names = ast.literal_eval(getattr(node, "value", None) or node)
+        except ValueError:
+            raise SpaceError(form) from None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise SpaceError(f"{form}, not {names!r}")
+        for name in names:
+            if not (path.parent / name).is_file():
+                raise SpaceError(f"{where}: no file {name} beside {path.name}")
+            try:
+                yield plugins.load(path.parent / name).hash
+            except PluginError as error:
+                raise SpaceError(f"{where}: {error}") from error
 
 
 def _check(path: Path, values: Mapping[str, Any], within: tuple[str, ...]) -> Space:
@@ -82,6 +119,7 @@ def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
         raise SpaceError(f"{path}: {form}, not {spaces!r}")
     firsts: dict[str, Experiment] = {}
     branches: list[Branch] = []
+    brought: list[str] = []
     for number, entry in enumerate(spaces):
         weight, *what = entry if isinstance(entry, Sequence) and len(entry) in (2, 3) else (0, None)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
@@ -96,11 +134,12 @@ def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
                 raise SpaceError(f"{path}: {where}{error}") from None
         else:
             own = _checked(path, where, what[0], more)
+        brought += own.plugins
         firsts |= {e.hash: e for e in own.firsts}
         # of a list each experiment is a kind of its own: they come first, and are not drawn again
         total = sum(branch.weight for branch in own.branches)
         branches += [replace(branch, weight=weight * branch.weight / total) for branch in own.branches]
-    return Space(path.stem, str(path), tuple(firsts.values()), tuple(branches))
+    return Space(path.stem, str(path), tuple(firsts.values()), tuple(branches), plugins=tuple(brought))
 
 
 def _checked(path: Path, where: str, base: Any, vary: Any) -> Space:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from raytag.experiment import FAMILIES, Experiment, data_needs, unknown_key_message
+from raytag.families import reach
 from raytag.parts import Features, Member
 from raytag.seeding import generator
 from raytag.space.distributions import Choice, Distribution, SpaceError, Uniform, pick
@@ -73,6 +74,8 @@ class Space:
         Of each kind of experiment that is drawn; none where nothing varies.
     notes : tuple of str
         Sentences on fields that are fixed because the data cannot use them.
+    plugins : tuple of str
+        Hashes of the plugins whose classes may be called without it (`raytag.plugins`).
     """
 
     name: str
@@ -80,6 +83,7 @@ class Space:
     firsts: tuple[Experiment, ...]
     branches: tuple[Branch, ...] = ()
     notes: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, path: str, base: Experiment, vary: Mapping[str, Distribution]) -> Space:
@@ -121,6 +125,10 @@ class Space:
         ValueError
             A key that none has, or a bad value, as ``Experiment.replace`` says it.
         """
+        with reach(self.plugins):
+            return self._fixed(changes)
+
+    def _fixed(self, changes: Mapping[str, Any]) -> Space:
         known = {key for base in self.bases for key in _named(base, changes).flat()}
         known |= {key for stage in self.earlier for key in _named(stage, _of_earlier(changes)).flat()}
         lacking = [key for key in changes if key not in known]

@@ -9,6 +9,7 @@
     runs/RUN/files/SHA256                           users' files of weights with which experiments begin
     runs/RUN/experiments/NAME-HASH8/experiment.json, and the text of its corrections
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoints, predictions, result (``raytag.store.fold``)
+    runs/RUN/plugins/FILE-HASH8.py                  what experiments use of ``raytag.plugins``, for all workers
     runs/RUN/ensembles/NAME/                        what ``ensemble_search.py`` wrote
 
 An experiment is complete when all folds of ``run.json`` are finished. Whatever tells which data a run is about
@@ -25,7 +26,7 @@ from typing import Any
 
 import pandas as pd
 
-from raytag import __version__
+from raytag import __version__, plugins
 from raytag.datasets.table import ClipTable, fingerprint
 from raytag.errors import DamagedError
 from raytag.experiment import Experiment
@@ -297,7 +298,8 @@ class RunStore:
         """Record an experiment; a second time changes nothing but what is damaged."""
         folder = f"experiments/{experiment.id}"
         name, begun = f"{folder}/experiment.json", self.storage.exists(folder)
-        self.mended += keep_files(self.storage, experiment)
+        fields = experiment.model_dump(mode="json")
+        self.mended += [*plugins.keep(self.storage, fields), *keep_files(self.storage, experiment)]
         if self.storage.exists(name):
             try:
                 self.storage.read_json(name)
@@ -306,15 +308,19 @@ class RunStore:
                 self.mended.append(f"{error}: written anew")
         elif begun:
             self.mended.append(f"{self.storage.where(name)} is gone: written anew")
-        self.storage.write_json(name, experiment.model_dump(mode="json"))
+        self.storage.write_json(name, fields)
 
     def experiments(self) -> list[str]:
         """Identities of all experiments, sorted."""
         return self.storage.folders("experiments")
 
     def experiment(self, experiment_id: str) -> Experiment:
-        """An experiment with the text of its corrections, where the run still has it."""
+        """An experiment with the text of its corrections, where the run still has it.
+
+        The plugins that it names are loaded from the run where they are trusted (`raytag.plugins.load_named`).
+        """
         fields = self.storage.read_json(f"experiments/{experiment_id}/experiment.json")
+        plugins.load_named(self.storage, fields)
         return with_texts(self.storage, Experiment.model_validate(fields))
 
     def fold(self, experiment_id: str, fold: int) -> FoldStore:

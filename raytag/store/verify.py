@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from raytag import plugins
 from raytag.errors import DamagedError
 from raytag.store.events import read_log
 from raytag.store.files import Storage
@@ -67,21 +68,24 @@ class Verifier:
         for words in read_log(self.storage)[1]:
             yield Damage(words, LEFT_OUT)
         data = {"fingerprint": run.get("fingerprint"), "contents": run.get("contents")}
+        wrong: set[str] = set()  # plugins, which many experiments may use
         for experiment in self.storage.folders("experiments"):
             folder = f"experiments/{experiment}"
+            fields: dict[str, Any] = {}
             try:
-                stored = self._json(f"{folder}/experiment.json")
+                fields = self._json(f"{folder}/experiment.json")
             except (DamagedError, FileNotFoundError) as error:
                 yield Damage(str(error), ANEW)
-                stored = {}
-            for field, own in stored.get("sampling", {}).items():
+            wrong.update(plugins.damaged(self.storage, fields))
+            for field, own in fields.get("sampling", {}).items():
                 if isinstance(own, dict):  # corrections
                     yield from self._outside(f"{folder}/{field}.json", own["sha256"])
-            if weights := stored.get("init", {}).get("file"):
+            if weights := fields.get("init", {}).get("file"):
                 yield from self._outside(f"files/{weights['sha256']}", weights["sha256"])
             for fold in self.storage.folders(folder):
                 yield from self._fold(FoldStore(self.storage.sub(f"{folder}/{fold}"), data), f"{folder}/{fold}")
             self.advance(1)
+        yield from (Damage(words, ANEW) for words in sorted(wrong))
         for name in self.storage.folders("ensembles"):
             yield from self._ensemble(f"ensembles/{name}")
             self.advance(1)

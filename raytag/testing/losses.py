@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from raytag import parts
 from raytag.batch import Outputs, Targets
 
 #: What a class of `raytag.losses.LOSSES` is.
@@ -16,21 +17,23 @@ Loss = Callable[[Outputs, Targets], Tensor]
 _EXTREME = (-1e4, -100.0, -17.0, 0.0, 17.0, 100.0, 1e4)
 
 
-def check_loss(loss: Loss, *, compares_clips: bool = False) -> None:
+def check_loss(loss: Loss | parts.Loss, *, compares_clips: bool = False) -> None:
     """Hold a loss to all that training relies on.
 
     Parameters
     ----------
-    loss : callable
-        As a class of `raytag.losses.LOSSES` builds it.
+    loss : raytag.parts.Loss or callable
+        A member, which is built for as many classes as it is tried on; or as one builds it.
     compares_clips : bool
-        Whether what a clip counts may depend on the other clips of the batch.
+        Whether what a clip counts may depend on the other clips of the batch; a member says so itself.
 
     Raises
     ------
     AssertionError
         The first promise that is broken.
     """
+    if isinstance(loss, parts.Loss):
+        compares_clips, loss = loss.compares_clips, _built(loss)
     _check_scalar(loss)
     _check_extremes(loss)
     _check_precision(loss)
@@ -40,6 +43,20 @@ def check_loss(loss: Loss, *, compares_clips: bool = False) -> None:
     if not compares_clips:
         _check_clips_apart(loss)
     _check_evidence(loss)
+
+
+def _built(member: parts.Loss) -> Loss:
+    """A member as one function of any number of classes, on any device."""
+
+    def loss(outputs: Outputs, targets: Targets) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # its weights, where it has some
+            built = member.build(outputs.clip.shape[1])
+        if isinstance(built, nn.Module):
+            built = built.to(outputs.clip.device)
+        return built(outputs, targets)
+
+    return loss
 
 
 def problem(seed: int = 0, batch: int = 12, classes: int = 7, scale: float = 3) -> tuple[Tensor, Tensor, Tensor]:

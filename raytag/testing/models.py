@@ -10,25 +10,66 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from raytag import parts
 from raytag.batch import Outputs
 
 Build = Callable[[int], nn.Module]
 
-#: Bands x frames of the images that are tried.
-SIZES = ((32, 48), (64, 31), (128, 256))
+#: Of what is tried: a number of samples, of waveforms; or bands x frames, of images.
+Size = tuple[int, ...]
+SIZES: Sequence[Size] = ((32, 48), (64, 31), (128, 256))
+WAVES: Sequence[Size] = ((8000,), (7919,), (22050,))
 _CLASSES = 5
 
 
-def check_model(build: Build, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
+def check_network(member: parts.Network) -> str:
+    """`check_model` of a network as its fields build it: on waveforms where it takes no images.
+
+    Where it takes neither at the sizes that are tried, its class says at which it does (``tried_on``).
+
+    Returns
+    -------
+    str
+        What it was tried on, in words.
+
+    Raises
+    ------
+    AssertionError
+        The first promise that is broken.
+    """
+    sizes = member.tried_on or SIZES
+    if not member.tried_on:
+        with torch.random.fork_rng(devices=[]), _one_thread(), torch.no_grad():
+            refused = _refuses(member, SIZES[-1])
+            if refused is not None and _refuses(member, WAVES[-1]) is None:
+                sizes = WAVES
+            elif refused is not None:
+                raise refused
+    check_model(lambda classes: member.build(classes, _channels(sizes[0])), sizes)
+    return ("waveforms of {}" if len(sizes[0]) == 1 else "images of {}").format(
+        ", ".join(" x ".join(map(str, size)) for size in sizes)
+    )
+
+
+def _refuses(member: parts.Network, size: Size) -> Exception | None:
+    """What a network says to samples of that size."""
+    try:
+        member.build(_CLASSES, _channels(size)).eval()(_samples(1, size))
+    except Exception as error:
+        return error
+    return None
+
+
+def check_model(build: Build, sizes: Sequence[Size] = SIZES) -> None:
     """Hold a network to all that training and prediction rely on.
 
     Parameters
     ----------
     build : callable
-        Number of classes -> the network for three channels, with fresh weights drawn from torch's global
-        generator. A small one, without dropout: its predictions in training mode are compared.
-    sizes : sequence of (bands, frames)
-        Of the images that it has to take.
+        Number of classes -> the network for three channels, or for waveforms, with fresh weights drawn from torch's
+        global generator. A small one.
+    sizes : sequence of (bands, frames) or (samples,)
+        Of the samples that it has to take.
 
     Raises
     ------
@@ -42,7 +83,7 @@ def check_model(build: Build, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
     with torch.random.fork_rng(devices=[]), _one_thread():
         for size in sizes:
             _check_shapes(build, size)
-        images = _images(6, sizes[0])
+        images = _samples(6, sizes[0])
         _check_seed(build, images)
         _check_gradients(build, sizes[0])
         _check_state(build, images)
@@ -68,8 +109,21 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _images(batch: int, size: tuple[int, int]) -> Tensor:
-    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+def _channels(size: Size) -> int:
+    return 1 if len(size) == 1 else 3
+
+
+def _samples(batch: int, size: Size) -> Tensor:
+    """Images of three channels, or waveforms."""
+    noise = torch.Generator().manual_seed(0)
+    if len(size) == 1:
+        return 0.1 * torch.randn(batch, *size, generator=noise)
+    return torch.randn(batch, _channels(size), *size, generator=noise)
+
+
+def _last(x: Tensor) -> Tensor:
+    """Images as a training with ``channels_last`` lays them out."""
+    return x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _fresh(build: Build, seed: int = 0, classes: int = _CLASSES) -> nn.Module:
@@ -86,14 +140,15 @@ def _trained(build: Build, images: Tensor) -> nn.Module:
 
 
 @torch.no_grad()
-def _check_shapes(build: Build, size: tuple[int, int]) -> None:
+def _check_shapes(build: Build, size: Size) -> None:
     net = _fresh(build)
     for training, batch in ((True, 4), (False, 3), (False, 1)):
         net.train(training)
-        images = _images(batch, size)
-        for x, kind in ((images.clone(), "noise"), (torch.full_like(images, -80.0), "silence")):
+        samples = _samples(batch, size)
+        silence = torch.full_like(samples, -80.0 if samples.ndim == 4 else 0.0)
+        for x, kind in ((samples.clone(), "noise"), (silence, "silence")):
             before = x.clone()
-            what = f"{batch} images of {size} ({kind}, {'training' if training else 'evaluation'})"
+            what = f"{batch} samples of {size} ({kind}, {'training' if training else 'evaluation'})"
             outputs = logits_of(net(x))
             for output in outputs:
                 assert output.shape == (batch, _CLASSES), (
@@ -109,16 +164,23 @@ def _check_seed(build: Build, images: Tensor) -> None:
     first, again, other = (_fresh(build, seed) for seed in (1, 1, 2))
     assert _equal(first.state_dict(), again.state_dict()), "the same seed gives other weights"
     assert not _equal(first.state_dict(), other.state_dict()), "another seed gives the same weights"
-    for a, b in zip(logits_of(first.train()(images)), logits_of(again.train()(images)), strict=True):
-        assert torch.equal(a, b), "the same weights give other logits in training mode (dropout has to be 0 here)"
+    found = []
+    for net in (first, again):
+        torch.manual_seed(0)  # as before each step of a training: what dropout draws from
+        found.append(logits_of(net.train()(images)))
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b), (
+            "the same weights and the same torch.manual_seed give other logits in training mode: draw from torch's "
+            "own generator"
+        )
 
 
-def _check_gradients(build: Build, size: tuple[int, int]) -> None:
+def _check_gradients(build: Build, size: Size) -> None:
     """A parameter that no draw moves is not part of the network."""
     still: set[str] | None = None
     for seed in range(3):
         net = _fresh(build, seed).train()
-        _loss(net(_images(8, size))).backward()
+        _loss(net(_samples(8, size))).backward()
         for name, parameter in net.named_parameters():
             assert parameter.grad is not None, f"no gradient reaches {name}"
             assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
@@ -157,14 +219,14 @@ def _check_layout(build: Build, images: Tensor) -> None:
     net = _trained(build, images)
     plain = logits_of(net(images))
     last = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for a, b in zip(plain, logits_of(last(images.to(memory_format=torch.channels_last))), strict=True):
+    for a, b in zip(plain, logits_of(last(_last(images))), strict=True):
         _close(a, b, "the prediction depends on the memory layout")
 
 
-def _check_autocast(build: Build, size: tuple[int, int]) -> None:
+def _check_autocast(build: Build, size: Size) -> None:
     net = _fresh(build).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.autocast("cpu", torch.bfloat16):
-        found = net(_images(8, size).to(memory_format=torch.channels_last))
+        found = net(_last(_samples(8, size)))
     assert all(output.isfinite().all() for output in logits_of(found)), (
         "logits under bfloat16 autocast are not finite"
     )

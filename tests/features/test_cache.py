@@ -178,7 +178,7 @@ def test_overlapping_shards_of_two_builders_give_each_clip_once(table, run, tmp_
     storage = Storage(tmp_path / "cache" / feature_hash(Features()))
     clips = table.clips
     for part in (slice(0, 20), slice(10, 30), slice(10, 30)):
-        compute_batch(items_of(clips[part]), storage, Features().model_dump_json())
+        compute_batch(items_of(clips[part]), storage, Features())
     assert len(shards_of(tmp_path / "cache")) == 2
     manifest, _ = run(table)
     assert manifest.computed == CLIPS - 30

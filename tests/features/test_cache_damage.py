@@ -227,7 +227,7 @@ def test_a_read_only_cache_that_lacks_something_is_named_with_the_way_out(
 
 
 def test_a_full_disk_is_told_with_its_room_and_the_same_command_continues(table, run, tmp_path, monkeypatch):
-    def on_a_full_disk(items, storage, features_json):
+    def on_a_full_disk(items, storage, features):
         """The second shard finds no room."""
 
         class Full(Storage):
@@ -236,7 +236,7 @@ def test_a_full_disk_is_told_with_its_room_and_the_same_command_continues(table,
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
                 super().write(name, data)
 
-        return compute_batch(items, Full(storage.uri), features_json)
+        return compute_batch(items, Full(storage.uri), features)
 
     whole = cache.compute_batch
     monkeypatch.setattr(cache, "compute_batch", on_a_full_disk)
@@ -264,7 +264,7 @@ def test_a_clip_without_memory_is_left_out_and_not_remembered(table, tmp_path, m
 
     monkeypatch.setattr(LogMels, "compute", large)
     storage = Storage(tmp_path / "cache")
-    rows = compute_batch(items_of(table.clips[:2]), storage, Features().model_dump_json()).to_pandas()
+    rows = compute_batch(items_of(table.clips[:2]), storage, Features()).to_pandas()
     assert rows["reason"].tolist() == ["crashed: the decoder found no memory for it"] * 2
     assert rows["content"].tolist() == ["", ""]
     assert storage.files("shards") == []

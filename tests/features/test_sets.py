@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 import soundfile
 from rich.console import Console
 
-from raytag import datasets
+from raytag import datasets, plugins
 from raytag.experiment import Features
-from raytag.features.cache import build_banks
+from raytag.features.cache import build_banks, build_cache
 from raytag.features.manifest import feature_hash
 from tests.features.conftest import CLIPS
 from tests.recordings import RATE, make_folder
@@ -59,3 +60,45 @@ def test_damaged_cells_of_one_set_are_computed_again(table, tmp_path, ray_sessio
     for (_, bank), (_, other) in zip(whole, again, strict=True):
         assert bank.clips == other.clips
         assert np.array_equal(bank.buffer, other.buffer)
+
+
+OWN = """
+from raytag.features.sets.waveforms import Waveforms
+
+class {name}(Waveforms):
+    def compute(self, data, path):
+        samples, remarks = super().compute(data, path)
+        return {frames}, remarks
+"""
+
+
+def own(folder, name, frames):
+    (folder / "own.py").write_text(OWN.format(name=name, frames=frames))
+    return Features(f"{name}@{plugins.load(folder / 'own.py').hash}", sample_rate=8000)
+
+
+def test_a_users_own_set_is_computed_where_its_file_is_not(table, tmp_path, run):
+    features = own(tmp_path, "Negative", "-(samples // 2)")
+    (tmp_path / "own.py").unlink()
+    mine, _ = run(table, features=features)
+    plain, _ = run(table, features=Features("Waveforms", sample_rate=8000))
+    assert mine.storage.root != plain.storage.root
+    assert np.array_equal(mine.bank().buffer, -(plain.bank().buffer // 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "words"),
+    [
+        ("Broken", "samples.nothing", r"own\.py:7: AttributeError: .*\(at the recording .*wav\)"),
+        (
+            "Floating",
+            "samples / 2",
+            r"features Floating@\w+ make float64 \(\d+, 1\) of .*wav, not int16",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_users_own_set_is_told_in_words(table, tmp_path, ray_session, name, frames, words):
+    features = own(tmp_path, name, frames)
+    with pytest.raises(plugins.PluginError, match=words) as error:
+        build_cache(table, features, str(tmp_path / "cache"), console=Console(file=io.StringIO()))
+    assert "Traceback" not in str(error.value)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from raytag import losses
+from raytag import losses, parts
+from raytag.batch import Outputs, Targets
 from raytag.losses.base import LossOfLabels
 from raytag.losses.bce import bce
 from raytag.testing.losses import Loss, check_loss
 
-#: Losses in which clips are compared with each other.
-COMPARE = {"BCEMaxOutlier"}
-
 
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_every_loss_keeps_the_contract(name: str) -> None:
-    check_loss(losses.build(name), compares_clips=name in COMPARE)
+    check_loss(losses.build(name))
 
 
 def by_hand(z: Tensor, y: Tensor, noisy: Tensor) -> Tensor:
@@ -106,8 +105,32 @@ def test_a_bad_loss_is_told_what_it_breaks(bad: str) -> None:
 
 def test_a_loss_that_compares_clips_may_say_so() -> None:
     class Relative(LossOfLabels):
+        compares_clips: ClassVar[bool] = True
+
         def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
             shares = torch.where(noisy, 0.5, 1.0)
             return (bce(logits, labels, weights) * shares).sum() / shares.sum()
 
-    check_loss(Relative(), compares_clips=True)
+    check_loss(Relative())
+    check_loss(Relative().__call__, compares_clips=True)
+
+
+class PerClass(parts.Loss):
+    """With weights of its own, one a class."""
+
+    def build(self, num_classes: int) -> nn.Module:
+        return PerClassLoss(num_classes)
+
+
+class PerClassLoss(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.ones(num_classes))
+
+    def forward(self, outputs: Outputs, targets: Targets) -> Tensor:
+        labels, weights = targets.labels(outputs.clip.dtype)
+        return bce(outputs.clip * self.sharpness.clamp_min(0.1), labels, weights).mean()
+
+
+def test_a_loss_with_weights_is_built_for_as_many_classes_as_it_is_tried_on() -> None:
+    check_loss(PerClass())

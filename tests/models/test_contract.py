@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytag import models
+from raytag import models, parts
 from raytag.batch import Outputs
-from raytag.testing.models import check_model
+from raytag.testing.models import check_model, check_network
 
 SMALL = {"PlainConv": {"hidden": 8}}
 
@@ -82,7 +83,32 @@ class Fixed(Plain):
 
 class Dropping(Plain):
     def pooled(self, x: Tensor) -> Tensor:
-        return F.dropout(super().pooled(x), 0.5, self.training)
+        return F.dropout(super().pooled(x), 0.2, self.training)
+
+
+class Scaling(Plain):
+    def pooled(self, x: Tensor) -> Tensor:
+        return super().pooled(x) * (float(np.random.default_rng().uniform(0.5, 1)) if self.training else 1)
+
+
+class Samples(nn.Module):
+    """Of waveforms."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 6, 64, 32)
+        self.head = nn.Linear(6, num_classes)
+
+    def forward(self, x: Tensor) -> Outputs:
+        return Outputs(self.head(F.relu(self.conv(x[:, None])).mean(2)))
+
+
+class Square(Plain):
+    """Of one size."""
+
+    def pooled(self, x: Tensor) -> Tensor:
+        assert x.shape[2:] == (40, 40), "wants 40 x 40"
+        return super().pooled(x)
 
 
 class Drops(Plain):
@@ -149,6 +175,24 @@ class Half(Plain):
 def test_the_plain_network_keeps_it() -> None:
     check_model(Plain)
     check_model(lambda classes: Two(classes))
+    check_model(Dropping)
+
+
+def member_of(net: type[nn.Module], **values: object) -> parts.Network:
+    """A network's fields, none, that build it."""
+    values |= {"build": lambda self, num_classes, channels: net(num_classes), "__module__": __name__}
+    return type("Own", (parts.Network,), values)()
+
+
+def test_a_contract_finds_out_what_a_network_takes() -> None:
+    assert check_network(member_of(Plain)) == "images of 32 x 48, 64 x 31, 128 x 256"
+    assert check_network(member_of(Samples)) == "waveforms of 8000, 7919, 22050"
+    with pytest.raises(AssertionError, match="wants 40 x 40"):
+        check_network(member_of(Square))
+    tried_on = ((40, 40),)
+    assert check_network(member_of(Square, tried_on=tried_on, __annotations__={"tried_on": "ClassVar[Any]"})) == (
+        "images of 40 x 40"
+    )
 
 
 class Two(Plain):
@@ -173,7 +217,7 @@ class Two(Plain):
         (InPlace, "writes into its input"),
         (Unseeded, "the same seed gives other weights"),
         (Fixed, "another seed gives the same weights"),
-        (Dropping, "dropout has to be 0 here"),
+        (Scaling, "the same torch.manual_seed give other logits"),
         (Drops, "stored weights predict otherwise|second time"),
         (Unused, "no gradient reaches spare.weight"),
         (Dead, "the gradient of conv.bias, .* is always 0"),

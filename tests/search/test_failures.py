@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from raytag.experiment import Experiment
+from raytag import plugins
+from raytag.experiment import Experiment, Loss
 from raytag.search.failures import advice, cause, why_lost
 
 COMMAND = "python launch.py --data x"
@@ -73,6 +74,9 @@ def test_other_causes():
     assert advice({}, {}, COMMAND, 1.0, 0.0, 2, "events") == []
 
 
+SHARED = SimpleNamespace(gpus=0.0, runs_dir="runs", run="mine", trusted=())
+
+
 class Unheard(Exception):
     """As safetensors' errors: of no kind that Python has."""
 
@@ -101,8 +105,7 @@ def test_an_error_of_a_trial_is_reported_as_what_it_is(monkeypatch, error, kind)
     monkeypatch.setattr(trial, "warm_up", lambda: None)
     monkeypatch.setattr(trial, "RunStore", fail)
     monkeypatch.setattr(trial.tune, "report", told.append)
-    shared = SimpleNamespace(gpus=0.0, runs_dir="runs", run="mine")
-    trial.run_trial({"experiment": Experiment().id, "fold": 1}, shared)
+    trial.run_trial({"experiment": Experiment().id, "fold": 1}, SHARED)
     (words,) = told
     assert words["state"] == "failed"
     assert words["reason"].startswith(f"{type(error).__name__}: ")
@@ -110,3 +113,26 @@ def test_an_error_of_a_trial_is_reported_as_what_it_is(monkeypatch, error, kind)
     assert "Traceback" in words["trace"]
     assert "me:secret" not in str(words)
     assert cause(f"fold 1: {words['reason']}") == kind
+
+
+TIRED = """
+from raytag.losses.bce import BCE
+
+class Tired(BCE):
+    def build(self, num_classes):
+        return 1 / 0
+"""
+
+
+def test_an_error_in_a_users_own_code_is_reported_with_its_line(monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    from raytag.search import trial
+
+    told = []
+    (tmp_path / "tired.py").write_text(TIRED)
+    loss = Loss(f"Tired@{plugins.load(tmp_path / 'tired.py').hash}")
+    monkeypatch.setattr(trial, "warm_up", lambda: None)
+    monkeypatch.setattr(trial, "RunStore", lambda *where: loss.build(3))
+    monkeypatch.setattr(trial.tune, "report", told.append)
+    trial.run_trial({"experiment": Experiment().id, "fold": 1}, SHARED)
+    assert told[0]["reason"] == f"ZeroDivisionError: division by zero ({tmp_path}/tired.py:6)"

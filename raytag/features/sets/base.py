@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from raytag import parts
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from raytag.features.bank import Bank
     from raytag.features.waveform import Waveform
+
+#: Full scale of int16.
+FULL_SCALE = 32768
 
 
 class OfRecordings(parts.Features):
-    """The fields that all feature sets have: `raytag.features.waveform.read_waveform` explains them."""
+    """The fields that all feature sets have: `raytag.features.waveform.read_waveform` explains them.
+
+    A set of its own needs `width`, `rate` and `compute`; what else is asked of it has an answer here that serves
+    any numbers.
+    """
+
+    level_of: ClassVar[str] = "peak"
 
     sample_rate: int = Field(44100, gt=0)  # Hz; other rates are resampled
     trim_db: float | None = Field(60.0, gt=0)
@@ -38,3 +52,31 @@ class OfRecordings(parts.Features):
             short_clip=self.short_clip,
             channel=self.channel,
         )
+
+    @property
+    def highest(self) -> float:
+        return self.sample_rate / 2
+
+    def check(self) -> None:
+        """All fields fit."""
+
+    def noise(self, frames: int, rng: np.random.Generator) -> NDArray[np.int16]:
+        import numpy as np
+
+        values = rng.normal(0.0, 0.1 * FULL_SCALE, (frames, self.width))
+        return values.clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+    def summary(self, bank: Bank, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean and deviation over time of each value."""
+        from raytag.features.look import pool
+
+        return pool(bank, rows)
+
+    def level(self, frames: NDArray[np.int16]) -> float:
+        """The largest value, dB re full scale."""
+        import numpy as np
+
+        return 20 * math.log10(max(float(np.abs(frames.astype(np.float32)).max()), 1.0) / FULL_SCALE)
+
+    def at_rate(self, sample_rate: int) -> dict[str, float]:
+        return {"sample_rate": sample_rate}

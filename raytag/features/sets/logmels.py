@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from raytag.features.bank import Bank
     from raytag.features.logmel import LogMel
 
 
@@ -83,11 +82,6 @@ class LogMels(OfRecordings):
         from raytag.features.bank import quantise
 
         return quantise(rng.normal(-40.0, 10.0, (self.n_mels, frames)))
-
-    def summary(self, bank: Bank, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        from raytag.features.look import pool
-
-        return pool(bank, rows)
 
     def level(self, frames: NDArray[np.int16]) -> float:
         from raytag.features.bank import SCALE

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from raytag.features.sets.base import OfRecordings
+from raytag.features.sets.base import FULL_SCALE, OfRecordings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from raytag.features.bank import Bank
 
-#: Full scale of the samples.
-FULL_SCALE = 32768
 #: Of the spectrograms that summarise clips: bands, samples of a frame, and frames of all clips together.
 _BANDS, _N_FFT, _MOST_FRAMES = 64, 1024, 1_500_000
 
@@ -26,8 +24,6 @@ class Waveforms(OfRecordings):
     is remarked.
     """
 
-    level_of: ClassVar[str] = "peak"
-
     @property
     def width(self) -> int:
         return 1
@@ -35,13 +31,6 @@ class Waveforms(OfRecordings):
     @property
     def rate(self) -> float:
         return float(self.sample_rate)
-
-    @property
-    def highest(self) -> float:
-        return self.sample_rate / 2
-
-    def check(self) -> None:
-        """All fields fit."""
 
     def compute(self, data: bytes, path: str) -> tuple[NDArray[np.int16], tuple[str, ...]]:
         import numpy as np
@@ -59,11 +48,6 @@ class Waveforms(OfRecordings):
         fixed = np.rint(samples * np.float32(FULL_SCALE)).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
         return fixed[:, None], (*said, *remarks.of_overflow(samples))
 
-    def noise(self, frames: int, rng: np.random.Generator) -> NDArray[np.int16]:
-        import numpy as np
-
-        return rng.normal(0.0, 0.1 * FULL_SCALE, (frames, 1)).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-
     def summary(self, bank: Bank, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean and deviation over time of 64 mel bands, dB; of long clips frames are left out evenly."""
         import numpy as np
@@ -79,11 +63,3 @@ class Waveforms(OfRecordings):
             values = logmel(samples / np.float32(FULL_SCALE)).astype(np.float64)
             vector[:_BANDS], vector[_BANDS:] = values.mean(axis=1), values.std(axis=1)
         return vectors
-
-    def level(self, frames: NDArray[np.int16]) -> float:
-        import numpy as np
-
-        return 20 * math.log10(max(float(np.abs(frames.astype(np.float32)).max()), 1.0) / FULL_SCALE)
-
-    def at_rate(self, sample_rate: int) -> dict[str, float]:
-        return {"sample_rate": sample_rate}

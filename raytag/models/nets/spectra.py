@@ -12,8 +12,7 @@ AMIN = 1e-10
 class Spectra(nn.Module):
     """Waveforms (B, samples) to spectrograms (B, 1, bands, 1 + samples // hop_length) in dB / 100.
 
-    ``max(10 log10(max(filters · |STFT|², 1e-10)), maximum of the sample - top_db) / 100``, always in float32: of
-    bfloat16's eight bits the quiet bands would keep nothing.
+    ``max(10 log10(max(filters · |STFT|², 1e-10)), maximum of the sample - top_db) / 100``.
 
     Parameters
     ----------
@@ -35,18 +34,17 @@ class Spectra(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.stft(
-                x.float(),
-                self.n_fft,
-                self.hop_length,
-                window=self.window,
-                pad_mode="constant",
-                return_complex=True,
-            )
-            power = spectrum.real.square() + spectrum.imag.square()  # (B, bins, T)
-            if self.filters is not None:
-                power = self.filters @ power
-            decibels = 10 * power.clamp_min(AMIN).log10()
-            floor = decibels.amax(dim=(1, 2), keepdim=True) - self.top_db
-            return decibels.maximum(floor).unsqueeze(1) / 100
+        spectrum = torch.stft(
+            x.float(),
+            self.n_fft,
+            self.hop_length,
+            window=self.window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()  # (B, bins, T)
+        if self.filters is not None:
+            power = self.filters @ power
+        decibels = 10 * power.clamp_min(AMIN).log10()
+        floor = decibels.amax(dim=(1, 2), keepdim=True) - self.top_db
+        return decibels.maximum(floor).unsqueeze(1) / 100

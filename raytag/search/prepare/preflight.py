@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
-from raytag import parts
+from raytag import parts, plugins
 from raytag.batch import Batch, Outputs, Targets
 from raytag.console import say
 from raytag.datasets.table import ClipTable
@@ -43,6 +44,21 @@ class _Fault(Exception):
     def __init__(self, reason: object, mend: str) -> None:
         super().__init__(str(reason))
         self.mend = mend
+
+
+@contextmanager
+def _mended_by(mend: str) -> Iterator[None]:
+    """Give errors as a `_Fault`; those of a user's own code may be of any kind, and are told with file and line."""
+    try:
+        yield
+    except Exception as error:
+        if place := plugins.place(error):
+            raise _Fault(
+                f"{place}: {type(error).__name__}: {error}", f"a change of that line, or {mend}"
+            ) from error
+        if not isinstance(error, ValueError | RuntimeError):
+            raise
+        raise _Fault(error, mend) from None
 
 
 def prepare(
@@ -190,20 +206,16 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Ou
     built = [experiment.model, experiment.front_end]
     shapes = [{k: v for k, v in part.model_dump().items() if not isinstance(v, float)} for part in built]
     key = json.dumps([shapes, experiment.input.shape(experiment.features), experiment.features.sample_rate])
-    try:
+    with _mended_by("--set features.FIELD=VALUE"):
         experiment.features.check()
-    except ValueError as error:
-        raise _Fault(error, "--set features.FIELD=VALUE") from None
     if key not in outputs:
         outputs[key] = _forward(experiment, n_classes)
-    try:
-        with torch.no_grad():
-            nothing = torch.zeros(SAMPLES, n_classes)
-            loss = experiment.loss.build(n_classes)
-            loss(outputs[key], Targets(nothing, torch.zeros(SAMPLES, dtype=torch.bool)))
-    except (ValueError, RuntimeError) as error:
-        weights = ",".join(["1", "0.4", "0.2", *["0.1"] * n_classes][: 1 + len(outputs[key].aux)])
-        raise _Fault(error, f"--set loss.aux_weights=[{weights}]") from None
+    weights = ",".join(["1", "0.4", "0.2", *["0.1"] * n_classes][: 1 + len(outputs[key].aux)])
+    own = "aux_weights" in type(experiment.loss).model_fields
+    with _mended_by(f"--set loss.{f'aux_weights=[{weights}]' if own else 'FIELD=VALUE'}"), torch.no_grad():
+        nothing = torch.zeros(SAMPLES, n_classes)
+        loss = experiment.loss.build(n_classes)
+        loss(outputs[key], Targets(nothing, torch.zeros(SAMPLES, dtype=torch.bool)))
 
 
 def _forward(experiment: Experiment, n_classes: int) -> Outputs:
@@ -211,18 +223,15 @@ def _forward(experiment: Experiment, n_classes: int) -> Outputs:
     shape = experiment.input.shape(experiment.features)
     *_, bands, frames = (0, *experiment.sample_shape)
     seen = f"images of {bands} bands x {frames} frames" if bands else f"waveforms of {frames} samples"
-    try:
+    with _mended_by("--set model.FIELD=VALUE"):
         model = tagger(experiment, n_classes)
-    except (ValueError, RuntimeError) as error:
-        raise _Fault(error, "--set model.FIELD=VALUE") from None
     mend = " or ".join(f"--set {key}=VALUE" for key in experiment.input.sizes + experiment.front_end.sizes)
+    mend = mend or "--set input.FIELD=VALUE"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for one sample; more would wait for each other where others train
     try:
-        with torch.no_grad():
+        with _mended_by(mend), torch.no_grad():
             found = Batch(torch.zeros(SAMPLES, *shape)).through(model.eval())
-    except (ValueError, RuntimeError) as error:
-        raise _Fault(error, mend) from None
     finally:
         torch.set_num_threads(threads)
     if not isinstance(found, Outputs):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from raytag import plugins
 from raytag.cluster.resources import Resources, object_store_room
 from raytag.cluster.same_files import check_nodes
 from raytag.console import Stopwatch, say
@@ -97,6 +98,7 @@ class Prepared:
             threads=max(1, int(resources.cpus)),
             checkpoint_seconds=options.checkpoint_seconds,
             waits_for_room=options.when_full == "wait",
+            trusted=plugins.trusted(),
         )
 
 
@@ -110,6 +112,8 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
         on those that are left.
     """
     store = RunStore.open_for(runs_dir, name, start.table, redacted(str(start.directory)))
+    for file in plugins.trust_run(store.storage) if options.trust else ():
+        say(console, f"Trusted, because of --trust: {store.storage.where(plugins.FOLDER)}/{file}")
     log = EventLog(store.storage)
     for words in log.damage:
         say(console, f"{words}: what it told is found in the store, or decided again", "yellow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from raytag.batch import Outputs
 from raytag.experiment import Experiment, Features, FrontEnd
@@ -46,8 +47,9 @@ def test_stft_is_the_power_of_windowed_frames() -> None:
 @pytest.mark.parametrize("name", ["Mel", "STFT"])
 def test_autocast_does_not_reach_a_front_end(name: str) -> None:
     front_end = FrontEnd(name).build(Features("Waveforms"))
+    model = Tagger(front_end, nn.Identity())
     with torch.autocast("cpu", torch.bfloat16):
-        found = front_end(sounds())
+        found = model(sounds())
     assert found.dtype == torch.float32
     assert torch.equal(found, front_end(sounds()))
 

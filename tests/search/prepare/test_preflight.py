@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from raytag import models, parts, space
+from raytag import models, parts, plugins, space
 from raytag.batch import Outputs
 from raytag.datasets.table import COLUMNS, ClipTable
 from raytag.experiment import Experiment, Features, Init, Model, Pseudo
@@ -175,6 +175,65 @@ def test_logits_must_have_the_right_shape_and_be_finite(monkeypatch, base_size, 
     with pytest.raises(PreflightError) as error:
         preflight.check_space(chosen, make_table(), [0])
     assert f"128 bands x 32 frames the network gives {shape}, not finite logits (1, 2)" in str(error.value)
+
+
+OWN = """
+from torch import nn
+from raytag import parts
+from raytag.batch import Outputs
+from raytag.losses.base import LossOfLabels
+
+class Own{n}(parts.Network):
+    builds: bool = True
+
+    def build(self, num_classes, channels):
+        return OwnNet(num_classes if self.builds else None)
+
+class OwnNet(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Linear(3, num_classes)
+
+    def forward(self, x):
+        return Outputs(self.head(x.mean((2, 3)).permute({axes})))
+
+class OwnLoss{n}(LossOfLabels):
+    def of_labels(self, logits, labels, weights, noisy):
+        return {loss}
+"""
+
+
+@pytest.mark.parametrize(
+    ("axes", "loss", "changes", "words"),
+    [
+        (
+            "0, 1, 2",
+            "logits.mean()",
+            {},
+            r"own\.py:19: RuntimeError: .* Mend it with a change of that line, or --set",
+        ),
+        ("'x'", "logits.mean()", {}, r"own\.py:19: TypeError: "),
+        (
+            "0, 1",
+            "logits.mean()",
+            {"model.builds": False},
+            r"own\.py:16: TypeError: .* Mend it with .*--set model\.",
+        ),
+        (
+            "0, 1",
+            "1 / 0",
+            {},
+            r"own\.py:23: ZeroDivisionError: division by zero\. Mend .* or --set loss\.aux_we",
+        ),
+    ],
+)
+def test_whatever_fails_in_a_users_own_code_is_told_with_its_line(tmp_path, axes, loss, changes, words):
+    n = abs(hash((axes, loss, str(changes))))
+    (tmp_path / "own.py").write_text(OWN.format(n=n, axes=axes, loss=loss))
+    names = {"model.name": f"Own{n}", "loss.name": f"OwnLoss{n}"}
+    plugins.load(tmp_path / "own.py")
+    with pytest.raises(PreflightError, match=f"The base experiment of small cannot run: {tmp_path}/{words}"):
+        preflight.check_space(make_space(base=BASE.replace(names | changes)), make_table(), [0])
 
 
 def test_one_forward_pass_serves_what_changes_no_shape(monkeypatch):
