@@ -1,15 +1,15 @@
 """A second stage that learns from a first one: its weights, and those noisy clips whose labels it ranks best.
 
-The first stage trains on the curated clips alone. On each fold the second begins with the weights that the first
-has on that very fold, and draws those noisy clips too that the first chooses (docs/stages.md). Without noisy clips
-it goes on with the weights alone. The sizes are those of ``specaug_mixup``.
+The first stage is the base of ``specaug_mixup``, which trains on the curated clips alone. On each fold the second
+begins with the weights that the first has on that very fold, and draws those noisy clips too that the first chooses
+(docs/stages.md). Without noisy clips it goes on with the weights alone.
 """
 
 from raytag.experiment import Experiment, Init, Input, Loss, Model, Optimizer, Pseudo, Sampling, Schedule, Training
 from raytag.space import choice, loguniform, uniform
 
 FIRST = Experiment(
-    name="first_stage",
+    name="specaug_mixup",
     input=Input("LogMelImages", mix_prob=0.5),
     model=Model("AuxSkipAttention", base_size=16, dropout=0.2, last_fc=4),
     loss=Loss("OnlyNoisyLSoft", beta=0.7),

@@ -32,6 +32,19 @@ def every(chosen):
     return {e.name: e for e in (*chosen.earlier, *chosen.bases)}
 
 
+def test_the_shipped_space_learns_from_the_base_of_another():
+    shipped = space.load("two_stages")
+    assert [e.id for e in shipped.earlier] == [space.load("specaug_mixup").first.id]
+    drawn = [shipped.sample(0, i) for i in range(20)]
+    assert {e.init.name for e in drawn} == {"ParentWeights", "Fresh"}
+    assert {e.stage for e in drawn} == {2}
+    assert not any(e.leaky or e.watches for e in drawn)
+    plain = shipped.fit((), {})
+    assert {(e.sampling.noisy_prob, e.pseudo.name) for e in map(lambda i: plain.sample(0, i), range(9))} == {
+        (0.0, "Given")
+    }
+
+
 def test_all_stages_are_known_the_earliest_first(chosen):
     assert [e.name for e in chosen.earlier] == ["first", "mels", "second"] or [e.stage for e in chosen.earlier] == [
         1,

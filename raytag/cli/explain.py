@@ -39,11 +39,16 @@ def run(arguments: argparse.Namespace) -> int:
             f"{', '.join(map(str, race['folds']))}; {facts} facts, {len(decisions)} decisions, "
             f"{len(wrong)} of them do not follow from the facts",
         )
+        proposed = [e for e in events if e["event"] == "propose" and e["key"] == key]
+        stages = {e["experiment"]: str(e.get("stage", "1")) for e in proposed}
+        several = len({*stages.values()}) > 1  # each races by itself
         table = Table(box=None, header_style="bold")
-        for name in ("decision", "experiment", "reason"):
+        for name in ("decision", *(["stage"] if several else []), "experiment", "reason"):
             table.add_column(name)
         for decision in decisions:
-            table.add_row(decision["event"], decision["experiment"], decision["reason"])
+            experiment = decision["experiment"]
+            stage = [stages.get(experiment, "")] if several else []
+            table.add_row(decision["event"], *stage, experiment, decision["reason"])
         console.print(table)
         for mismatch in wrong:
             say(console, f"event {mismatch.number}: logged {mismatch.logged}, recomputed {mismatch.recomputed}")
