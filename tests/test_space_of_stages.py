@@ -40,9 +40,8 @@ def test_the_shipped_space_learns_from_the_base_of_another():
     assert {e.stage for e in drawn} == {2}
     assert not any(e.leaky or e.watches for e in drawn)
     plain = shipped.fit((), {})
-    assert {(e.sampling.noisy_prob, e.pseudo.name) for e in map(lambda i: plain.sample(0, i), range(9))} == {
-        (0.0, "Given")
-    }
+    drawn = [plain.sample(0, i) for i in range(9)]
+    assert {(e.sampling.noisy_prob, e.pseudo.name) for e in drawn} == {(0.0, "Given")}
 
 
 def test_all_stages_are_known_the_earliest_first(chosen):
