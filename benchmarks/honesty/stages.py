@@ -114,15 +114,11 @@ def report(store: RunStore, data: Path, first: str) -> None:
         )
     print(f"{store.name}: {len(targets)} hidden clips, {len(drawn)} source recordings; 95 % by source")
     make_console().print(table)
-    given, true, _ = noisy(data, oof.classes)
-    print(f"all {len(given)} noisy clips: " + quality(given, true))
-
-
-def noisy(data: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Given and true labels of the noisy clips, (n_clips, n_classes), and their names."""
     fnames = pd.read_csv(data / "train_noisy.csv")["fname"].tolist()
-    given = read_labels(data / "train_noisy.csv", fnames, classes)
-    return given, read_labels(data / "truth/train_noisy.csv", fnames, classes), fnames
+    tables = (
+        read_labels(data / file, fnames, oof.classes) for file in ("train_noisy.csv", "truth/train_noisy.csv")
+    )
+    print(f"all {len(fnames)} noisy clips: {quality(*tables)}")
 
 
 def read_labels(file: Path, fnames: list[str], classes: tuple[str, ...]) -> np.ndarray:
@@ -131,21 +127,21 @@ def read_labels(file: Path, fnames: list[str], classes: tuple[str, ...]) -> np.n
 
 
 def kept_labels(store: RunStore, name: str, data: Path) -> str:
-    """Precision and recall of the labels of kept noisy clips, over the folds; of those that nobody chose, ""."""
-    given, true, fnames = noisy(data, store.classes)
-    found = []
+    """Whether labels of the noisy clips that are kept are true, over the folds; of those that nobody chose, ""."""
+    given, true = [], []
     for k in range(store.n_folds):
         fold = store.fold(name, k)
         done = fold.result()["lineage"].get("pseudo")
         if done is None:
             return ""
-        predicted = fold.storage.read_parquet("pseudo.parquet").set_index("fname").loc[fnames, [*store.classes]]
-        probabilities = predicted.to_numpy()
-        scores = clip_precisions(given, probabilities)
-        certainty = (np.log(probabilities) * given).sum(1) / given.sum(1)
-        found.append(np.lexsort((-certainty, -scores))[: done["kept"]])
-    rows = np.concatenate(found)
-    return quality(given[rows], true[rows])
+        predicted = fold.storage.read_parquet("pseudo.parquet")
+        fnames, probabilities = predicted["fname"].tolist(), predicted[[*store.classes]].to_numpy()
+        labels = read_labels(data / "train_noisy.csv", fnames, store.classes)
+        certainty = (np.log(probabilities) * labels).sum(1) / labels.sum(1)
+        kept = np.lexsort((-certainty, -clip_precisions(labels, probabilities)))[: done["kept"]]
+        given.append(labels[kept])
+        true.append(read_labels(data / "truth/train_noisy.csv", fnames, store.classes)[kept])
+    return quality(np.concatenate(given), np.concatenate(true))
 
 
 def quality(given: np.ndarray, true: np.ndarray) -> str:
