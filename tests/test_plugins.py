@@ -45,6 +45,8 @@ class MyLoss(LossOfLabels):
         return self.floor + 0 * logits.sum()
 """
 SOUND = """
+from __future__ import annotations
+
 from raytag.features.sets.waveforms import Waveforms
 from raytag.inputs.waveforms.settings import WaveformCrops
 
@@ -207,6 +209,7 @@ def test_a_mixture_takes_each_space_with_its_own_plugins(tmp_path):
         ("x = '\0'\n", r"bad\.py.*null byte"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Field name")
 def test_a_file_that_cannot_be_a_plugin_is_refused_with_its_line(tmp_path, code, words):
     before, modules = plugins.trusted(), set(sys.modules)
     write(tmp_path, "helpers.py", "")
@@ -237,7 +240,7 @@ def test_what_is_no_list_of_files_is_refused(tmp_path, line, words):
 
 def test_a_package_that_is_installed_may_be_imported_though_its_folder_lies_beside(tmp_path):
     """As where a plugin lies in a checkout; the user's own folders are another matter."""
-    for name in ("raytag", "numpy", "json", "torch"):
+    for name in ("raytag", "numpy", "json"):
         (tmp_path / name).mkdir()
     plugins.load(write(tmp_path, "net.py", fresh("\nimport json\nimport numpy\nimport raytag.space" + NET)))
 
