@@ -158,10 +158,12 @@ def place(error: BaseException) -> str:
 
 def hashes_in(value: Any) -> set[str]:
     """Hashes of the plugins whose classes an experiment names, given as JSON values; parts may be nested."""
-    if isinstance(value, dict):
-        own = _NAME.fullmatch(name) if isinstance(name := value.get("name"), str) else None
-        return {own[1]} if own else set() | set().union(*map(hashes_in, value.values()))
-    return set().union(*map(hashes_in, value)) if isinstance(value, list | tuple) else set()
+    if isinstance(value, list | tuple):
+        return set().union(*map(hashes_in, value))
+    if not isinstance(value, dict):
+        return set()
+    own = _NAME.fullmatch(str(value.get("name")))
+    return set().union([own[1]] if own else [], *map(hashes_in, value.values()))
 
 
 def keep(storage: Files, value: Any) -> list[str]:

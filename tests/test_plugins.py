@@ -333,12 +333,9 @@ def test_nothing_is_imported_from_a_run_that_is_not_trusted(tmp_path):
 
 
 def test_plugins_of_parts_within_parts_are_found():
-    value = {
-        "name": "x",
-        "init": {"experiment": {"model": {"name": "A@00000001"}}},
-        "list": [{"name": "B@0000000a"}],
-    }
-    assert plugins.hashes_in(value) == {"00000001", "0000000a"}
+    parent = {"experiment": {"model": {"name": "A@00000001"}}}
+    value = {"name": "x", "init": parent, "list": [{"name": "B@0000000a", "within": {"name": "C@0000000b"}}]}
+    assert plugins.hashes_in(value) == {"00000001", "0000000a", "0000000b"}
     assert plugins.hashes_in({"name": "A@b", "file": "x@00000001", "model": {"name": 3}}) == set()
 
 
