@@ -127,14 +127,12 @@ def load_source(file: str, source: bytes) -> Plugin:
         del sys.modules[name]
         words = str(error).partition("\n")[0]
         raise PluginError(f"{place(error) or file}: {type(error).__name__}: {words}") from error
-    plugin = Plugin(file, source, digest, members)
+    plugin = _loaded[digest] = Plugin(file, source, digest, members)
     for family, classes in members.items():
         for cls in classes:
-            vars_of = {"name": f"{cls.__name__}{SIGN}{plugin.hash}", "__reduce_ex__": _by_value(plugin)}
-            for attribute, value in vars_of.items():
-                setattr(cls, attribute, value)
-            FAMILIES[family].brought[vars_of["name"]] = cls
-    _loaded[digest] = plugin
+            full = f"{cls.__name__}{SIGN}{plugin.hash}"
+            cls.name, cls.__reduce_ex__ = full, _by_value(plugin)  # type: ignore[assignment, method-assign]
+            FAMILIES[family].brought[full] = cls
     return plugin
 
 
