@@ -130,14 +130,12 @@ def load_source(file: str, source: bytes) -> Plugin:
         del sys.modules[name]
         words = str(error).partition("\n")[0]
         raise PluginError(f"{place(error) or file}: {type(error).__name__}: {words}") from error
-    plugin = Plugin(file, source, digest, members)
+    plugin = _loaded[digest] = Plugin(file, source, digest, members)
     for family, classes in members.items():
         for cls in classes:
-            vars_of = {"name": f"{cls.__name__}{SIGN}{plugin.hash}", "__reduce_ex__": _by_value(plugin)}
-            for attribute, value in vars_of.items():
-                setattr(cls, attribute, value)
-            FAMILIES[family].brought[vars_of["name"]] = cls
-    _loaded[digest] = plugin
+            full = f"{cls.__name__}{SIGN}{plugin.hash}"
+            cls.name, cls.__reduce_ex__ = full, _by_value(plugin)  # type: ignore[assignment, method-assign]
+            FAMILIES[family].brought[full] = cls
     return plugin
 
 
@@ -161,10 +159,12 @@ def place(error: BaseException) -> str:
 
 def hashes_in(value: Any) -> set[str]:
     """Hashes of the plugins whose classes an experiment names, given as JSON values; parts may be nested."""
-    if isinstance(value, dict):
-        own = _NAME.fullmatch(name) if isinstance(name := value.get("name"), str) else None
-        return ({own[1]} if own else set()).union(*map(hashes_in, value.values()))
-    return set().union(*map(hashes_in, value)) if isinstance(value, list | tuple) else set()
+    if isinstance(value, list | tuple):
+        return set().union(*map(hashes_in, value))
+    if not isinstance(value, dict):
+        return set()
+    own = _NAME.fullmatch(str(value.get("name")))
+    return set().union([own[1]] if own else [], *map(hashes_in, value.values()))
 
 
 def keep(storage: Files, value: Any) -> list[str]:

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raytag import space
 from raytag.cli import main
+from raytag.features.bank import Bank
 from raytag.store.run import RunStore
+from raytag.testing.features import recording
 from tests.cli import REPOSITORY, call
 from tests.recordings import make_folder
+from tests.store.test_run import make_table
 
 TEXT = (REPOSITORY / "docs" / "extending.md").read_text()
 BLOCK = re.compile(r"^```python\n(# (\w+\.py)\n.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -35,8 +39,12 @@ def test_the_four_examples_have_at_most_forty_lines() -> None:
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_every_example_keeps_its_contracts(name, tmp_path, capsys):
-    assert main(["plugin", str(write(tmp_path) / name)]) == 0, capsys.readouterr().out
+def test_every_example_keeps_its_contracts_and_prints_what_the_page_shows(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(write(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["plugin", name]) == 0, capsys.readouterr().out
+    printed = f"$ raytag plugin {name}\n{capsys.readouterr().out}"
+    assert "".join(f"    {line}\n" for line in printed.splitlines()) in TEXT
 
 
 SMALL = ["--set", "training.batch_size=4", "--set", "sampling.samples_per_epoch=8", "--epochs", "1"]
@@ -48,7 +56,29 @@ SPACES = [(1, name, {fixed}) for name in {spaces}]
 """
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_every_example_trains(name, tmp_path, monkeypatch):
+    """An epoch of what its space draws first, on its own features of noise."""
+    pytest.importorskip("torch")
+    import torch
+
+    from raytag.train.fold import FoldTraining
+
+    monkeypatch.chdir(write(tmp_path))
+    table, e = make_table(tmp_path), space.load(name).firsts[-1]
+    small = {"training.batch_size": 4, "sampling.samples_per_epoch": 8, "model.base_size": 4}
+    e = e.replace({key: value for key, value in small.items() if key in e.flat()})
+    frames = [e.features.compute(recording(0.5 + 0.1 * i, 22050), "")[0] for i in range(len(table))]
+    bank = Bank(np.concatenate(frames), np.cumsum([0, *map(len, frames)]), table.clips["clip"].tolist())
+    training = FoldTraining(e, 0, table, bank, torch.device("cpu"))
+    assert list(training.run_epoch()) == [0, 1]
+    training.end_epoch()
+    assert 0 < training.best <= 1
+
+
+@pytest.mark.long
 def test_all_of_them_train_in_one_launch_and_are_blended(tmp_path, ray_session):
+    pytest.importorskip("torch")
     data = make_folder(write(tmp_path) / "recordings", clips=12, test=2)
     fixed = {"sampling.noisy_prob": 0.0}
     (tmp_path / "all.py").write_text(ONE.format(fixed=fixed, spaces=SPACES))

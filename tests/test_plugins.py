@@ -45,6 +45,8 @@ class MyLoss(LossOfLabels):
         return self.floor + 0 * logits.sum()
 """
 SOUND = """
+from __future__ import annotations
+
 from raytag.features.sets.waveforms import Waveforms
 from raytag.inputs.waveforms.settings import WaveformCrops
 
@@ -207,6 +209,7 @@ def test_a_mixture_takes_each_space_with_its_own_plugins(tmp_path):
         ("x = '\0'\n", r"bad\.py.*null byte"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Field name")
 def test_a_file_that_cannot_be_a_plugin_is_refused_with_its_line(tmp_path, code, words):
     before, modules = plugins.trusted(), set(sys.modules)
     write(tmp_path, "helpers.py", "")
@@ -237,7 +240,7 @@ def test_what_is_no_list_of_files_is_refused(tmp_path, line, words):
 
 def test_a_package_that_is_installed_may_be_imported_though_its_folder_lies_beside(tmp_path):
     """As where a plugin lies in a checkout; the user's own folders are another matter."""
-    for name in ("raytag", "numpy", "json", "torch"):
+    for name in ("raytag", "numpy", "json"):
         (tmp_path / name).mkdir()
     plugins.load(write(tmp_path, "net.py", fresh("\nimport json\nimport numpy\nimport raytag.space" + NET)))
 
@@ -350,12 +353,9 @@ def test_a_parent_of_another_run_brings_its_plugin_only_where_that_is_trusted(tm
 
 
 def test_plugins_of_parts_within_parts_are_found():
-    value = {
-        "name": "x",
-        "init": {"experiment": {"model": {"name": "A@00000001"}}},
-        "list": [{"name": "B@0000000a"}],
-    }
-    assert plugins.hashes_in(value) == {"00000001", "0000000a"}
+    parent = {"experiment": {"model": {"name": "A@00000001"}}}
+    value = {"name": "x", "init": parent, "list": [{"name": "B@0000000a", "within": {"name": "C@0000000b"}}]}
+    assert plugins.hashes_in(value) == {"00000001", "0000000a", "0000000b"}
     assert plugins.hashes_in({"name": "A@b", "file": "x@00000001", "model": {"name": 3}}) == set()
 
 

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"file": plugin.file, "hash": plugin.hash, "members": found}, indent=2))
         return int(broken > 0)
     console = make_console()
-    say(console, f"{plugin.file} @{plugin.hash}")
+    say(console, f"{arguments.file} @{plugin.hash}")
     for member in found:
         fields = ", ".join(f"{name}={value}" for name, value in member["fields"].items())
         say(console, f"  {member['family']:9} {member['name']}  {fields}")
