@@ -6,8 +6,8 @@ whether labels of a fold reach the child that is scored on it.
     python launch.py --space benchmarks/honesty/_stages.py --data data/fsd --run stages --stopping none
     python benchmarks/honesty/stages.py --run stages --data data/fsd
     python benchmarks/honesty/stages.py --permute 1 --data data/fsd --out data/permuted
-    python launch.py --space benchmarks/honesty/_stages.py --data data/permuted --run permuted --only-folds 1 \\
-        --fold-method given
+    python launch.py --space benchmarks/honesty/_stages.py --data data/permuted --run permuted --stopping none \\
+        --only-folds 1
     python benchmarks/honesty/stages.py --run stages --permuted permuted --permute 1
 
 Of each experiment cv_lwlrap, lwlrap on the hidden test clips (geometric mean of the folds' models) and its

@@ -99,7 +99,8 @@ def look(runs_dir: str, name: str) -> dict[str, Any]:
     lease = None
     with run.naming("lease.json"):
         lease = holder(run.storage)
-    begun = [row for e in run.experiments if e not in {*out, *failed} for row in _begun(run, e)]
+    idle = _idle(run, events, {*complete, *out, *failed})
+    begun = [row for e in run.experiments if e not in {*out, *failed, *idle} for row in _begun(run, e)]
     since = lease["since"] if lease is not None and lease["alive"] else float("inf")
     best = {}
     leaky = {e for e, results in done.items() if any(result and result["leaky"] for result in results)}
@@ -121,7 +122,7 @@ def look(runs_dir: str, name: str) -> dict[str, Any]:
             "complete": len(complete),
             "dropped": len(out),
             "failed": len(failed),
-            "open": len({*run.experiments} - complete - {*out, *failed}),
+            "open": len({*run.experiments} - complete - {*out, *failed, *idle}),
         },
         "running": [row for row in begun if row["updated"] >= since],
         "begun": [row for row in begun if row["updated"] < since],
@@ -132,6 +133,17 @@ def look(runs_dir: str, name: str) -> dict[str, Any]:
         "disk": {"total": sum(file.size for file in files), **sizes(files)},
         "damaged": sorted(set(run.damaged)),
     }
+
+
+def _idle(run: _Run, events: list[dict[str, Any]], closed: set[str]) -> set[str]:
+    """Experiments that no search proposed and that nothing which is left learns from."""
+    readers: dict[str, set[str]] = {}
+    proposed = [event for event in events if event["event"] == "propose"]
+    for event in proposed:
+        for ancestor in event.get("ancestors", ()):
+            readers.setdefault(ancestor, set()).add(event["experiment"])
+    own = {event["experiment"] for event in proposed}
+    return {e for e in run.experiments if e in readers and e not in own and readers[e] <= closed}
 
 
 def _last_launch(events: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from raytag import plugins
 from raytag.errors import DamagedError
 from raytag.store.events import read_log
 from raytag.store.files import Storage
-from raytag.store.fold import RESULT, FoldStore, load_tensors, result_files
+from raytag.store.fold import PREDICTIONS, RESULT, FoldStore, load_tensors, result_files
 from raytag.store.run import REPORT
 
 ANEW = "the next launch writes it anew"
@@ -121,7 +121,7 @@ class Verifier:
             self.files += 1
             for name, kept in result_files(result).items():
                 if name not in fold.pruned():
-                    noticed = name.endswith(".parquet")  # by a launch
+                    noticed = name in PREDICTIONS  # by a launch
                     outcome, back = (AGAIN, None) if noticed else (AFTER, fold)
                     yield from self._file(f"{folder}/{name}", kept, outcome, back)
         for _, state, why in fold.checkpoints():

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from raytag.cli import main
+from raytag.cli.prune import prunable
 from raytag.ensemble.predictions.oof import load_oof
 from raytag.errors import DamagedError
 from raytag.search.leaderboard import leaderboard
@@ -127,6 +128,18 @@ def test_pruned_weights_are_asked_for_in_vain_and_told_why(store):
     fold.finish(weights={"w": torch.ones(1)}, oof=oof, test=None, curve=None, result={"lwlrap": 0.5})
     assert fold.pruned() == []
     assert fold.weights()
+
+
+def test_weights_that_an_open_experiment_learns_from_stay(store):
+    """``IDS[5]`` is still to be trained, and begins with the weights of ``IDS[3]``."""
+    assert any("weights" in file.name and IDS[3] in file.name for file in prunable(store, 0))
+    events = store.storage.read("events/001.jsonl").decode().splitlines()
+    lines = [json.loads(line) for line in events]
+    for line in lines:
+        if line["event"] == "propose" and line["experiment"] == IDS[5]:
+            line["ancestors"] = [IDS[3]]
+    store.storage.write("events/001.jsonl", ("\n".join(map(json.dumps, lines)) + "\n").encode())
+    assert not any(IDS[3] in file.name for file in prunable(store, 0))
 
 
 def test_the_note_is_there_before_the_weights_go(store, monkeypatch):

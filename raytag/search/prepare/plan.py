@@ -20,7 +20,7 @@ from raytag.search.race.settings import Settings
 from raytag.search.searchers import Searcher
 from raytag.space import Choice, Space
 from raytag.store.events import EventLog
-from raytag.train.stages.lineage import Cell
+from raytag.train.stages.lineage import Cell, models
 
 MOST_IN_A_BUDGET = 1000  # grid points that a time budget alone may ask for
 
@@ -155,7 +155,8 @@ def make_budget(
         say(console, "Timing a few training steps for the time budget …")
         seconds = predicted_seconds([(first, Cell(folds[0]))], table) / first.training.epochs
     clock = Budget(parse_duration("--time-budget", options.time_budget), slots, seconds)
-    epochs = first.training.epochs
+    whole = sum(e.training.epochs for e, _ in models([first], folds, table.n_folds))
+    epochs = whole // len(folds)  # of a fold with what it learns from
     racing = RULES[options.stopping].can_stop  # then a fold waits for the one before it
     longest = epochs * (len(folds) if racing else 1)
     say(
