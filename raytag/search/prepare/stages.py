@@ -39,7 +39,10 @@ def beginning(experiment: Experiment, num_classes: int) -> str:
     if experiment.init == Init():
         return ""
     network = network_of(tagger(experiment, num_classes))
-    done = experiment.init.begin(network, _Untrained(experiment, num_classes))
+    try:
+        done = experiment.init.begin(network, _Untrained(experiment, num_classes))
+    except FileNotFoundError:  # of a parent whose run has it; else the run says so when it is stored
+        return ""
     words = [
         f"{what}: {some(done[key], 'weight', 'weights')}"
         for key, what in (("fresh", "drawn afresh"), ("unused", "not used"))
