@@ -79,6 +79,16 @@ def test_what_earlier_stages_learn_from_stays_theirs(chosen):
     assert "second" not in found
 
 
+def test_a_class_without_defaults_is_chosen_with_its_fields(tmp_path):
+    other = Experiment(name="other")
+    found = space.load("specaug_mixup").fix({"init.name": "ParentWeights", "init.parent": other})
+    assert all(e.init.parent == other for e in found.bases)
+    with pytest.raises(ValueError, match=r"init\.parent: Field required"):
+        space.load("specaug_mixup").fix({"init.name": "ParentWeights"})
+    with pytest.raises(ValueError, match=r"weights file none\.pt: No such file"):
+        space.load("specaug_mixup").fix({"init.name": "WeightsFile", "init.file": "none.pt"})
+
+
 def test_what_the_data_cannot_use_is_fixed_in_all_stages_and_said(chosen):
     fitted = chosen.fit((), {})
     found = every(fitted)

@@ -314,8 +314,10 @@ def is_name(key: str) -> bool:
 
 
 def _named(base: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """The experiment with the names of ``changes``."""
-    return base.replace({key: value for key, value in changes.items() if is_name(key)})
+    """The experiment with the names of ``changes``, and what else of the parts that are named stands there: a class
+    may have fields without defaults."""
+    parts = {key.partition(".")[0] for key in changes if is_name(key)}
+    return base.replace({key: value for key, value in changes.items() if key.partition(".")[0] in parts})
 
 
 def _set(base: Experiment, changes: Mapping[str, Any]) -> Experiment:
