@@ -28,6 +28,7 @@ from raytag.search.prepare import stages
 from raytag.space import Branch, Space, plain
 from raytag.space.spaces import is_name
 from raytag.train.sources import split
+from raytag.train.stages.lineage import models
 
 SAMPLES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
@@ -107,6 +108,7 @@ def check_space(chosen: Space, table: ClipTable, folds: Sequence[int]) -> list[s
             _check_sampling(experiment.sampling, table, folds, done)
             _check_network(experiment, len(table.classes), outputs)
             _check_beginning(experiment, len(table.classes), beginnings)
+            _check_inner_models(experiment, folds, table.n_folds)
         except _Fault as fault:
             raise _error(where, fault, mend or fault.mend) from None
     return [words for words in beginnings.values() if words]
@@ -198,6 +200,16 @@ def _check_beginning(experiment: Experiment, num_classes: int, found: dict[str, 
             found[key] = stages.beginning(experiment, num_classes)
         except (ValueError, OSError) as error:
             raise _Fault(error, "--set init.name=Fresh, or other weights") from None
+
+
+def _check_inner_models(experiment: Experiment, folds: Sequence[int], n_folds: int) -> None:
+    """What leaves out a fold for each stage that asks for cross-fitted predictions has folds left to train on."""
+    for earlier, cell in models([experiment], folds, n_folds):
+        if len(cell.left_out) >= n_folds:
+            raise _Fault(
+                f"pseudo.reader=cross_fit asks for {earlier.id} {cell}, which leaves no fold to train on",
+                f"--n-folds {len(cell.left_out) + 1} or more, or --set pseudo.reader=same_fold",
+            )
 
 
 def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Outputs]) -> None:

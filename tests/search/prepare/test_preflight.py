@@ -354,6 +354,16 @@ def test_what_is_leaky_is_said_before_anything_trains():
     assert "1 leaky experiment (experiment-" in said
 
 
+def test_inner_models_that_would_have_no_fold_to_train_on_are_refused():
+    def child(parent):
+        pseudo = Pseudo("Top", parent=parent, reader="cross_fit")
+        return Experiment.model_validate({**BASE.replace({"sampling.noisy_prob": 0.5}).fields(), "pseudo": pseudo})
+
+    prepare(make_space(base=child(BASE)), make_table(noisy=3))
+    with pytest.raises(PreflightError, match=r"leaves no fold to train on\. Mend it with --n-folds 4 or more"):
+        prepare(make_space(base=child(child(BASE))), make_table(noisy=3))
+
+
 def test_an_earlier_experiment_that_cannot_run_is_refused():
     parent = BASE.replace({"features.n_mels": 8})
     child = Experiment.model_validate({**BASE.fields(), "init": Init("ParentWeights", parent=parent)})

@@ -196,6 +196,21 @@ def test_an_interrupted_child_goes_on_with_what_it_read_even_when_the_parent_is_
     assert store.result()["lineage"] == whole.run.fold(experiment.id, 0).result()["lineage"]
 
 
+@pytest.mark.parametrize("fault", ["flip", "gone"])
+def test_predictions_that_were_read_and_are_damaged_are_computed_again(tmp_path, fault):
+    experiment, whole = child(), World(tmp_path / "whole")
+    expected = content(whole.train(experiment, Cell(0)))
+    world, asked = World(tmp_path / "parts"), []
+    world.train(experiment, Cell(0), should_stop=lambda: asked.append(1) or len(asked) > 3)
+    storage = world.run.fold(experiment.id, 0).storage
+    data = bytearray(storage.read("pseudo.parquet"))
+    data[len(data) // 2] ^= 4
+    storage.write("pseudo.parquet", bytes(data))
+    if fault == "gone":
+        storage.delete("pseudo.json")
+    assert content(world.train(experiment, Cell(0))) == expected
+
+
 def test_weights_that_were_freed_are_an_error_that_says_so(world):
     world.train(FIRST, Cell(0))
     storage = world.run.fold(FIRST.id, 0).storage
