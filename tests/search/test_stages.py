@@ -182,17 +182,20 @@ def test_a_parent_that_nothing_needs_any_more_is_stopped(store, tmp_path):
     assert "learns from it" in driver.trials["t0"].reason
 
 
-def test_a_fold_of_a_parent_that_is_lost_is_trained_again_where_a_child_needs_it(store, tmp_path):
+@pytest.mark.parametrize("damaged", ["result.json", "weights.safetensors"])
+def test_a_fold_of_a_parent_that_is_lost_is_trained_again_where_a_child_needs_it(store, tmp_path, damaged):
     chosen = load(tmp_path, "EXPERIMENTS = [second()]")
     run(make_driver(store, chosen, number=1), store, steps=4)  # folds 0 and 1 of both
     parent = next(e for e in store.experiments() if e.startswith("first"))
     for fold in (0, 1):
-        store.fold(parent, fold).storage.delete("result.json")
+        storage = store.fold(parent, fold).storage
+        storage.write(damaged, bytes(byte ^ 1 for byte in storage.read(damaged)))
     child = next(e for e in store.experiments() if e.startswith("second"))
     store.fold(child, 1).storage.delete("result.json")
     said = []
     again = make_driver(store, chosen, number=1, said=said)
     assert names(run(again, store)) == [("first", 1), ("second", 1), ("first", 2), ("second", 2)]
+    assert any(words.startswith(f"{parent} fold 1 is lost, and trained again: ") for words in said)
 
 
 def test_what_is_left_counts_what_is_learned_from(store, tmp_path):
