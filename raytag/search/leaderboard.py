@@ -53,8 +53,8 @@ def leaderboard(store: RunStore, leaky: bool = False) -> pd.DataFrame:
                 seconds += float(curve["seconds"].max()) if len(curve) else 0.0
         if len(results) == store.n_folds:
             row["cv_lwlrap"] = pooled(results)
-        lineage = results[0].get("lineage", {}) if results else {}
-        row |= {"stage": lineage.get("stage", 1), "leaky": bool(lineage.get("leaky"))}
+        lineage = store.lineage(experiment_id)
+        row |= {"stage": lineage["stage"], "leaky": lineage["leaky"]}
         before = sum(float(own["seconds"]) for model in earlier if (own := result_of(model)) is not None)
         costs = {"epochs": epochs, "seconds": round(seconds, 1), "total_seconds": round(seconds + before, 1)}
         rows.append({**row, **costs})

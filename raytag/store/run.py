@@ -29,7 +29,7 @@ import pandas as pd
 from raytag import __version__, plugins
 from raytag.datasets.table import ClipTable, fingerprint
 from raytag.errors import DamagedError
-from raytag.experiment import Experiment
+from raytag.experiment import LEAKY, Experiment
 from raytag.store.difference import difference, replaced_clips
 from raytag.store.digest import digest
 from raytag.store.files import Storage
@@ -331,9 +331,18 @@ class RunStore:
         return FoldStore(self.storage.sub(f"experiments/{experiment_id}/{folder}"), self.data)
 
     def lineage(self, experiment_id: str) -> dict[str, Any]:
-        """What a fold of an experiment, if one is finished, says of its stage (`raytag.train.stages`); else {}."""
+        """What the result of a fold says of an experiment's stage, at least ``stage`` and ``leaky``.
+
+        Where no fold is finished, its parents tell, as they stand in ``experiment.json``.
+        """
         results = (self.fold(experiment_id, k).look()[0] for k in range(self.n_folds))
-        return next((result.get("lineage", {}) for result in results if result is not None), {})
+        found = next((result.get("lineage", {}) for result in results if result is not None), None)
+        if found is None:
+            try:
+                found = _lineage_of(self.storage.read_json(f"experiments/{experiment_id}/experiment.json"))
+            except (DamagedError, FileNotFoundError):
+                found = {}
+        return {"stage": 1, "leaky": False, **found}
 
     def finished_folds(self, experiment_id: str) -> list[int]:
         return [k for k in range(self.n_folds) if self.fold(experiment_id, k).finished]
@@ -346,6 +355,14 @@ class RunStore:
     def complete(self) -> list[str]:
         """Experiments of which every fold is finished, sorted."""
         return [e for e in self.experiments() if len(self.finished_folds(e)) == self.n_folds]
+
+
+def _lineage_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Stage and leakiness of an experiment by its JSON values, for which no plugin has to be imported."""
+    parts = [part for part in (fields.get("init"), fields.get("pseudo")) if isinstance(part, dict)]
+    parents = [_lineage_of(part["parent"]) for part in parts if "parent" in part]
+    leaky = any(part.get("reader") in LEAKY for part in parts) or any(parent["leaky"] for parent in parents)
+    return {"stage": 1 + max((parent["stage"] for parent in parents), default=0), "leaky": leaky}
 
 
 def _of_contents(contents: Mapping[str, str]) -> str:

@@ -80,8 +80,16 @@ def test_cross_fit_trains_the_inner_models_of_the_whole_ancestry_once(store, tmp
     events = [e for e in read_events(store.storage) if e["event"] == "inner"]
     assert len(events) == 6
     assert len(store.complete()) == 1  # an inner model is no fold of its experiment
-    board = leaderboard(store).set_index("experiment")
-    assert board.loc[store.complete()[0], "stage"] == 1  # these fakes say nothing of their lineage
+
+
+def test_the_leaderboard_knows_the_stage_of_what_has_no_fold_yet(store, tmp_path):
+    chosen = load(tmp_path, "EXPERIMENTS = [third(0.2, second(), 'cross_fit'), third(0.1, second(), 'oof')]")
+    driver = make_driver(store, chosen, number=2)
+    for i in range(12):
+        driver.next_trial(f"t{i}")
+    board = leaderboard(store)
+    stages = {(e.partition("-")[0], k, leaky) for e, k, leaky in board[["experiment", "stage", "leaky"]].to_numpy()}
+    assert stages == {("first", 1, False), ("second", 2, False), ("third", 3, False), ("third", 3, True)}
 
 
 @pytest.mark.parametrize("stopping", ["none", "paired", "exact"])
