@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 #: Every network that an experiment can name, and where its fields stand.
 MODELS: Mapping[str, str] = {
     "AuxSkipAttention": "raytag.models.skip_attention:AuxSkipAttention",
+    "FeatureExtractor": "raytag.models.feature_extractor:FeatureExtractor",
     "PlainConv": "raytag.models.plain:PlainConv",
+    "ResNet18": "raytag.models.resnet:ResNet18",
+    "ResNet34": "raytag.models.resnet:ResNet34",
+    "ResNet50": "raytag.models.resnet:ResNet50",
+    "RnnAuxSkipAttention": "raytag.models.skip_attention:RnnAuxSkipAttention",
+    "SEResNet50": "raytag.models.se_resnet:SEResNet50",
+    "SEResNeXt50_32x4d": "raytag.models.se_resnet:SEResNeXt50_32x4d",
+    "SimpleAttention": "raytag.models.simple:SimpleAttention",
+    "SimpleKaggle": "raytag.models.simple:SimpleKaggle",
     "SkipAttention": "raytag.models.skip_attention:SkipAttention",
 }
 

@@ -39,3 +39,12 @@ class AuxSkipAttention(SkipAttention):
         from raytag.models.nets import skip_attention
 
         return skip_attention.AuxSkipAttention(num_classes, channels, **self.fields())
+
+
+class RnnAuxSkipAttention(AuxSkipAttention):
+    """The same with a recurrent layer that reads the merged features in time, before the main classifier."""
+
+    def build(self, num_classes: int, channels: int) -> nn.Module:
+        from raytag.models.nets import skip_attention
+
+        return skip_attention.RnnAuxSkipAttention(num_classes, channels, **self.fields())

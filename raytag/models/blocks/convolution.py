@@ -8,13 +8,17 @@ from torch import Tensor, nn
 from raytag.models.blocks.fused import batch_norm_relu
 
 
-def check_images(x: Tensor, halvings: int) -> None:
-    """Refuse what a network cannot take that halves its images so often; ``ValueError`` says what it needs."""
+def check_images(x: Tensor, halvings: int, rounds_up: bool = False) -> None:
+    """Refuse what a network cannot take that halves its images so often; ``ValueError`` says what it needs.
+
+    Strided convolutions with padding make (n + 1) // 2 of n where pooling makes n // 2 (``rounds_up``). They would
+    take any size; but of what is one pixel before it is halved last, later layers would see padding only.
+    """
     if x.ndim != 4:
         raise ValueError(
             "this network takes images, and gets waveforms: set front_end.name=Mel or STFT, which make some of them"
         )
-    smallest = 2**halvings
+    smallest = 2 ** (halvings - 1) + 1 if rounds_up else 2**halvings
     if min(x.shape[-2:]) < smallest:
         raise ValueError(
             f"images are {x.shape[-2]} bands x {x.shape[-1]} frames; this network halves them {halvings} times and "
@@ -25,18 +29,20 @@ def check_images(x: Tensor, halvings: int) -> None:
 class ConvBlock(nn.Module):
     """Twice (3x3 convolution, batch norm, ReLU), then 2x2 average pooling.
 
-    (B, in_channels, F, T) -> (B, out_channels, F // 2, T // 2). Convolutions have no bias and start from
-    He's normal initialisation (fan-in, gain sqrt 2).
+    (B, in_channels, F, T) -> (B, out_channels, F // 2, T // 2). Convolutions start from He's normal initialisation
+    (fan-in, gain sqrt 2), and have no bias unless ``bias`` asks for one, which starts at 0.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
         self.norm1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias)
         self.norm2 = nn.BatchNorm2d(out_channels)
-        nn.init.kaiming_normal_(self.conv1.weight)
-        nn.init.kaiming_normal_(self.conv2.weight)
+        for conv in (self.conv1, self.conv2):
+            nn.init.kaiming_normal_(conv.weight)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = batch_norm_relu(self.conv1(x), self.norm1)

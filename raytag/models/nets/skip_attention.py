@@ -2,10 +2,13 @@
 
 Four convolutional blocks halve the image; the outputs of the first three, pooled to the size of the last, skip
 ahead and are stacked beside it. Attention weighs the stack, a convolution merges it, a small classifier reads
-its average. ``AuxSkipAttention`` also classifies each skip connection alone, in training and in prediction.
+its average. ``AuxSkipAttention`` also classifies each skip connection alone, in training and in prediction;
+``RnnAuxSkipAttention`` lets a recurrent layer read the merged features before they are averaged.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,3 +105,31 @@ class AuxSkipAttention(SkipAttention):
     def forward(self, x: Tensor) -> Outputs:
         merged, (skip1, skip2, skip3) = self.features(x)
         return Outputs(self.head(merged), (self.aux3(skip3), self.aux2(skip2), self.aux1(skip1)))
+
+
+class RnnAuxSkipAttention(AuxSkipAttention):
+    """`AuxSkipAttention` whose main classifier hears the order of sounds; parameters as there.
+
+    The merged features are averaged over frequency; a bidirectional LSTM reads them in time, with as many units a
+    direction as there are channels, *m* = ``base_size * last_filters``; a linear layer maps each step back to m
+    values, and the mean over time is classified. The auxiliary classifiers stay as they are.
+
+    References
+    ----------
+    Hochreiter, Schmidhuber: Long short-term memory. Neural Computation 9(8), 1997.
+    """
+
+    def __init__(
+        self, num_classes: int, channels: int, *, base_size: int, last_filters: int, **fields: Any
+    ) -> None:
+        super().__init__(num_classes, channels, base_size=base_size, last_filters=last_filters, **fields)
+        merged = base_size * last_filters
+        self.lstm = nn.LSTM(merged, merged, batch_first=True, bidirectional=True)
+        self.back = nn.Linear(2 * merged, merged)
+
+    def forward(self, x: Tensor) -> Outputs:
+        merged, (skip1, skip2, skip3) = self.features(x)
+        steps = merged.mean(dim=2).transpose(1, 2)  # (B, T/16, m)
+        embedding = self.back(self.lstm(steps)[0]).mean(dim=1)  # (B, m)
+        aux = self.aux3(skip3), self.aux2(skip2), self.aux1(skip1)
+        return Outputs(self.head.layers(embedding), aux, embedding=embedding)

@@ -1,0 +1,45 @@
+"""The fields of residual networks (`raytag.models.nets.resnet`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from raytag import parts
+from raytag.space.distributions import Distribution, choice
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ResNet18(parts.Network):
+    """A residual network of 18 layers: 2, 2, 2 and 2 blocks of two convolutions."""
+
+    worth_varying: ClassVar[Mapping[str, Distribution]] = {"width": choice([0.5, 0.75, 1.0])}
+
+    width: float = Field(1.0, gt=0)  # multiplier of all channels; 1 is the published network
+
+    def build(self, num_classes: int, channels: int) -> nn.Module:
+        from raytag.models.nets import resnet
+
+        return resnet.ResNet(num_classes, channels, (2, 2, 2, 2), **self.fields())
+
+
+class ResNet34(ResNet18):
+    """A residual network of 34 layers: 3, 4, 6 and 3 blocks of two convolutions."""
+
+    def build(self, num_classes: int, channels: int) -> nn.Module:
+        from raytag.models.nets import resnet
+
+        return resnet.ResNet(num_classes, channels, (3, 4, 6, 3), **self.fields())
+
+
+class ResNet50(ResNet18):
+    """A residual network of 50 layers: 3, 4, 6 and 3 blocks of three convolutions."""
+
+    def build(self, num_classes: int, channels: int) -> nn.Module:
+        from raytag.models.nets import resnet
+
+        return resnet.ResNet(num_classes, channels, (3, 4, 6, 3), bottleneck=True, **self.fields())
