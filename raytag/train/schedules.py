@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -41,10 +42,25 @@ class OneCycle(parts.Schedule):
         return OneCycleRate(self, lr, total_steps)
 
 
+class CosineRestarts(parts.Schedule):
+    """Steps once an epoch, down half a cosine and up again at once, each time over more epochs."""
+
+    first_epochs: int = Field(10, ge=1)  # epochs of the first cosine
+    times: int = Field(2, ge=1)  # each next cosine has so many times the epochs of the last
+    min_lr: float = Field(1e-5, ge=0)
+
+    open_ended: ClassVar[bool] = True
+    watches: ClassVar[bool] = False
+
+    def start(self, lr: float, total_steps: int) -> parts.Rate:
+        return CosineRestartsRate(self, lr)
+
+
 #: Every schedule that an experiment can name, and where its fields stand.
 SCHEDULES: Mapping[str, str] = {
     "Plateau": "raytag.train.schedules:Plateau",
     "OneCycle": "raytag.train.schedules:OneCycle",
+    "CosineRestarts": "raytag.train.schedules:CosineRestarts",
 }
 
 
@@ -138,6 +154,41 @@ class OneCycleRate:
                 f"the saved one-cycle schedule spans {state['total_steps']} steps, this one {self.total_steps}; "
                 f"it cannot be continued with another number of epochs or samples"
             )
+
+
+class CosineRestartsRate:
+    """``min_lr + (lr - min_lr) (1 + cos(pi t / T)) / 2`` in epoch *t* of a cosine over *T* epochs, then again.
+
+    Parameters
+    ----------
+    settings
+    lr
+        The rate of the first epoch, and after each restart.
+
+    References
+    ----------
+    Loshchilov, Hutter: SGDR: stochastic gradient descent with warm restarts. ICLR 2017.
+    """
+
+    def __init__(self, settings: CosineRestarts, lr: float) -> None:
+        self.settings, self.lr, self.epoch = settings, lr, 0
+
+    def lr_at(self, step: int) -> float:
+        into, length = self.epoch, self.settings.first_epochs
+        while into >= length:
+            into, length = into - length, length * self.settings.times
+        low = self.settings.min_lr
+        return low + (self.lr - low) * (1 + math.cos(math.pi * into / length)) / 2
+
+    def epoch_end(self, metric: float) -> None:
+        self.epoch += 1
+
+    def state(self) -> dict[str, Any]:
+        return {"name": "cosine_restarts", "epoch": self.epoch}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        _check_name(state, "cosine_restarts")
+        self.epoch = state["epoch"]
 
 
 def _check_name(state: Mapping[str, Any], name: str) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from raytag import parts
 from raytag.experiment import Schedule
-from raytag.train.schedules import OneCycle, Plateau
+from raytag.train.schedules import CosineRestarts, OneCycle, Plateau
 
 
 def test_plateau_follows_the_reference_trace(shared: Path) -> None:
@@ -45,6 +45,31 @@ def test_one_cycle_follows_the_reference_trace(shared: Path) -> None:
     expected = np.load(shared / "golden" / "13_schedulers.npz")["onecycle_lr_used_in_step"]
     schedule = OneCycle(warmup_share=0.3, start_factor=0.02, end_factor=2e-5).start(0.005, len(expected))
     np.testing.assert_allclose([schedule.lr_at(i) for i in range(len(expected))], expected, rtol=1e-9)
+
+
+def test_cosine_restarts_follow_the_reference_trace(shared: Path) -> None:
+    expected = np.load(shared / "golden" / "13_schedulers.npz")["argus_own_cosine_restarts_lr"][1:]  # of epochs
+    rate = CosineRestarts(first_epochs=5, times=2, min_lr=1e-5).start(1e-3, 1)
+    rates = []
+    for _ in expected:
+        rates.append(rate.lr_at(0))
+        rate.epoch_end(0.0)
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_cosine_restarts_are_torchs_and_continue_from_their_state(times: int) -> None:
+    settings = CosineRestarts(first_epochs=4, times=times, min_lr=1e-4)
+    rate = settings.start(0.01, 1)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.01)
+    reference = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4, times, eta_min=1e-4)
+    for _ in range(30):
+        assert rate.lr_at(7) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        rate.epoch_end(0.5)
+        reference.step()
+        state = json.loads(json.dumps(rate.state()))
+        rate = settings.start(0.01, 1)
+        rate.load(state)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 1000])
