@@ -112,6 +112,8 @@ def test_a_parent_of_a_run_is_taken_as_it_was_trained(tmp_path):
     found = space.load(str(tmp_path / "next.py")).fix({"training.epochs": 5, "training.seed": 3})
     assert found.first.training.epochs == 5
     assert found.first.parents[0].id == parent.id
+    assert found.first.parents[0] == parent  # as a searcher compares what the log gives back
+    assert parent == found.first.parents[0]
     with pytest.raises(ValueError, match=r"init\.parent: .*no experiment of a run"):
         Init("ParentWeights", parent="nowhere")
     with pytest.raises(ValueError, match=r"init\.parent: .*does not exist"):

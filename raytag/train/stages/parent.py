@@ -24,6 +24,12 @@ class StoredExperiment(Experiment):
 
     settable: ClassVar[bool] = False
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Experiment) and self.fields() == other.fields()
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
 
 def stored(folder: str) -> Experiment:
     """The experiment of a folder ``runs/RUN/experiments/ID``, or of its ``experiment.json``.
