@@ -106,6 +106,11 @@ class Sampling(Part):
     corrected_noisy_prob: Annotated[float, Needs(NOISY_CLIPS, 0.0)] = Field(0.0, ge=0, le=1)
     curated_corrections: Corrections = None
     noisy_corrections: Annotated[Corrections, Needs(NOISY_CLIPS, None)] = None  # the same for the noisy subset
+    noisy_pool: Annotated[Literal["all", "rest", "listed", "original"] | None, Needs(NOISY_CLIPS, None)] = None
+    # the clips of the noisy source, where there are corrections of them: all but the removed ones, with their new
+    # labels; the rest of these, without the relabelled ones; the relabelled (listed) ones alone; or the original
+    # subset, removed clips too, with its labels. None: rest where relabelled clips are drawn by
+    # corrected_noisy_prob, so that no clip is in two sources, else all
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -113,7 +118,19 @@ class Sampling(Part):
             raise ValueError("noisy_prob + corrected_noisy_prob must be at most 1")
         if self.corrected_noisy_prob > 0 and self.noisy_corrections is None:
             raise ValueError("corrected_noisy_prob needs noisy_corrections, the file that says which they are")
+        if self.noisy_pool is not None and self.noisy_corrections is None:
+            raise ValueError(f"noisy_pool={self.noisy_pool} says what noisy_corrections mean: it needs that file")
         return self
+
+    @property
+    def pool(self) -> str:
+        """`noisy_pool`, never None."""
+        return self.noisy_pool or ("rest" if self.corrected_noisy_prob > 0 else "all")
+
+    def chosen(self) -> dict[str, Any]:
+        # before there were pools, clips were in two sources where None is rest now: that was another training
+        both = self.noisy_prob > 0 and self.corrected_noisy_prob > 0
+        return super().chosen() | ({"noisy_pool": self.pool} if both else {})
 
 
 class Training(Part):

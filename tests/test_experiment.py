@@ -81,9 +81,12 @@ def test_a_field_that_the_chosen_member_lacks_is_an_error_that_names_who_has_it(
         Experiment().replace({"schedule.name": "one_cycle", "schedule.patience": 3})
 
 
+FOR_NOISY = ("noisy_prob", "corrected_noisy_prob", "noisy_corrections", "noisy_pool")
+
+
 def test_fields_say_what_they_need_of_the_data():
     needs = data_needs([Experiment()])
-    assert set(needs) == {f"sampling.{n}" for n in ("noisy_prob", "corrected_noisy_prob", "noisy_corrections")}
+    assert set(needs) == {f"sampling.{n}" for n in FOR_NOISY}
     assert all(need.what == "noisy clips" for need in needs.values())
     Experiment().replace({key: need.neutral for key, need in needs.items()})
 

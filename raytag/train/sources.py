@@ -1,9 +1,10 @@
 """What a fold trains on: three sources of clips, drawn with probabilities.
 
 Each training sample first picks a source, then a uniformly random clip of it (and, for the mixers, a
-second clip of the same source): ``curated`` (the other folds), ``noisy`` (the noisy subset, its loss
-bootstrapped) and ``corrected_noisy`` (noisy clips whose labels a corrections file replaced, treated as
-curated). Noisy clips serve every fold alike and are never validated on.
+second clip of the same source): ``curated`` (the other folds), ``noisy`` (clips of the noisy subset,
+`raytag.experiment.Sampling.noisy_pool` says which; their loss is bootstrapped) and ``corrected_noisy`` (noisy clips
+whose labels a corrections file replaced, treated as curated). Noisy clips serve every fold alike and are never
+validated on.
 """
 
 from __future__ import annotations
@@ -79,26 +80,30 @@ def split(table: ClipTable, sampling: Sampling, fold: int, blind: Sequence[int] 
     if not len(train) or not len(validation):
         raise ValueError(f"fold {fold} has {len(train)} training and {len(validation)} validation clips")
 
-    noisy = table.rows("noisy")
-    corrected = np.zeros(0, dtype=np.int64)
+    noisy, corrected, pool = table.rows("noisy"), np.zeros(0, dtype=np.int64), sampling.pool
+    noisy_targets = targets[noisy]  # as given
     if sampling.noisy_corrections is not None:
         correction = corrected_rows(table, sampling.noisy_corrections, "noisy")
-        targets[correction.relabelled] = correction.targets
-        noisy = np.setdiff1d(noisy, correction.removed)
         corrected = correction.relabelled
-    shares = [
-        ("curated", train, False, 1.0 - sampling.noisy_prob - sampling.corrected_noisy_prob),
-        ("noisy", noisy, True, sampling.noisy_prob),
-        ("corrected_noisy", corrected, False, sampling.corrected_noisy_prob),
-    ]
-    for name, rows, _, prob in shares:
-        if prob > 0 and not len(rows):
-            raise ValueError(f"sampling.{name}_prob is {prob:g}, but the dataset has no {name} clips")
-    # curated clips always, also where none is drawn: an epoch is as long as there are curated clips
-    sources = tuple(
-        Source(n, rows, targets[rows], flag, p) for n, rows, flag, p in shares if p > 0 or n == "curated"
+        targets[corrected] = correction.targets
+        if pool != "original":
+            gone = [correction.removed, corrected] if pool == "rest" else [correction.removed]
+            noisy = corrected if pool == "listed" else np.setdiff1d(noisy, np.concatenate(gone))
+            noisy_targets = targets[noisy]
+    sources = (
+        Source("curated", train, targets[train], False, 1.0 - sampling.noisy_prob - sampling.corrected_noisy_prob),
+        Source("noisy", noisy, noisy_targets, True, sampling.noisy_prob),
+        Source("corrected_noisy", corrected, targets[corrected], False, sampling.corrected_noisy_prob),
     )
-    return Split(sources, validation, targets[validation], oof)
+    for source in sources:
+        if source.prob > 0 and not len(source.rows):
+            left = f" left by sampling.noisy_pool={pool}" if source.name == "noisy" and pool != "all" else ""
+            raise ValueError(
+                f"sampling.{source.name}_prob is {source.prob:g}, but the dataset has no {source.name} clips{left}"
+            )
+    # curated clips always, also where none is drawn: an epoch is as long as there are curated clips
+    drawn = tuple(source for source in sources if source.prob > 0 or source.name == "curated")
+    return Split(drawn, validation, targets[validation], oof)
 
 
 def steps_per_epoch(sampling: Sampling, batch_size: int, n_curated: int) -> int:

@@ -242,7 +242,51 @@ def test_corrections_change_training_and_validation_but_not_the_score(data, tmp_
     assert by_name["corrected_noisy"].targets.tolist() == [[0, 1, 0]]
     assert not by_name["corrected_noisy"].noisy
     assert by_name["noisy"].noisy
-    assert 25 not in by_name["noisy"].rows
+    assert by_name["noisy"].rows.tolist() == [26, 27, 28, 29]  # neither removed nor in another source
+
+
+@pytest.mark.parametrize(
+    ("pool", "corrected_prob", "rows", "label_of_24"),
+    [
+        (None, 0.3, [26, 27, 28, 29], None),
+        (None, 0.0, [24, 26, 27, 28, 29], "b"),
+        ("rest", 0.0, [26, 27, 28, 29], None),
+        ("all", 0.3, [24, 26, 27, 28, 29], "b"),
+        ("listed", 0.3, [24], "b"),
+        ("original", 0.3, [24, 25, 26, 27, 28, 29], "a"),
+    ],
+)
+def test_the_noisy_source_has_the_clips_of_its_pool(data, tmp_path, pool, corrected_prob, rows, label_of_24):
+    table, _, _ = data
+    noisy = tmp_path / "noisy.json"
+    noisy.write_text(json.dumps({"24.wav": "b", "25.wav": "remove"}))
+    experiment = small(
+        sampling__noisy_corrections=str(noisy),
+        sampling__noisy_prob=0.2,
+        sampling__corrected_noisy_prob=corrected_prob,
+        sampling__noisy_pool=pool,
+    )
+    by_name = {s.name: s for s in split(table, experiment.sampling, 0).sources}
+    assert by_name["noisy"].rows.tolist() == rows
+    if label_of_24 is not None:
+        assert by_name["noisy"].targets[0].tolist() == [float(c == label_of_24) for c in CLASSES]
+    if corrected_prob:
+        assert by_name["corrected_noisy"].targets.tolist() == [[0, 1, 0]]
+        in_both = set(by_name["noisy"].rows) & set(by_name["corrected_noisy"].rows)
+        assert bool(in_both) == (pool in ("all", "listed", "original"))
+
+
+def test_a_pool_is_part_of_the_identity_where_it_changes_what_is_drawn(data, tmp_path):
+    noisy = tmp_path / "noisy.json"
+    noisy.write_text(json.dumps({"24.wav": "b"}))
+    fields = {"sampling__noisy_corrections": str(noisy), "sampling__noisy_prob": 0.2}
+    drawn = fields | {"sampling__corrected_noisy_prob": 0.3}
+    assert small(**drawn).hash == small(**drawn, sampling__noisy_pool="rest").hash
+    assert len({small(**drawn, sampling__noisy_pool=pool).hash for pool in ("rest", "all", "listed")}) == 3
+    assert "noisy_pool" in small(**drawn).canonical_json()
+    assert "noisy_pool" not in small(**fields).canonical_json()
+    with pytest.raises(ValueError, match="it needs that file"):
+        small(sampling__noisy_pool="rest")
 
 
 def test_what_cannot_be_trained_is_said(data, tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from raytag import parts, plugins
 from raytag.batch import Batch, Outputs, Targets
 from raytag.console import say
+from raytag.datasets.corrections import corrected_rows
 from raytag.datasets.table import ClipTable
 from raytag.experiment import NOISY_CLIPS, Experiment, Sampling
 from raytag.models.tagger import tagger
@@ -82,9 +83,24 @@ def prepare(
     for note in dict.fromkeys([*fitted.notes, *rates]):
         say(console, note)
     beginnings = check_space(fitted, table, folds)
+    for note in corrected([*fitted.bases, *fitted.earlier], table):
+        say(console, note)
     for note in [*stages.notes([*fitted.bases, *fitted.earlier]), *beginnings]:
         say(console, note)
     return fitted
+
+
+def corrected(experiments: Iterable[Experiment], table: ClipTable) -> list[str]:
+    """How many clips corrections files remove and relabel, a sentence each."""
+    found = {}
+    for experiment in experiments:
+        for subset in ("curated", "noisy"):
+            file = getattr(experiment.sampling, f"{subset}_corrections")
+            if file is not None:
+                clips = corrected_rows(table, file, subset)
+                words = f"{len(clips.removed)} {subset} clips are removed and {len(clips.relabelled)} relabelled"
+                found[file.sha256, subset] = f"Corrections {file}: {words}"
+    return list(found.values())
 
 
 def check_space(chosen: Space, table: ClipTable, folds: Sequence[int]) -> list[str]:

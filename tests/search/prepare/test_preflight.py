@@ -364,6 +364,19 @@ def test_inner_models_that_would_have_no_fold_to_train_on_are_refused():
         prepare(make_space(base=child(child(BASE))), make_table(noisy=3))
 
 
+def test_corrections_are_counted_on_screen(corrections):
+    base = BASE.replace(
+        {
+            "sampling.noisy_prob": 0.2,
+            "sampling.noisy_corrections": corrections({"n0.wav": "remove", "n1.wav": "b", "n2.wav": "remove"}),
+            "sampling.curated_corrections": corrections({"c0.wav": "b"}),
+        }
+    )
+    _, said = prepare(make_space(base=base), make_table(noisy=4))
+    assert re.search(r"Corrections \S+: 0 curated clips are removed and 1 relabelled", said)
+    assert re.search(r"Corrections \S+: 2 noisy clips are removed and 1 relabelled", said)
+
+
 def test_an_earlier_experiment_that_cannot_run_is_refused():
     parent = BASE.replace({"features.n_mels": 8})
     child = Experiment.model_validate({**BASE.fields(), "init": Init("ParentWeights", parent=parent)})
