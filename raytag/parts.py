@@ -238,16 +238,17 @@ class Loss(Member):
         """What gives a scalar; where it has weights, an ``nn.Module``: they are trained beside the network's."""
 
 
-class Init(Member):
-    """Where the weights of a training begin.
-
-    A member that learns from an earlier experiment has it as its field ``parent``.
-    """
+class Learner(Member):
+    """What may learn from an earlier experiment, which then is its field ``parent``."""
 
     @property
     def earlier(self) -> Any:
         """The `raytag.experiment.Experiment` that it reads; None where it reads none."""
         return getattr(self, "parent", None)
+
+
+class Init(Learner):
+    """Where the weights of a training begin."""
 
     @abstractmethod
     def begin(self, network: nn.Module, read: Any) -> dict[str, Any]:
@@ -257,13 +258,8 @@ class Init(Member):
         """
 
 
-class Pseudo(Member):
-    """How earlier experiments help to choose or to label what is trained on; ``parent`` is as in `Init`."""
-
-    @property
-    def earlier(self) -> Any:
-        """The `raytag.experiment.Experiment` that it reads; None where it reads none."""
-        return getattr(self, "parent", None)
+class Pseudo(Learner):
+    """How an earlier experiment helps to choose or to label what is trained on."""
 
     @property
     def reads_by(self) -> str:

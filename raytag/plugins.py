@@ -214,9 +214,9 @@ def load_named(storage: Files, value: Any) -> None:
         load_source(where, source)
 
 
-def damaged(storage: Files, value: Any) -> Iterator[str]:
-    """What is wrong with the plugins in a run's folder that an experiment names (JSON values); none is imported."""
-    for short in sorted(hashes_in(value)):
+def damaged(storage: Files, hashes: Iterable[str]) -> Iterator[str]:
+    """What is wrong with the plugins of these hashes in a run's folder; none is imported."""
+    for short in sorted(hashes):
         name = _file_of(storage, short)
         if name is None:
             yield f"{storage.where(FOLDER)}/…-{short}.py is gone"

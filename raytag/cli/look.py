@@ -17,7 +17,7 @@ from raytag.store.events import read_log
 from raytag.store.files import Storage
 from raytag.store.fold import FoldStore
 from raytag.store.lease import holder
-from raytag.store.run import REPORT, RunStore, StoreError
+from raytag.store.run import REPORT, RunStore, StoreError, lineage_in
 
 READERS = 16  # threads: an object store answers each request late, but many at once
 BEST = 10
@@ -70,7 +70,7 @@ class _Run:
             if damage:
                 raise DamagedError(damage)
             found = store.result()
-            leaky = bool(found.get("lineage", {}).get("leaky"))
+            leaky = lineage_in(found)["leaky"]
             return {"lwlrap": float(found["lwlrap"]), "labels": float(found["labels"]), "leaky": leaky}
         return None
 

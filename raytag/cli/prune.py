@@ -94,9 +94,10 @@ def prunable(store: RunStore, keep_best: int) -> list[StoredFile]:
 def _best(store: RunStore, complete: Iterable[str]) -> list[str]:
     """Complete experiments, the best first, leaky ones last."""
     from raytag.search.leaderboard import pooled
+    from raytag.store.run import lineage_in
 
-    values = {e: pooled([store.fold(e, k).result() for k in range(store.n_folds)]) for e in complete}
-    return sorted(values, key=lambda e: (bool(store.lineage(e).get("leaky")), -values[e], e))
+    results = {e: [store.fold(e, k).result() for k in range(store.n_folds)] for e in complete}
+    return sorted(results, key=lambda e: (lineage_in(results[e][0])["leaky"], -pooled(results[e]), e))
 
 
 def _members(store: RunStore) -> set[str]:

@@ -224,7 +224,7 @@ def of_run(
         scores = read_truth(truth, classes)
     for note in oof.notes:
         scores.note(note)
-    if partial := sorted(set(store.experiments()) - set(store.complete())):
+    if partial := sorted(set(store.experiments()) - {*oof.experiments, *oof.left_out}):
         scores.note(f"not scored, for some of their folds are not finished: {_some(partial, 'experiment')}")
     unusable = {*(store.run["submission"] or ()), *clips["fname"][clips["subset"] == "test"]} - {*oof.test_fnames}
     for m, name in enumerate(oof.experiments):

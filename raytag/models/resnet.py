@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class ResNet18(parts.Network):
-    """A residual network of 18 layers: 2, 2, 2 and 2 blocks of two convolutions."""
+class Residual(parts.Network):
+    """What all residual networks have."""
 
     worth_varying: ClassVar[Mapping[str, Distribution]] = {"width": choice([0.5, 0.75, 1.0])}
 
     width: float = Field(1.0, gt=0)  # multiplier of all channels; 1 is the published network
+
+
+class ResNet18(Residual):
+    """A residual network of 18 layers: 2, 2, 2 and 2 blocks of two convolutions."""
 
     def build(self, num_classes: int, channels: int) -> nn.Module:
         from raytag.models.nets import resnet
@@ -27,7 +31,7 @@ class ResNet18(parts.Network):
         return resnet.ResNet(num_classes, channels, (2, 2, 2, 2), **self.fields())
 
 
-class ResNet34(ResNet18):
+class ResNet34(Residual):
     """A residual network of 34 layers: 3, 4, 6 and 3 blocks of two convolutions."""
 
     def build(self, num_classes: int, channels: int) -> nn.Module:
@@ -36,7 +40,7 @@ class ResNet34(ResNet18):
         return resnet.ResNet(num_classes, channels, (3, 4, 6, 3), **self.fields())
 
 
-class ResNet50(ResNet18):
+class ResNet50(Residual):
     """A residual network of 50 layers: 3, 4, 6 and 3 blocks of three convolutions."""
 
     def build(self, num_classes: int, channels: int) -> nn.Module:

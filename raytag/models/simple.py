@@ -31,16 +31,9 @@ class SimpleKaggle(parts.Network):
         return simple.SimpleKaggle(num_classes, channels, **self.fields())
 
 
-class SimpleAttention(parts.Network):
+class SimpleAttention(SimpleKaggle):
     """Four blocks, attention and one classifier on the mean."""
 
-    worth_varying: ClassVar[Mapping[str, Distribution]] = {
-        "dropout": uniform(0.05, 0.5),
-        "base_size": choice([32, 48, 64]),
-    }
-
-    base_size: int = Field(64, ge=1)  # channels of the first block; each later one has twice as many
-    dropout: float = Field(0.2, ge=0, lt=1)  # before the classifier's first layer; half of it before the second
     ratio: int = Field(16, ge=1)  # channel attention: reduction
     kernel_size: Literal[3, 7] = 7  # spatial attention
 

@@ -208,10 +208,8 @@ class Driver:
             self._put("rung", **where, value=trial.best)
         if self.full:
             return self._cut_off(trial)
-        if not self.interrupted and not (raced and not self.race.entries[experiment_id].dropped):
-            if self.queue.is_read(experiment_id):
-                self.listener.notify("epoch", trial)  # others learn from it
-                return False
+        wanted = raced and not self.race.entries[experiment_id].dropped
+        if not (wanted or self.interrupted or self.queue.is_read(experiment_id)):
             trial.state = "stopped"
             trial.reason = self.reasons.get(experiment_id, "nothing that is left learns from it")
             self.listener.notify("stopped", trial)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from raytag.store.run import RunStore
+from raytag.store.run import RunStore, lineage_in
 
 
 def leaderboard(store: RunStore, leaky: bool = False) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def leaderboard(store: RunStore, leaky: bool = False) -> pd.DataFrame:
     def read_by(model: str, found: set[str]) -> set[str]:
         """The models of earlier stages that a model learned from, and those that these did."""
         result = result_of(model) or {}
-        for earlier in result.get("lineage", {}).get("read", {}):
+        for earlier in lineage_in(result).get("read", {}):
             if earlier not in found:
                 found.add(earlier)
                 read_by(earlier, found)
@@ -53,7 +53,7 @@ def leaderboard(store: RunStore, leaky: bool = False) -> pd.DataFrame:
                 seconds += float(curve["seconds"].max()) if len(curve) else 0.0
         if len(results) == store.n_folds:
             row["cv_lwlrap"] = pooled(results)
-        lineage = store.lineage(experiment_id)
+        lineage = lineage_in(results[0]) if results else store.lineage(experiment_id)
         row |= {"stage": lineage["stage"], "leaky": lineage["leaky"]}
         before = sum(float(own["seconds"]) for model in earlier if (own := result_of(model)) is not None)
         costs = {"epochs": epochs, "seconds": round(seconds, 1), "total_seconds": round(seconds + before, 1)}

@@ -96,7 +96,7 @@ class StopFlag:
 
 def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
     """Train one fold. Any error is reported as what it is; only a lost worker is Tune's to restart."""
-    cell = Cell(int(config["fold"]), tuple(config.get("blind", ())))
+    cell = Cell(int(config["fold"]), tuple(config["blind"]))
     gpu = shared.gpus > 0 and torch.cuda.is_available()
     started = time.time()
     name = f"{config['experiment']} {cell}"

@@ -180,9 +180,10 @@ class Space:
         ValueError
             One of ``asked`` that the data cannot use has a value that is not neutral.
         """
-        changes, notes = {}, []
-        for key, need in data_needs([*self.bases, *self.earlier]).items():
-            own = [*self.values(key), *(e.flat()[key] for e in self.earlier if key in e.flat())]
+        changes, notes, earlier = {}, [], self.earlier
+        flats = [experiment.flat() for experiment in earlier]
+        for key, need in data_needs([*self.bases, *earlier]).items():
+            own = [*self.values(key), *(flat[key] for flat in flats if key in flat)]
             if need.what in offers or all(value == need.neutral for value in own):
                 continue
             neutral = f"{key}={plain(need.neutral)}"

@@ -30,7 +30,9 @@ RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
 PRUNED = "pruned.json"
 PREDICTIONS = ("oof.parquet", "test.parquet")
-ASIDE = "pseudo.json"
+#: What a fold read of its parent: it goes on with the same predictions, wherever it goes on.
+PSEUDO = "pseudo.parquet"
+_PSEUDO_READ = "pseudo.json"
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 #: Pairs of tensors and state, written in turn. The last is that of before there were two states.
 CHECKPOINTS = ("checkpoint-0", "checkpoint-1", "checkpoint")
@@ -157,16 +159,16 @@ class FoldStore:
 
     # -- what was read of earlier stages --------------------------------------------------------------
 
-    def keep_aside(self, name: str, frame: pd.DataFrame, read: Mapping[str, str]) -> None:
-        """Write a table of what was read, and the digests of what it was computed from."""
-        file = self.storage.write_parquet(name, frame)
-        self.storage.write_json(ASIDE, {"files": {name: file}, "read": dict(read), "data": self.data})
+    def keep_pseudo(self, frame: pd.DataFrame, read: Mapping[str, str]) -> None:
+        """Write predictions that were read, and the digests of the weights that they were computed with."""
+        kept = {"files": {PSEUDO: self.storage.write_parquet(PSEUDO, frame)}, "read": dict(read), "data": self.data}
+        self.storage.write_json(_PSEUDO_READ, kept)
 
-    def kept_aside(self, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-        """What `keep_aside` wrote; a `DamagedError` or ``FileNotFoundError`` where it is not there as it was."""
-        kept = self.storage.read_json(ASIDE)
-        _check_data(self.data, kept.get("data"), self.storage.where(ASIDE))
-        return self.storage.read_parquet(name, kept["files"][name]), kept["read"]
+    def pseudo(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """What `keep_pseudo` wrote; a `DamagedError` or ``FileNotFoundError`` where it is not there as it was."""
+        kept = self.storage.read_json(_PSEUDO_READ)
+        _check_data(self.data, kept.get("data"), self.storage.where(_PSEUDO_READ))
+        return self.storage.read_parquet(PSEUDO, kept["files"][PSEUDO]), kept["read"]
 
     # -- what is finished -----------------------------------------------------------------------------
 
@@ -197,7 +199,7 @@ class FoldStore:
         if curve is not None:
             files["curve.csv"] = self.storage.write_csv("curve.csv", curve)
         with suppress(FileNotFoundError, DamagedError):
-            files |= self.storage.read_json(ASIDE)["files"]
+            files |= self.storage.read_json(_PSEUDO_READ)["files"]
         self.storage.write_json(RESULT, {**result, "data": self.data, "files": files})
         whole = [(f"{name}.json", kept["tensors"]) for name, kept, _ in self.checkpoints() if kept is not None]
         spared = whole[0] if keep_checkpoint and whole else ()

@@ -55,6 +55,7 @@ class RunStore:
         self.name = name
         self.storage = Storage(runs_dir).sub(name)
         self.mended: list[str] = []  # what a launch made again, in words
+        self.kept: dict[str, int] = {}  # users' files that are known to be whole there: bytes by digest
         try:
             self.run: dict[str, Any] = self.storage.read_json("run.json")
         except FileNotFoundError:
@@ -133,7 +134,8 @@ class RunStore:
     def _again(cls, storage: Storage, runs_dir: str, name: str, run: Mapping[str, Any], damage: str) -> RunStore:
         """A new run, or one whose ``run.json`` is lost or damaged while its folds are of the same data."""
         store = cls.__new__(cls)
-        store.runs_dir, store.name, store.storage, store.mended = runs_dir, name, storage, []
+        store.runs_dir, store.name, store.storage = runs_dir, name, storage
+        store.mended, store.kept = [], {}
         store.run = dict(run)
         if not storage.exists("experiments"):
             return store
@@ -299,7 +301,8 @@ class RunStore:
         folder = f"experiments/{experiment.id}"
         name, begun = f"{folder}/experiment.json", self.storage.exists(folder)
         fields = experiment.model_dump(mode="json")
-        self.mended += [*plugins.keep(self.storage, fields), *keep_files(self.storage, experiment)]
+        self.mended += plugins.keep(self.storage, fields)
+        self.mended += keep_files(self.storage, experiment, self.kept)
         if self.storage.exists(name):
             try:
                 self.storage.read_json(name)
@@ -336,13 +339,12 @@ class RunStore:
         Where no fold is finished, its parents tell, as they stand in ``experiment.json``.
         """
         results = (self.fold(experiment_id, k).look()[0] for k in range(self.n_folds))
-        found = next((result.get("lineage", {}) for result in results if result is not None), None)
-        if found is None:
-            try:
-                found = _lineage_of(self.storage.read_json(f"experiments/{experiment_id}/experiment.json"))
-            except (DamagedError, FileNotFoundError):
-                found = {}
-        return {"stage": 1, "leaky": False, **found}
+        if (result := next((result for result in results if result is not None), None)) is not None:
+            return lineage_in(result)
+        try:
+            return _lineage_of(self.storage.read_json(f"experiments/{experiment_id}/experiment.json"))
+        except (DamagedError, FileNotFoundError):
+            return lineage_in({})
 
     def finished_folds(self, experiment_id: str) -> list[int]:
         return [k for k in range(self.n_folds) if self.fold(experiment_id, k).finished]
@@ -355,6 +357,11 @@ class RunStore:
     def complete(self) -> list[str]:
         """Experiments of which every fold is finished, sorted."""
         return [e for e in self.experiments() if len(self.finished_folds(e)) == self.n_folds]
+
+
+def lineage_in(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the result of a fold says of its stage; folds of before there were stages are of the first."""
+    return {"stage": 1, "leaky": False, **result.get("lineage", {})}
 
 
 def _lineage_of(fields: Mapping[str, Any]) -> dict[str, Any]:

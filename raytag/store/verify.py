@@ -68,7 +68,7 @@ class Verifier:
         for words in read_log(self.storage)[1]:
             yield Damage(words, LEFT_OUT)
         data = {"fingerprint": run.get("fingerprint"), "contents": run.get("contents")}
-        wrong: set[str] = set()  # plugins, which many experiments may use
+        used: set[str] = set()  # hashes of plugins, which many experiments may use
         for experiment in self.storage.folders("experiments"):
             folder = f"experiments/{experiment}"
             fields: dict[str, Any] = {}
@@ -76,7 +76,7 @@ class Verifier:
                 fields = self._json(f"{folder}/experiment.json")
             except (DamagedError, FileNotFoundError) as error:
                 yield Damage(str(error), ANEW)
-            wrong.update(plugins.damaged(self.storage, fields))
+            used |= plugins.hashes_in(fields)
             for field, own in fields.get("sampling", {}).items():
                 if isinstance(own, dict):  # corrections
                     yield from self._outside(f"{folder}/{field}.json", own["sha256"])
@@ -85,7 +85,7 @@ class Verifier:
             for fold in self.storage.folders(folder):
                 yield from self._fold(FoldStore(self.storage.sub(f"{folder}/{fold}"), data), f"{folder}/{fold}")
             self.advance(1)
-        yield from (Damage(words, ANEW) for words in sorted(wrong))
+        yield from (Damage(words, ANEW) for words in plugins.damaged(self.storage, used))
         for name in self.storage.folders("ensembles"):
             yield from self._ensemble(f"ensembles/{name}")
             self.advance(1)

@@ -105,7 +105,7 @@ def test_an_error_of_a_trial_is_reported_as_what_it_is(monkeypatch, error, kind)
     monkeypatch.setattr(trial, "warm_up", lambda: None)
     monkeypatch.setattr(trial, "RunStore", fail)
     monkeypatch.setattr(trial.tune, "report", told.append)
-    trial.run_trial({"experiment": Experiment().id, "fold": 1}, SHARED)
+    trial.run_trial({"experiment": Experiment().id, "fold": 1, "blind": []}, SHARED)
     (words,) = told
     assert words["state"] == "failed"
     assert words["reason"].startswith(f"{type(error).__name__}: ")
@@ -134,5 +134,5 @@ def test_an_error_in_a_users_own_code_is_reported_with_its_line(monkeypatch, tmp
     monkeypatch.setattr(trial, "warm_up", lambda: None)
     monkeypatch.setattr(trial, "RunStore", lambda *where: loss.build(3))
     monkeypatch.setattr(trial.tune, "report", told.append)
-    trial.run_trial({"experiment": Experiment().id, "fold": 1}, SHARED)
+    trial.run_trial({"experiment": Experiment().id, "fold": 1, "blind": []}, SHARED)
     assert told[0]["reason"] == f"ZeroDivisionError: division by zero ({tmp_path}/tired.py:6)"

@@ -51,6 +51,8 @@ class OofMatrix:
         For each model the run that holds it and its identity there; None for outside predictions.
     notes : tuple of str
         Sentences that whoever reads the ensemble's scores should know.
+    left_out : tuple of str
+        Experiments that are complete and leaky, where those do not count.
     """
 
     experiments: tuple[str, ...]
@@ -65,6 +67,7 @@ class OofMatrix:
     test: NDArray[np.float32] | None
     origin: tuple[tuple[RunStore, str] | None, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def load_oof(
@@ -106,7 +109,7 @@ def _load(
             raise EnsembleError(f"run {run.name!r} is given twice")
         _check_same_data(runs[0], run)
     store = runs[0]
-    models, notes = _models(runs, leaky)
+    models, notes, left_out = _models(runs, leaky)
 
     clips, unusable = store.clips(), _unusable(store)
     lost = clips["clip"].isin(unusable)
@@ -147,6 +150,7 @@ def _load(
         test=test,
         origin=(*((run, experiment) for _, run, experiment in models), *(None for _ in outside)),
         notes=tuple(notes),
+        left_out=tuple(left_out),
     )
 
 
@@ -175,8 +179,9 @@ def _check_same_data(first: RunStore, other: RunStore) -> None:
         )
 
 
-def _models(runs: Sequence[RunStore], leaky: bool) -> tuple[list[tuple[str, RunStore, str]], list[str]]:
-    """Name, run and identity of every complete experiment, sorted by name, and what should be known of them."""
+def _models(runs: Sequence[RunStore], leaky: bool) -> tuple[list[tuple[str, RunStore, str]], list[str], list[str]]:
+    """Name, run and identity of every complete experiment, sorted by name; what should be known of them; and those
+    that are left out, for they are leaky."""
     taken: dict[str, RunStore] = {}
     notes = []
     for run in runs:
@@ -192,7 +197,7 @@ def _models(runs: Sequence[RunStore], leaky: bool) -> tuple[list[tuple[str, RunS
             )
         for experiment in complete:
             taken.setdefault(experiment, run)
-    if flattered := [name for name, run in taken.items() if run.lineage(name).get("leaky")]:
+    if flattered := [name for name, run in taken.items() if run.lineage(name)["leaky"]]:
         words = some(flattered, "leaky experiment", "leaky experiments")
         words += ": models that were trained on a fold's labels helped to train what is scored on it"
         notes.append(
@@ -206,7 +211,7 @@ def _models(runs: Sequence[RunStore], leaky: bool) -> tuple[list[tuple[str, RunS
         (f"{run.name}/{experiment}" if len(runs) > 1 else experiment, run, experiment)
         for experiment, run in taken.items()
     ]
-    return sorted(models, key=lambda model: model[0]), notes
+    return sorted(models, key=lambda model: model[0]), notes, [] if leaky else flattered
 
 
 def _outside(

@@ -34,40 +34,40 @@ class Queue:
         What an experiment learns from comes before it; while all of that is under way, what its other folds will
         read. None when there is nothing to start now.
         """
-        self._running = [trial.model for trial in running]
+        models = [trial.model for trial in running]
         busy = [(trial.experiment.id, trial.fold) for trial in running if not trial.cell.blind]
         waits = False
         while True:
             found = self.race.next_trial(busy, self._blocked)
             if found is None or (self.race.can_stop and found[1] != self.race.folds[0]):
-                if waits and (step := self._ahead()) is not None:
+                if waits and (step := self._ahead(models)) is not None:
                     return step
                 if may_propose():
                     propose()
                     continue
             if found is None:
-                return self._ahead()
-            if (step := self._step(*found)) is not None:
+                return self._ahead(models)
+            if (step := self._step(*found, models)) is not None:
                 return step
             busy.append(found)
             waits = True
 
-    def _step(self, experiment_id: str, fold: int) -> Model | None:
+    def _step(self, experiment_id: str, fold: int, running: Sequence[Model]) -> Model | None:
         """What to train for a fold now: itself or what it reads; None where that is under way, or failed."""
         try:
-            return self.ancestry.first_step((experiment_id, Cell(fold)), self._running)
+            return self.ancestry.first_step((experiment_id, Cell(fold)), running)
         except BlockedError as error:
             self._blocked.add((experiment_id, fold))
             self._tell(experiment_id, fold, str(error))
             return None
 
-    def _ahead(self) -> Model | None:
+    def _ahead(self, running: Sequence[Model]) -> Model | None:
         """What the experiments that hold the places of the portfolio will read, on any fold."""
         for entry in self.race.places():
             for fold in self.race.folds:
                 if not entry.open or fold in entry.folds or (entry.id, fold) in self._blocked:
                     continue
-                step = self._step(entry.id, fold)
+                step = self._step(entry.id, fold, running)
                 if step is not None and step != (entry.id, Cell(fold)):
                     return step
         return None

@@ -15,8 +15,11 @@ from raytag.experiment import CorrectionsFile, Experiment, OutsideFile
 from raytag.store.files import Storage
 
 
-def keep_files(storage: Storage, experiment: Experiment) -> list[str]:
+def keep_files(storage: Storage, experiment: Experiment, kept: dict[str, int]) -> list[str]:
     """Take the files of an experiment into a run: each may be edited, or gone, tomorrow.
+
+    ``kept`` has the bytes of those weights, by digest, that were found whole there before: they may be large, and
+    many experiments begin with the same, so only their size is looked at. What is found whole now joins them.
 
     Returns
     -------
@@ -39,8 +42,11 @@ def keep_files(storage: Storage, experiment: Experiment) -> list[str]:
         storage.write(name, own.text.encode())
     for weights in weights_of(experiment):
         name = _place(weights)
-        there = storage.exists(name)
-        if there and is_content_of(weights, storage.read(name)):
+        size = storage.sizes("files").get(weights.sha256)
+        if size is not None and size == kept.get(weights.sha256):
+            continue
+        if size is not None and is_content_of(weights, storage.read(name)):
+            kept[weights.sha256] = size
             continue
         try:
             with open(weights.file, "rb") as file:
@@ -50,8 +56,9 @@ def keep_files(storage: Storage, experiment: Experiment) -> list[str]:
             raise ValueError(f"weights file {weights.file}: {words}") from None
         if not is_content_of(weights, data):
             raise ValueError(f"weights file {weights.file} was changed since it was read: start the launch again")
-        mended += [f"{storage.where(name)} is damaged: written anew"] * there
+        mended += [f"{storage.where(name)} is damaged: written anew"] * (size is not None)
         storage.write(name, data)
+        kept[weights.sha256] = len(data)
     return mended
 
 

@@ -17,14 +17,11 @@ from raytag.experiment import Experiment, OutsideFile
 from raytag.features.bank import Bank
 from raytag.models.tagger import Tagger, tagger
 from raytag.predict import predict
-from raytag.store.fold import FoldStore
+from raytag.store.fold import PSEUDO, FoldStore
 from raytag.store.kept.outside import outside_file
-from raytag.store.predictions import aligned, predictions_frame
+from raytag.store.predictions import PredictionsError, aligned, predictions_frame
 from raytag.store.run import RunStore
 from raytag.train.stages.lineage import Cell, parent_model, parent_models
-
-#: Of a fold that read predictions of its parent: it goes on with the same ones, wherever it goes on.
-PSEUDO = "pseudo.parquet"
 
 
 class Reading:
@@ -94,14 +91,14 @@ class Reading:
             Rows of the table.
         """
         fnames = self.table.clips["fname"].to_numpy()[rows].tolist()
-        with suppress(DamagedError, FileNotFoundError, ValueError):  # then they are computed again
-            frame, self.sources = self._store.kept_aside(PSEUDO)
+        with suppress(DamagedError, FileNotFoundError, PredictionsError):  # then they are computed again
+            frame, self.sources = self._store.pseudo()
             return aligned(frame, fnames, self.table.classes, PSEUDO)
         pseudo = self.experiment.pseudo
         models = parent_models(pseudo.earlier, pseudo.reads_by, self.cell, self.run.n_folds)
         found = self._predict(pseudo.earlier, pseudo.reads_by, models, rows)
         frame = predictions_frame(fnames, found, self.table.classes)
-        self._store.keep_aside(PSEUDO, frame, self.sources)
+        self._store.keep_pseudo(frame, self.sources)
         return found
 
     def _predict(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from raytag.datasets.findings import some
 from raytag.errors import DamagedError
 from raytag.store.fold import load_tensors
 
+#: Names that a message has at most; the result of a fold has all.
+MOST = 20
 #: Under which key training scripts put the weights among other things.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
@@ -41,10 +42,10 @@ class Fit:
         if not self.taken:
             reason = "none of its weights fits the network"
         elif whole and self.fresh:
-            reason = f"{some(self.fresh, 'weight', 'weights')} of the network would not be set"
+            reason = f"{len(self.fresh)} of the network's weights would not be set: {_listed(self.fresh)}"
         else:
             return ""
-        also = f"; the file has {some(self.unused, 'other', 'others')}" if self.unused else ""
+        also = f"; the file has {len(self.unused)} of other names: {_listed(self.unused)}" if self.unused else ""
         way = "init.take=backbone takes what fits" if self.taken else "init.rename says what they are called there"
         return f"{reason}{also}. {way}"
 
@@ -111,6 +112,12 @@ def read_state(data: bytes, where: str) -> Mapping[str, Tensor]:
             f"weights file {where}: no tensors by name, but {keys[:200]}. Save network.state_dict() alone"
         )
     return {str(name): tensor for name, tensor in found.items()}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """All names; of very many the first, and how many more there are."""
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
 
 
 def _shape(tensor: Tensor) -> str:

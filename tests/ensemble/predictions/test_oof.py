@@ -8,6 +8,7 @@ import pytest
 
 from raytag.blends.means.base import geometric_mean
 from raytag.ensemble.predictions.oof import EnsembleError, load_oof
+from raytag.ensemble.scores import of_run
 from tests.ensemble import fakes
 from tests.ensemble.fakes import CLASSES, experiment, make_store, simulate
 
@@ -219,7 +220,12 @@ def test_leaky_experiments_are_left_out_unless_they_are_asked_for(tmp_path):
     oof = load_oof(store)
     assert oof.experiments == tuple(sorted(experiment(m).id for m in (0, 2, 4)))
     assert any("2 leaky experiments" in note and "--leaky counts them" in note for note in oof.notes)
+    assert set(oof.left_out) == {experiment(m).id for m in (1, 3)}
+    scores = of_run(store, None)
+    assert {one.name for one in scores.candidates} == set(oof.experiments)
+    assert not any("not finished" in note for note in scores.notes)
     both = load_oof(store, leaky=True)
+    assert both.left_out == ()
     assert len(both.experiments) == 5
     assert any("all the same" in note for note in both.notes)
     make_leaky(store, 0, 2, 4)

@@ -75,7 +75,12 @@ def test_every_mismatch_is_named():
     assert list(found.taken) == ["a.weight"]
     assert found.fresh == ["a.bias ((2) there, (3) here)", "c.weight (not there)"]
     assert found.unused == ["head.weight"]
-    assert "2 weights (a.bias" in found.refusal(whole=True)
+    assert "2 of the network's weights would not be set: a.bias ((2) there, (3) here), c.weight (not there)" in (
+        found.refusal(whole=True)
+    )
+    assert "the file has 1 of other names: head.weight" in found.refusal(whole=True)
+    many = fit({f"w{i}": torch.zeros(1) for i in range(30)} | {"a.bias": torch.zeros(2)}, STATE).refusal(whole=True)
+    assert "w19 (not there) and 10 more" in many
     assert "init.take=backbone" in found.refusal(whole=True)
     assert found.refusal(whole=False) == ""
     assert "init.rename" in fit(own, {"x": STATE["a.bias"]}).refusal(whole=False)
