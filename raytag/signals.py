@@ -3,7 +3,9 @@
 Left to itself Python answers the first with a traceback and dies of the others where it stands. Within
 `interruptible` all three raise KeyboardInterrupt in the main thread, so that whatever was opened is closed; within
 `noted` the first one is only noted, for work that is wound up rather than dropped. It is no exception of its own:
-Ray raises a new KeyboardInterrupt for one that comes while it waits. `received` tells which signal it was.
+Ray raises a new KeyboardInterrupt for one that comes while it waits. `received` tells which signal it was. Python
+drops whatever is raised while it runs a finaliser or the callback of a weak reference (imports run many): there it
+is raised again right after.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class _State:
     first: int = 0  # signal of this command
     ending = False  # KeyboardInterrupt was raised
     patient = False  # the first signal is for whoever asks `received`
+    again: threading.Timer | None = None  # raises a KeyboardInterrupt that was dropped
 
 
 def received() -> int:
@@ -43,11 +46,15 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _State.first, _State.ending, _State.patient = 0, False, False
+    _State.first, _State.ending, _State.patient, _State.again = 0, False, False, None
     before = {number: signal.signal(number, _handle) for number in SIGNALS}
+    unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
+        if _State.again:
+            _State.again.cancel()
         if not _State.ending:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -82,6 +89,19 @@ def _handle(number: int, frame: FrameType | None) -> None:
     _State.ending = True
     atexit.register(_ignore)
     raise KeyboardInterrupt
+
+
+def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
+    """A KeyboardInterrupt that Python has dropped: the signal once more, when the main thread is out of here."""
+    if not (issubclass(dropped.exc_type, KeyboardInterrupt) and _State.ending):
+        sys.__unraisablehook__(dropped)
+        return
+    _State.ending = False
+    main = threading.main_thread().ident
+    assert main is not None
+    _State.again = threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT))
+    _State.again.daemon = True
+    _State.again.start()
 
 
 def _ignore() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import nullcontext
 
 import pytest
@@ -74,6 +75,30 @@ def test_a_terminal_that_closes_says_so_more_than_once():
     """The kernel to the foreground, the shell to its jobs."""
     assert end_of(signal.SIGHUP, closing=(signal.SIGHUP,)) == 129
     assert end_of(signal.SIGHUP, signal.SIGHUP, signal.SIGHUP, patiently=True) is None
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_that_a_finaliser_swallows_ends_the_command_right_after(number, capsys):
+    class Swallows:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(0)  # the handler runs here, and Python drops what it raises
+
+    with pytest.raises(SystemExit) as end, explain_errors(KEPT):
+        Swallows()
+        time.sleep(20)
+    assert end.value.code == 128 + number
+    assert capsys.readouterr().err.startswith("interrupted: ")
+
+
+def test_other_errors_of_finalisers_are_shown(capsys):
+    class Fails:
+        def __del__(self) -> None:
+            raise OSError("no such handle")
+
+    with explain_errors(KEPT):
+        Fails()
+    assert "no such handle" in capsys.readouterr().err
 
 
 def test_other_threads_leave_signals_alone():
