@@ -84,9 +84,13 @@ def test_a_signal_that_a_finaliser_swallows_ends_the_command_right_after(number,
             os.kill(os.getpid(), number)
             time.sleep(0)  # the handler runs here, and Python drops what it raises
 
-    with pytest.raises(SystemExit) as end, explain_errors(KEPT):
-        Swallows()
-        time.sleep(20)
+    def command() -> None:
+        with explain_errors(KEPT):
+            Swallows()
+            time.sleep(20)
+
+    with pytest.raises(SystemExit) as end:
+        command()
     assert end.value.code == 128 + number
     assert capsys.readouterr().err.startswith("interrupted: ")
 
