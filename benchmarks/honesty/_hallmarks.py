@@ -25,9 +25,8 @@ OFF = {
 EXPERIMENTS = [
     Experiment(
         name=name,
-        training=Training(epochs=16, batch_size=16, early_stopping=None, keep_epoch="last", seed=seed),
+        training=Training(epochs=16, batch_size=16, early_stopping=None, keep_epoch="last"),
         **(WHOLE | off),
     )
-    for seed in (0, 1)
     for name, off in OFF.items()
 ]

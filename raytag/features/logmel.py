@@ -5,7 +5,7 @@
     logmel      = max(10 log10(max(mel, 1e-10)), maximum - top_db)              dB re 1
 
 Frames are centred on multiples of ``hop_length``; beyond the ends the signal is zero (the default of librosa
-since 0.10). Sixteen frames are transformed side by side (`raytag.features.fft`), each as a complex transform
+since 0.10) or mirrored (its default before). Sixteen frames are transformed side by side (`raytag.features.fft`), each as a complex transform
 of half the length, in a working set that stays in the processor's second cache; of the filterbank only the
 non-zeros are multiplied.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -58,6 +58,9 @@ class LogMel:
         Lower edge of the first and upper edge of the last band, Hz.
     top_db : float
         Values more than this below a clip's maximum are raised to maximum - top_db, dB.
+    pad_mode : "constant" or "reflect"
+        What frames find beyond the ends: zeros, or the signal mirrored at its first and last sample, which are not
+        repeated.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class LogMel:
     fmin: float = 20.0
     fmax: float = 22050.0
     top_db: float = 80.0
+    pad_mode: Literal["constant", "reflect"] = "constant"
 
     def __post_init__(self) -> None:
         if self.n_fft < 2 or self.n_fft % 2:
@@ -108,6 +112,8 @@ class LogMel:
         if samples.ndim != 1 or samples.size == 0:
             raise ValueError(f"a waveform must have shape (n,) with n > 0, not {np.shape(waveform)}")
         out = np.empty((self.n_mels, self.frames(samples.size)), np.float32)
+        if self.pad_mode == "reflect":
+            samples = np.pad(samples, self.n_fft // 2, mode="reflect")
         _logmel(samples, out, _tables(self), np.float32(self.top_db))
         return out
 
@@ -151,6 +157,7 @@ class _Tables(NamedTuple):
 
     n_fft: int
     hop_length: int
+    begin: int  # of the first frame, in the signal as the kernel gets it
     width: int  # columns of the transposed signal: hops that sixteen frames touch
     window: np.ndarray  # float32 (n_fft,): Hann / 2 (the split of even and odd samples needs the half)
     places: np.ndarray  # int64 (n_fft,): where sample n of the sixteen frames begins in the transposed signal
@@ -175,6 +182,7 @@ def _tables(logmel: LogMel) -> _Tables:
     return _Tables(
         n_fft=n_fft,
         hop_length=hop,
+        begin=0 if logmel.pad_mode == "reflect" else -(n_fft // 2),
         width=width,
         window=(0.25 - 0.25 * np.cos(2 * np.pi * samples / n_fft)).astype(np.float32),
         places=samples % hop * width + samples // hop,
@@ -228,7 +236,7 @@ def _logmel(samples: np.ndarray, out: np.ndarray, tables: Any, top_db: np.float3
 
 @njit(cache=True, nogil=True)
 def _advance(samples, first, tables, hops, margin):  # type: ignore[no-untyped-def]
-    """hops[r * width + h] = samples[(first + h) * hop_length - n_fft/2 + r], zero beyond the ends.
+    """hops[r * width + h] = samples[begin + (first + h) * hop_length + r], zero beyond the ends.
 
     Sample n = q·hop_length + r of frames first .. first + 15 is then one run of sixteen, at r * width + q: a
     sample is moved once although it stands in n_fft / hop_length frames. Hops that the frames before have
@@ -236,7 +244,7 @@ def _advance(samples, first, tables, hops, margin):  # type: ignore[no-untyped-d
     """
     hop, width = tables.hop_length, tables.width
     length = len(margin) // LANES
-    begin = first * hop - tables.n_fft // 2
+    begin = tables.begin + first * hop
     kept = 0
     if first:
         kept = width - LANES

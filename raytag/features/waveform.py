@@ -28,6 +28,7 @@ SILENCE = 2.0**-15
 _HUGE = 1e18
 
 ShortClip = Literal["sound", "file_start"]
+PadMode = Literal["constant", "reflect"]
 
 
 class Waveform(NamedTuple):
@@ -52,6 +53,7 @@ def read_waveform(
     trim_db: float | None = 60.0,
     min_seconds: float = 0.5,
     short_clip: ShortClip = "sound",
+    pad_mode: PadMode = "constant",
     channel: Channel = "mix",
 ) -> np.ndarray:
     """Read one clip: decoded, mean of its channels, resampled, without silent ends, at least so long.
@@ -71,6 +73,9 @@ def read_waveform(
     short_clip : "sound" or "file_start"
         Where that window lies: centred on the sound, or, as in argus-freesound, on half the sound's length
         counted from the start of the *file*, which misses sounds that begin late.
+    pad_mode : "constant" or "reflect"
+        What frames that reach beyond the ends of the file find there when silence is looked for: zeros, or the signal
+        mirrored (librosa's default before 0.10).
     channel : "mix", "loudest" or "first"
         The mean of the channels, or the loudest where the mean cancels; or always the loudest or the first.
 
@@ -91,6 +96,7 @@ def read_waveform(
         trim_db=trim_db,
         min_seconds=min_seconds,
         short_clip=short_clip,
+        pad_mode=pad_mode,
         channel=channel,
     ).samples
 
@@ -103,6 +109,7 @@ def waveform_of(
     trim_db: float | None,
     min_seconds: float,
     short_clip: ShortClip,
+    pad_mode: PadMode,
     channel: Channel,
 ) -> Waveform:
     """`read_waveform` of a file's content, with remarks; ``path`` is for messages."""
@@ -139,7 +146,7 @@ def waveform_of(
                 said += remarks.of_loss(before, samples, power, rate, sample_rate)
         start, end = 0, samples.size
         if trim_db is not None:
-            start, end = _sound_bounds(energies, samples.size, trim_db)
+            start, end = _sound_bounds(samples, energies, trim_db, pad_mode)
         window = cut(samples, start, end, int(min_seconds * sample_rate), short_clip)
         if short_clip == "file_start" and end - start < window.size and np.ptp(window) <= SILENCE:
             said.append(remarks.missed(window.size))  # who asks for the published fault gets it
@@ -155,10 +162,10 @@ def resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     return np.pad(out, (0, length - out.size)).astype(np.float32, copy=False)
 
 
-def trim_bounds(samples: np.ndarray, trim_db: float = 60.0) -> tuple[int, int]:
+def trim_bounds(samples: np.ndarray, trim_db: float = 60.0, pad_mode: PadMode = "constant") -> tuple[int, int]:
     """First sample and end of what ``librosa.effects.trim(samples, top_db=trim_db)`` keeps."""
-    energies, _, _ = _survey(np.ascontiguousarray(samples, np.float32), TRIM_HOP)
-    return _sound_bounds(energies, samples.size, trim_db)
+    samples = np.ascontiguousarray(samples, np.float32)
+    return _sound_bounds(samples, _survey(samples, TRIM_HOP)[0], trim_db, pad_mode)
 
 
 def cut(samples: np.ndarray, start: int, end: int, min_samples: int, short_clip: ShortClip) -> np.ndarray:
@@ -172,16 +179,21 @@ def cut(samples: np.ndarray, start: int, end: int, min_samples: int, short_clip:
     return np.pad(window, (missing // 2, missing - missing // 2))
 
 
-def _sound_bounds(energies: np.ndarray, length: int, trim_db: float) -> tuple[int, int]:
-    """Bounds of the sound, in samples, from the energy of each hop of 512 samples.
+def _sound_bounds(samples: np.ndarray, energies: np.ndarray, trim_db: float, pad_mode: PadMode) -> tuple[int, int]:
+    """Bounds of the sound, in samples; ``energies`` are those of each hop of 512 samples.
 
-    librosa pads the signal by half a frame of zeros, takes the power of frame i over samples
+    librosa pads the signal by half a frame, takes the power of frame i over samples
     512 i - 1024 .. 512 i + 1023 (here: four hops), and keeps the frames with
     max(power, 1e-10) > max(maximum, 1e-10) · 10^(-trim_db / 10).
     """
-    frames, side = 1 + length // TRIM_HOP, TRIM_FRAME // TRIM_HOP // 2
+    length, side = samples.size, TRIM_FRAME // TRIM_HOP // 2
+    frames = 1 + length // TRIM_HOP
     padded = np.zeros(frames + 2 * side)
-    padded[side : side + energies.size] = energies
+    if pad_mode == "reflect":
+        energies, _, _ = _survey(np.pad(samples, side * TRIM_HOP, mode="reflect"), TRIM_HOP)
+        padded[: energies.size] = energies[: padded.size]
+    else:
+        padded[side : side + energies.size] = energies
     sums = sum(padded[i : i + frames] for i in range(2 * side))
     power = np.maximum(sums / TRIM_FRAME, 1e-10)
     loud = np.flatnonzero(power > power.max() * 10 ** (-trim_db / 10))

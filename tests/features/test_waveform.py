@@ -95,6 +95,20 @@ def test_trim_bounds_are_librosas_on_bursts(length, trim_db, level, seed):
     envelope = np.repeat(10 ** rng.uniform(-4, 0, length // 700 + 1), 700)[:length]
     x = (10**level * envelope * rng.standard_normal(length)).astype(np.float32)
     assert trim_bounds(x, trim_db) == tuple(librosa.effects.trim(x, top_db=trim_db)[1])
+    if length > 1024:  # as librosa before 0.10: the power of frames of the mirrored signal
+        power = librosa.feature.rms(y=x, frame_length=2048, hop_length=512, pad_mode="reflect")[0] ** 2
+        loud = np.flatnonzero(librosa.power_to_db(power, ref=np.max, top_db=None) > -trim_db)
+        expected = (512 * loud[0], min(length, 512 * (loud[-1] + 1)))
+        assert trim_bounds(x, trim_db, "reflect") == expected
+
+
+def test_the_ends_of_a_file_are_mirrored_where_silence_is_looked_for(tmp_path):
+    x = np.zeros(RATE, np.float32)
+    x[20_000:30_000:2] = 0.5
+    x[100:200] = 0.5 * np.sqrt(1024 * 0.7e-6 / 100)  # frames that hear it twice are 58.5 dB below the loudest
+    path = write(tmp_path / "clip.wav", x, "wav32f")
+    assert len(read_waveform(path, pad_mode="constant", min_seconds=0.1)) == 31232 - 19456
+    assert len(read_waveform(path, pad_mode="reflect")) == 31232
 
 
 def test_a_short_late_sound_is_kept_whole_unless_the_published_fault_is_asked_for(shared, tmp_path):

@@ -36,6 +36,9 @@ class OfRecordings(parts.Features):
     short_clip: Literal["sound", "file_start"] = "sound"
     # where the window of min_seconds lies when the trimmed sound is shorter: centred on the sound itself, or
     # (argus-freesound's fault, kept for fidelity) on half the sound's length counted from the file's start
+    pad_mode: Literal["constant", "reflect"] = "constant"
+    # what frames that reach beyond the ends find there, in trimming and in spectrograms: zeros, or (librosa's default
+    # before 0.10, argus-freesound's) the signal mirrored
     channel: Literal["mix", "loudest", "first"] = "mix"
     # what of several channels is heard: their mean (where it cancels, the loudest), or always one of them
 
@@ -50,6 +53,7 @@ class OfRecordings(parts.Features):
             trim_db=self.trim_db,
             min_seconds=self.min_seconds,
             short_clip=self.short_clip,
+            pad_mode=self.pad_mode,
             channel=self.channel,
         )
 

@@ -57,7 +57,7 @@ class LogMels(OfRecordings):
         """Waveform to log-mel; ``ValueError`` where the fields fit no spectrogram."""
         from raytag.features.logmel import LogMel
 
-        names = ("sample_rate", "n_fft", "hop_length", "n_mels", "fmin", "fmax", "top_db")
+        names = ("sample_rate", "n_fft", "hop_length", "n_mels", "fmin", "fmax", "top_db", "pad_mode")
         return LogMel(**{name: getattr(self, name) for name in names})
 
     def check(self) -> None:

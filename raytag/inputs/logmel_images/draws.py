@@ -80,7 +80,7 @@ def draw(
     frames, partner_frames : int64 (B,)
         Lengths of the samples' clips and of their partners, frames.
     rng : numpy.random.Generator
-        Its state alone decides the result, with the shapes; how much of it is used depends on B only.
+        Its state alone decides the result, with the shapes.
 
     Raises
     ------
@@ -103,8 +103,15 @@ def draw(
         frame_masks=_masks(settings.time_mask_fraction, settings.crop_frames, (*shape, rounds), rng),
         mixer=np.where(mixed, np.where(concatenated, SIGMOID, ADD), UNMIXED),
         radius=rng.integers(settings.sigmoid_radius[0], settings.sigmoid_radius[1] + 1, (n,)),
-        alpha=rng.uniform(0.0, settings.add_max_alpha, (n,)).astype(np.float32),
+        alpha=_shares(settings, n, rng),
     )
+
+
+def _shares(settings: LogMelImages, n: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """The partners' weights; they are drawn last, for Beta variates take as many random numbers as they need."""
+    if settings.add_beta is None:
+        return rng.uniform(0.0, settings.add_max_alpha, (n,)).astype(np.float32)
+    return rng.beta(settings.add_beta, settings.add_beta, (n,)).astype(np.float32)
 
 
 def clip_lengths(frames: NDArray[np.int64], partner_frames: NDArray[np.int64]) -> NDArray[np.int64]:

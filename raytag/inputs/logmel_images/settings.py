@@ -46,6 +46,7 @@ class LogMelImages(parts.Input):
     sigmoid_share: float = Field(0.6, ge=0, le=1)  # of mixed samples that are concatenated; the rest are added
     sigmoid_radius: tuple[int, int] = (3, 12)  # inclusive; larger is a sharper border
     add_max_alpha: float = Field(0.5, ge=0, le=1)  # the other sample's weight is uniform in [0, this]
+    add_beta: float | None = Field(None, gt=0)  # or it is Beta(this, this) distributed in [0, 1]; None: it is not
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import ks_2samp
+from scipy.stats import beta, ks_2samp, kstest
 
-from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED, draw
+from raytag.inputs.logmel_images.draws import ADD, SIGMOID, UNMIXED, Draws, draw
 from raytag.inputs.logmel_images.settings import LogMelImages
 from raytag.seeding import generator
 
@@ -61,6 +61,16 @@ def test_alphas_are_distributed_as_published(golden):
     assert within_four_sigma(alpha, mean, np.sqrt(2) * 0.5 / np.sqrt(12))
     assert 0 <= alpha.min() < low + 0.001
     assert high - 0.001 < alpha.max() <= 0.5
+
+
+def test_weights_of_added_partners_may_be_beta_distributed():
+    """argus-freesound's other mixer; what else is drawn stays the same."""
+    settings = LogMelImages(add_beta=0.4)
+    alpha = draw_many(settings).alpha
+    assert kstest(alpha, beta(0.4, 0.4).cdf).pvalue > 1e-3
+    assert alpha.dtype == np.float32
+    for name, a, b in zip(Draws._fields, draw_many(settings, n=64), draw_many(n=64), strict=True):
+        assert np.array_equal(a, b) == (name != "alpha"), name
 
 
 def test_gates_open_with_their_probability():
