@@ -5,9 +5,9 @@
     logmel      = max(10 log10(max(mel, 1e-10)), maximum - top_db)              dB re 1
 
 Frames are centred on multiples of ``hop_length``; beyond the ends the signal is zero (the default of librosa
-since 0.10) or mirrored (its default before). Sixteen frames are transformed side by side (`raytag.features.fft`), each as a complex transform
-of half the length, in a working set that stays in the processor's second cache; of the filterbank only the
-non-zeros are multiplied.
+since 0.10) or mirrored (its default before). Sixteen frames are transformed side by side (`raytag.features.fft`),
+each as a complex transform of half the length, in a working set that stays in the processor's second cache; of the
+filterbank only the non-zeros are multiplied.
 """
 
 from __future__ import annotations

@@ -74,8 +74,8 @@ def read_waveform(
         Where that window lies: centred on the sound, or, as in argus-freesound, on half the sound's length
         counted from the start of the *file*, which misses sounds that begin late.
     pad_mode : "constant" or "reflect"
-        What frames that reach beyond the ends of the file find there when silence is looked for: zeros, or the signal
-        mirrored (librosa's default before 0.10).
+        What frames that reach beyond the ends of the file find there when silence is looked for: zeros, or the
+        signal mirrored (librosa's default before 0.10).
     channel : "mix", "loudest" or "first"
         The mean of the channels, or the loudest where the mean cancels; or always the loudest or the first.
 

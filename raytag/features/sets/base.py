@@ -37,8 +37,8 @@ class OfRecordings(parts.Features):
     # where the window of min_seconds lies when the trimmed sound is shorter: centred on the sound itself, or
     # (argus-freesound's fault, kept for fidelity) on half the sound's length counted from the file's start
     pad_mode: Literal["constant", "reflect"] = "constant"
-    # what frames that reach beyond the ends find there, in trimming and in spectrograms: zeros, or (librosa's default
-    # before 0.10, argus-freesound's) the signal mirrored
+    # what frames that reach beyond the ends find there, in trimming and in spectrograms: zeros, or the signal
+    # mirrored (librosa's default before 0.10, with which argus-freesound was trained)
     channel: Literal["mix", "loudest", "first"] = "mix"
     # what of several channels is heard: their mean (where it cancels, the loudest), or always one of them
 
