@@ -24,6 +24,7 @@ COMMANDS = {
     "plugin": ("raytag.cli.plugin", "what a file of your own brings, and whether it keeps what trainings rely on"),
     "prune": ("raytag.cli.prune", "free the disk from weights and checkpoints that no ensemble needs"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
+    "space": ("raytag.cli.space", "what a search space says of itself, what it draws first, and what varies in it"),
     "status": ("raytag.cli.status", "what runs now, what finished, was dropped and why, and the disk it uses"),
     "verify": ("raytag.cli.verify", "whether all that a run holds is what was written"),
 }

@@ -11,9 +11,10 @@ and noisy clips are argus-freesound's, first place of Freesound Audio Tagging 20
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raytag.losses.base import LossOfLabels, mean_of_classes
 from raytag.losses.bce import bce
@@ -53,32 +54,48 @@ def lq(logits: Tensor, labels: Tensor, q: float, weights: Tensor | None = None) 
     return mean_of_classes((1 - (p * labels + _EPSILON) ** q) / q, weights)
 
 
-class OnlyNoisyLSoft(LossOfLabels):
-    """Soft bootstrapping on noisy clips, binary cross-entropy on curated ones.
+class OnlyNoisy(LossOfLabels):
+    """A loss of noisy clips, binary cross-entropy on curated ones.
 
     Each clip's loss is multiplied by the weight of its kind, then averaged over the batch, so a kind counts by
     its share of the batch. With the default weights the loss is about half of a cross-entropy.
     """
 
-    beta: float = Field(0.7, ge=0, le=1)  # weight of the given label; the rest is the prediction's
     noisy_weight: float = Field(0.5, ge=0)
-    curated_weight: float = Field(0.5, ge=0)
+    curated_weight: float | None = Field(0.5, ge=0)  # None: what noisy_weight leaves of 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.curated_weight is None and self.noisy_weight > 1:
+            raise ValueError(f"noisy_weight {self.noisy_weight:g} leaves nothing of 1 for curated_weight=none")
+        return self
+
+    @abstractmethod
+    def of_noisy(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """Of each clip, (B,)."""
 
     def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
-        soft = self.noisy_weight * lsoft(logits, labels, self.beta, weights)
-        return soft.where(noisy, self.curated_weight * bce(logits, labels, weights)).mean()
+        curated_weight = 1 - self.noisy_weight if self.curated_weight is None else self.curated_weight
+        robust = self.noisy_weight * self.of_noisy(logits, labels, weights)
+        return robust.where(noisy, curated_weight * bce(logits, labels, weights)).mean()
 
 
-class OnlyNoisyLq(LossOfLabels):
-    """Lq on noisy clips, binary cross-entropy on curated ones; weights as in `OnlyNoisyLSoft`."""
+class OnlyNoisyLSoft(OnlyNoisy):
+    """Soft bootstrapping on noisy clips, binary cross-entropy on curated ones; weights as in `OnlyNoisy`."""
+
+    beta: float = Field(0.7, ge=0, le=1)  # weight of the given label; the rest is the prediction's
+
+    def of_noisy(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        return lsoft(logits, labels, self.beta, weights)
+
+
+class OnlyNoisyLq(OnlyNoisy):
+    """Lq on noisy clips, binary cross-entropy on curated ones; weights as in `OnlyNoisy`."""
 
     q: float = Field(0.5, gt=0, le=1)  # exponent
-    noisy_weight: float = Field(0.5, ge=0)
-    curated_weight: float = Field(0.5, ge=0)
 
-    def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
-        robust = self.noisy_weight * lq(logits, labels, self.q, weights)
-        return robust.where(noisy, self.curated_weight * bce(logits, labels, weights)).mean()
+    def of_noisy(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        return lq(logits, labels, self.q, weights)
 
 
 class BCEMaxOutlier(LossOfLabels):

@@ -14,6 +14,7 @@ A space is a file of values, one of
     ]
 
     PLUGINS = ["my_net.py"]                                  # beside any of them: files with parts of your own
+    NOTES = ["It suits birds."]                              # and sentences that a launch says first
 
 ``VARY`` may vary a part's ``name`` too: a draw takes those of the other entries whose fields the drawn class has.
 ``worth_varying(experiment)`` gives the ranges that its parts themselves suggest. ``load("specaug_mixup")`` looks
@@ -22,9 +23,9 @@ for ``search_spaces/specaug_mixup.py`` in the current folder, then beside ``laun
 
 from __future__ import annotations
 
-from raytag.space.distributions import Choice, Distribution, SpaceError, Uniform, choice, loguniform, uniform
+from raytag.space.distributions import Choice, Distribution, SpaceError, Uniform, choice, loguniform, plain, uniform
 from raytag.space.files import available, load
-from raytag.space.spaces import Branch, Space, plain, worth_varying
+from raytag.space.spaces import Branch, Space, worth_varying
 
 __all__ = [
     "Branch",

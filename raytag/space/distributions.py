@@ -14,6 +14,18 @@ class SpaceError(ValueError):
     """A space that cannot be found or does not make sense; the message names the file and the key."""
 
 
+def plain(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def listed(values: Sequence[Any]) -> str:
+    """Values as ``--set`` takes them, none twice."""
+    return ", ".join(dict.fromkeys(plain(value) for value in values))
+
+
 @dataclass(frozen=True)
 class Uniform:
     """A float between ``low`` and ``high``, on a logarithmic scale if ``log``."""
@@ -24,7 +36,10 @@ class Uniform:
 
     def __post_init__(self) -> None:
         if not (self.low < self.high and (self.low > 0 or not self.log)):
-            raise SpaceError(f"{self}: needs low < high" + (" and low > 0" if self.log else ""))
+            raise SpaceError(f"{self!r}: needs low < high" + (" and low > 0" if self.log else ""))
+
+    def __str__(self) -> str:
+        return f"from {self.low:g} to {self.high:g}" + ", logarithmically" * self.log
 
     def at(self, share: float) -> float:
         """The value below which ``share`` of the distribution lies, to four significant digits.
@@ -53,6 +68,9 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise SpaceError("choice([]): needs at least one value")
+
+    def __str__(self) -> str:
+        return f"over {listed(self.values)}"
 
     def sample(self, rng: np.random.Generator) -> Any:
         return self.values[int(rng.integers(len(self.values)))]

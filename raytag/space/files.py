@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import inspect
 import math
 import runpy
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,24 @@ def available() -> list[str]:
     return sorted({file.stem for folder in folders() for file in folder.glob("[!_]*.py")})
 
 
+def find(name: str) -> Path:
+    """The file of a space, by its name or path; ``SpaceError`` where there is none."""
+    if name.endswith(".py"):
+        if not Path(name).is_file():
+            raise SpaceError(f"no space file {name}")
+        return Path(name)
+    found = [folder / f"{name}.py" for folder in folders() if (folder / f"{name}.py").is_file()]
+    if not found:
+        names = available()
+        near = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise SpaceError(
+            f"no space {name!r}; {hint}there are: {', '.join(names) or 'none'} "
+            f"(a file search_spaces/{name}.py or a path ending in .py would be one)"
+        )
+    return found[0]
+
+
 def load(name: str, within: tuple[str, ...] = ()) -> Space:
     """Load a space by name or by the path of its file; ``within`` are the files of mixtures that name it.
 
@@ -38,33 +57,28 @@ def load(name: str, within: tuple[str, ...] = ()) -> Space:
         No such space (the nearest names are given), a file that does not define one, or a plugin of it that cannot
         be loaded.
     """
-    if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise SpaceError(f"no space file {name}")
-    else:
-        found = [folder / f"{name}.py" for folder in folders() if (folder / f"{name}.py").is_file()]
-        if not found:
-            names = available()
-            near = difflib.get_close_matches(name, names, n=3)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
-            raise SpaceError(
-                f"no space {name!r}; {hint}there are: {', '.join(names) or 'none'} "
-                f"(a file search_spaces/{name}.py or a path ending in .py would be one)"
-            )
-        path = found[0]
+    path = find(name)
     if str(path.resolve()) in within:
         raise SpaceError(f"{path}: SPACES: the mixture contains itself")
     brought = tuple(_plugins(path))
     try:
         with reach(brought, alone=True):
-            space = _check(path, runpy.run_path(str(path)), (*within, str(path.resolve())))
+            values = runpy.run_path(str(path))
+            space = _check(path, values, (*within, str(path.resolve())))
     except SpaceError:
         raise
     except Exception as error:
         where = f" ({own})" if (own := plugins.place(error)) else ""
         raise SpaceError(f"{path}: {type(error).__name__}: {error}{where}") from error
-    return replace(space, plugins=tuple(dict.fromkeys((*brought, *space.plugins))))
+    notes = values.get("NOTES", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise SpaceError(f"{path}: NOTES must be a list of sentences, not {notes!r}")
+    return replace(
+        space,
+        notes=tuple(dict.fromkeys((*notes, *space.notes))),
+        plugins=tuple(dict.fromkeys((*brought, *space.plugins))),
+        help=inspect.cleandoc(values.get("__doc__") or ""),
+    )
 
 
 def _plugins(path: Path) -> Iterator[str]:
@@ -120,6 +134,7 @@ def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
     firsts: dict[str, Experiment] = {}
     branches: list[Branch] = []
     brought: list[str] = []
+    notes: list[str] = []
     for number, entry in enumerate(spaces):
         weight, *what = entry if isinstance(entry, Sequence) and len(entry) in (2, 3) else (0, None)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
@@ -135,11 +150,12 @@ def _mixture(path: Path, spaces: Any, within: tuple[str, ...]) -> Space:
         else:
             own = _checked(path, where, what[0], more)
         brought += own.plugins
+        notes += own.notes
         firsts |= {e.hash: e for e in own.firsts}
         # of a list each experiment is a kind of its own: they come first, and are not drawn again
         total = sum(branch.weight for branch in own.branches)
         branches += [replace(branch, weight=weight * branch.weight / total) for branch in own.branches]
-    return Space(path.stem, str(path), tuple(firsts.values()), tuple(branches), plugins=tuple(brought))
+    return Space(path.stem, str(path), tuple(firsts.values()), tuple(branches), tuple(notes), tuple(brought))
 
 
 def _checked(path: Path, where: str, base: Any, vary: Any) -> Space:

@@ -14,7 +14,7 @@ from raytag.experiment import FAMILIES, Experiment, data_needs, unknown_key_mess
 from raytag.families import reach
 from raytag.parts import Features, Member
 from raytag.seeding import generator
-from raytag.space.distributions import Choice, Distribution, SpaceError, Uniform, pick
+from raytag.space.distributions import Choice, Distribution, SpaceError, Uniform, listed, pick, plain
 
 #: The parts that learn from earlier stages.
 STAGES = ("init", "pseudo")
@@ -73,9 +73,12 @@ class Space:
     branches : tuple of Branch
         Of each kind of experiment that is drawn; none where nothing varies.
     notes : tuple of str
-        Sentences on fields that are fixed because the data cannot use them.
+        Sentences that a launch says first: the file's own, and on fields that are fixed because the data cannot use
+        them.
     plugins : tuple of str
         Hashes of the plugins whose classes may be called without it (`raytag.plugins`).
+    help : str
+        The docstring of the file.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Space:
     branches: tuple[Branch, ...] = ()
     notes: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+    help: str = ""
 
     @classmethod
     def of(cls, name: str, path: str, base: Experiment, vary: Mapping[str, Distribution]) -> Space:
@@ -135,7 +139,10 @@ class Space:
         if lacking:
             self.first.replace(changes)  # says what is wrong with it
             raise SpaceError(unknown_key_message(lacking[0], sorted(known)))
-        firsts = {e.hash: e for e in (_set(e, changes) for e in self.firsts)}
+        firsts: dict[str, Experiment] = {}
+        for first in self.firsts:
+            own = _set(first, changes)
+            firsts.setdefault(own.hash, own)
         branches: dict[str, Branch] = {}
         for old in self.branches:
             base = _set(old.base, changes)
@@ -201,7 +208,7 @@ class Space:
         left, before = len(fitted.firsts), len(self.firsts)
         if left < before:
             notes.append(f"{left} of the {before} experiments are left: the others differed in nothing else")
-        return replace(fitted, notes=tuple(notes))
+        return replace(fitted, notes=(*self.notes, *notes))
 
     def values(self, key: str) -> list[Any]:
         """The values that a field has in this space, the first experiment's first; of a range the ends and the
@@ -214,13 +221,11 @@ class Space:
         """How the file has a field, for a note."""
         for branch in self.branches:
             distribution = branch.vary.get(key)
-            if isinstance(distribution, Uniform):
-                return f"the space varies it from {distribution.low:g} to {distribution.high:g}"
             if distribution is not None:
-                return f"the space varies it over {_listed(distribution.values)}"
+                return f"the space varies it {distribution}"
         if len(self.firsts) == 1:
             return f"the base experiment has {plain(self.first.flat()[key])}"
-        return f"the space has {_listed(self.values(key))}"
+        return f"the space has {listed(self.values(key))}"
 
     @property
     def feature_sets(self) -> list[Features]:
@@ -353,14 +358,3 @@ def _set_values(distribution: Distribution, changes: Mapping[str, Any]) -> Distr
         for v in distribution.values
     )
     return Choice(tuple(values))
-
-
-def plain(value: Any) -> str:
-    """A value as ``--set`` takes it."""
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ", ".join(dict.fromkeys(plain(value) for value in values))
