@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from _kept import opened
 from _sources import Sources, interval, read_truth, samples
 from rich.console import Console
 from rich.table import Table
@@ -60,7 +61,9 @@ class Pool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs-dir", default="runs")
+    parser.add_argument(
+        "--runs-dir", default="runs", help="or a file of kept predictions, benchmarks/data/*.parquet"
+    )
     parser.add_argument("--rotation", nargs="+", required=True, metavar="RUN", help="runs, one a rotation")
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="their folders, in the same order")
     parser.add_argument("--stackers", type=int, default=8)
@@ -71,7 +74,7 @@ def main() -> None:
     if len(args.rotation) != len(args.data):
         parser.error("give as many --data as --rotation")
     console, pool = make_console(), Pool()
-    stores = [RunStore(args.runs_dir, run) for run in args.rotation]
+    stores = opened(args.runs_dir, args.rotation, args.data)
     common = set.intersection(*(set(store.complete()) for store in stores))
     say(console, f"{len(common)} experiments are complete in every rotation")
     with ray_session(None) as wait_for_ray, keep_workers():
