@@ -20,7 +20,7 @@ from raytag.datasets import load
 from raytag.store.run import RunStore
 
 _KEY = b"raytag"
-_RESULT = ("experiment", "fold", "lwlrap", "labels", "clips", "epochs", "kept_epoch", "steps", "seconds", "lineage")
+_RESULT = ("lwlrap", "labels", "clips", "epochs", "kept_epoch", "steps", "seconds", "lineage")
 _PARTS = ("oof", "test")
 
 
@@ -28,13 +28,18 @@ def keep(stores: Sequence[RunStore], path: Path) -> None:
     """Write the predictions of all complete experiments of runs to one file."""
     frames, told = [], {}
     for store in stores:
-        quarantine = store.quarantine().to_dict("list")
-        told[store.name] = {"quarantine": quarantine, "experiments": {}, "results": []}
+        told[store.name] = {
+            "fingerprint": store.run["fingerprint"],
+            "quarantine": store.quarantine().to_dict("list"),
+            "experiments": {},
+            "results": [],
+        }
         for name in store.complete():
             told[store.name]["experiments"][name] = store.storage.read_json(f"experiments/{name}/experiment.json")
             for k in range(store.n_folds):
                 fold = store.fold(name, k)
-                told[store.name]["results"].append({key: fold.result()[key] for key in _RESULT})
+                result = {key: value for key, value in fold.result().items() if key in _RESULT}
+                told[store.name]["results"].append({"experiment": name, "fold": k, **result})
                 for part, frame in zip(_PARTS, (fold.oof(), fold.test()), strict=True):
                     frames.append(frame.assign(run=store.name, experiment=name, fold=k, part=part))
     rows = pd.concat(frames, ignore_index=True)
@@ -69,7 +74,10 @@ def opened(runs_dir: str, runs: Sequence[str], data: Sequence[str]) -> list[RunS
 
 
 def _made(rows: pd.DataFrame, told: dict, into: str, run: str, data: str) -> RunStore:
-    store = RunStore.open_for(into, run, load(data), data)
+    clips = load(data)
+    if clips.fingerprint() != told["fingerprint"]:
+        raise ValueError(f"the predictions of {run} are of other clips, labels or folds than {data} has")
+    store = RunStore.open_for(into, run, clips, data)
     store.set_quarantine(pd.DataFrame(told["quarantine"]))
     for name, fields in told["experiments"].items():
         store.storage.write_json(f"experiments/{name}/experiment.json", fields)
