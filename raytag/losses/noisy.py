@@ -12,12 +12,14 @@ and noisy clips are argus-freesound's, first place of Freesound Audio Tagging 20
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from raytag.losses.base import LossOfLabels, mean_of_classes
 from raytag.losses.bce import bce
+from raytag.space.distributions import Distribution, uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +94,8 @@ class OnlyNoisyLSoft(OnlyNoisy):
 class OnlyNoisyLq(OnlyNoisy):
     """Lq on noisy clips, binary cross-entropy on curated ones; weights as in `OnlyNoisy`."""
 
+    worth_varying: ClassVar[Mapping[str, Distribution]] = {"q": uniform(0.3, 0.8)}
+
     q: float = Field(0.5, gt=0, le=1)  # exponent
 
     def of_noisy(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
@@ -106,6 +110,7 @@ class BCEMaxOutlier(LossOfLabels):
     """
 
     compares_clips: ClassVar[bool] = True
+    worth_varying: ClassVar[Mapping[str, Distribution]] = {"alpha": uniform(0.6, 0.95)}
 
     alpha: float = Field(0.8, gt=0, le=1)
 

@@ -29,6 +29,8 @@ takes its own fields: --set loss.name=OnlyNoisyLq --set loss.q=0.3. There are th
 """ + "\n".join(f"  - {what}.name: {', '.join(family.table)}" for what, family in FAMILIES.items())
 
 if TYPE_CHECKING:
+    from raytag.space import Space
+
     Search = str
     Stopping = str
 else:
@@ -55,7 +57,7 @@ class LaunchOptions:
     cache_dir: str | None = None
     """folder or URI of the feature cache; by default cache/ beside --runs-dir"""
     num_samples: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """experiments to draw in all, 8 by default; a larger number later adds to the run"""
+    """experiments to draw in all, by default 8, or all that a space lists; a larger number later adds to the run"""
     time_budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None
     """e.g. 2h, 45m, 1h30m: draw experiments as long as those that are still in can finish all their folds in this
     time; nothing is cut off. Without --num-samples as many as fit"""
@@ -145,10 +147,12 @@ class LaunchOptions:
         """Folder or URI of the feature cache."""
         return Storage(self.cache_dir).uri if self.cache_dir else Storage(self.runs_dir).beside("cache").uri
 
-    @property
-    def number(self) -> int | None:
-        """Experiments to draw; None: as many as the time budget allows."""
-        return 8 if self.num_samples is None and self.time_budget is None else self.num_samples
+    def number(self, chosen: Space) -> int | None:
+        """Experiments to draw in all; None: as many as the time budget allows."""
+        if self.num_samples is not None or self.time_budget is not None:
+            return self.num_samples
+        listed = len(chosen.firsts)
+        return max(8, listed) if chosen.branches else listed
 
     def changes(self) -> dict[str, Any]:
         """Fields fixed for every experiment: by --seed, --epochs, --channel, and --set, which wins."""

@@ -42,13 +42,6 @@ def test_folds_that_make_no_sense(given, words):
         LaunchOptions(**given).folds(3)
 
 
-def test_how_many_experiments():
-    assert LaunchOptions().number == 8
-    assert LaunchOptions(num_samples=3).number == 3
-    assert LaunchOptions(time_budget="2h").number is None
-    assert LaunchOptions(time_budget="2h", num_samples=30).number == 30
-
-
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
 def test_a_bound_that_leaves_out_everything(seconds):
     with pytest.raises(ValueError, match=r"--max-clip-seconds .*must be above 0"):

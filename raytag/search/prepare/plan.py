@@ -72,7 +72,8 @@ def make_plan(
     ValueError
         A search that does not suit the space.
     """
-    searcher = searchers.build(options.search, chosen, options.seed, options.number or MOST_IN_A_BUDGET)
+    number = options.number(chosen)
+    searcher = searchers.build(options.search, chosen, options.seed, number or MOST_IN_A_BUDGET)
     few = fewer(options, chosen, searcher)
     if few is not None:
         say(console, few)
@@ -82,13 +83,13 @@ def make_plan(
         settings=Settings(options.stopping, options.keep),
         folds=folds,
         weights=fold_weights(table, folds),
-        asked=options.number,
+        asked=number,
     )
 
 
 def fewer(options: LaunchOptions, chosen: Space, searcher: Searcher) -> str | None:
     """A sentence where the space has fewer experiments than are wanted; None where it has enough."""
-    number = options.number
+    number = options.number(chosen)
     if number is None:
         return None
     if searcher.known is None:

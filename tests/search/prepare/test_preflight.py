@@ -268,12 +268,23 @@ ONE_FIELD = {"training.batch_size": choice([4, 8])}
     ],
 )
 def test_fewer_experiments_than_wanted_are_said(chosen, search, words):
-    assert words in prepare(chosen, search=search)[1]
+    assert words in prepare(chosen, search=search, num_samples=8)[1]
     assert prepare(chosen, search=search, num_samples=1)[1] == ""
 
 
+def test_all_experiments_of_a_list_are_wanted_where_no_number_is_given():
+    listed = make_space(experiments=[BASE.replace({"model.dropout": 0.01 * i}) for i in range(12)])
+    for chosen, number in ((listed, 12), (make_space(), 1), (make_space(ONE_FIELD), 8)):
+        assert LaunchOptions().number(chosen) == number
+        assert LaunchOptions(num_samples=3).number(chosen) == 3
+        assert LaunchOptions(time_budget="2h").number(chosen) is None
+        assert LaunchOptions(time_budget="2h", num_samples=30).number(chosen) == 30
+    assert prepare(listed)[1] == prepare(make_space())[1] == ""
+
+
 def test_a_grid_whose_only_field_the_data_cannot_use_says_what_is_left():
-    _, said = prepare(make_space({"sampling.noisy_prob": choice([0.0, 0.2])}), search="grid")
+    chosen = make_space({"sampling.noisy_prob": choice([0.0, 0.2])})
+    _, said = prepare(chosen, search="grid", num_samples=8)
     assert said.splitlines()[1] == "The grid has only 1 of the 8 experiments wanted"
 
 
