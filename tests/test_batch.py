@@ -82,3 +82,16 @@ def test_tiles_are_pooled_as_the_input_says_and_lengths_reach_the_network(monkey
     np.testing.assert_allclose(predict_middles(Means(), Padded(pooling), rows, cpu)[:, 0], 1 / (1 + np.exp(-rows)))
     unlike = predict(Means(), Padded(pooling, told=False), rows, cpu)
     assert not np.allclose(unlike, found)
+
+
+def test_tiles_of_many_clips_share_a_batch():
+    """argus-freesound predicts clip by clip, a few tiles at a time."""
+    net, sizes = Means(), []
+    net.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    rows, cpu = np.arange(80) % 3, torch.device("cpu")
+    found = predict(net, Padded("mean"), rows, cpu)
+    assert sum(sizes) == (rows + 1).sum()
+    assert len(sizes) == 3
+    predict_middles(net, Padded("mean"), rows, cpu)
+    assert len(sizes) == 3 + 2
+    np.testing.assert_allclose(found, predict(net, Padded("mean"), rows[:3], cpu)[rows], rtol=1e-6)

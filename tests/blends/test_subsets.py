@@ -44,6 +44,7 @@ def check(probabilities, targets, sizes, top=None, blend="geometric"):
 
 @pytest.mark.parametrize("size", range(1, 11))
 def test_equals_brute_force_for_ten_models_at_every_size(size):
+    """How argus-freesound chose its seven models: the script was not published."""
     check(*simulate(10, 24, 6, own=1.5, signal=1.5), [size])
 
 

@@ -16,6 +16,7 @@ def golden(shared):
 
 
 def test_kfold_is_the_published_one(golden):
+    """Blind to labels and uploaders: argus-freesound's, by name only."""
     np.testing.assert_array_equal(folds.kfold(4970), golden["kfold_n4970_seed42"])
     np.testing.assert_array_equal(folds.kfold(19815), golden["ex4_noisy_kfold_n19815_seed42"])
     by_name = folds.assign(np.ones((4970, 2)), method="kfold", seed=3)
@@ -43,6 +44,7 @@ def draw_targets(n: int, n_classes: int, seed: int) -> np.ndarray:
 @given(targets_strategy)
 @settings(max_examples=60, deadline=None)
 def test_stratified_puts_each_clip_in_one_fold_and_spreads_labels(case):
+    """argus-freesound leaves it to chance how many clips of a rare class a fold gets."""
     n_folds, n_classes, n, seed = case
     targets = draw_targets(n, n_classes, seed)
     found = folds.stratified(targets, n_folds, seed % 1000)
@@ -59,6 +61,7 @@ def test_stratified_puts_each_clip_in_one_fold_and_spreads_labels(case):
 @given(targets_strategy, st.integers(1, 7))
 @settings(max_examples=60, deadline=None)
 def test_grouped_keeps_groups_whole_and_fills_every_fold(case, group_size):
+    """argus-freesound spreads the clips of an uploader over its folds."""
     n_folds, n_classes, n, seed = case
     rng = np.random.default_rng(seed)
     groups = [f"g{g}" for g in rng.integers(0, max(n // group_size, 1), n)]
@@ -120,6 +123,7 @@ def test_a_seed_makes_other_folds():
 
 
 def test_auto_prefers_given_folds_then_groups_then_labels():
+    """argus-freesound's folds are neither stratified nor grouped by uploader."""
     targets = np.eye(3)[np.arange(12) % 3]
     given_folds, groups = np.array([4, 9] * 6), ["a", "b", "c", "d"] * 3
     np.testing.assert_array_equal(folds.assign(targets, given=given_folds, groups=groups), [0, 1] * 6)

@@ -97,6 +97,7 @@ def test_other_parameters_have_a_folder_of_their_own(table, run):
 
 
 def test_resumes_from_the_shards_that_are_there(table, run, tmp_path):
+    """argus-freesound takes what a killed run left of its cache of noisy clips for all of them."""
     run(table)
     gone, *kept = shards_of(tmp_path / "cache")
     assert kept
@@ -114,6 +115,7 @@ def test_resumes_from_the_shards_that_are_there(table, run, tmp_path):
 
 
 def test_a_changed_clip_is_computed_again_and_nothing_else(table, run):
+    """argus-freesound's cache is named by the settings alone, whatever the recordings hold."""
     first, _ = run(table)
     path = Path(table.clips["path"][5])
     original = path.read_bytes()

@@ -21,11 +21,12 @@ from raytag.errors import DamagedError
 from raytag.experiment import Features
 from raytag.features.cache import CacheError, build_cache
 from raytag.features.manifest import feature_hash
-from raytag.features.shards import shard_name
+from raytag.features.shards import compute_batch, shard_name
 from raytag.store.digest import digest
+from raytag.store.files import Storage
 from tests.cli import environment
 from tests.features.conftest import CLIPS
-from tests.features.test_cache import assert_holds, shards_of
+from tests.features.test_cache import assert_holds, items_of, shards_of
 
 NAMES = ["missing", "unreadable", "truncated", "empty", "silent", "non_finite", "out_of_range"]
 
@@ -51,6 +52,7 @@ def spoil(path: Path, code: str) -> None:
 
 @pytest.mark.parametrize("code", NAMES)
 def test_an_unusable_clip_is_quarantined_and_remembered(table, run, code):
+    """argus-freesound trains on half a second of silence in its place."""
     path, clip = Path(table.clips["path"][7]), table.clips["clip"][7]
     spoil(path, code)
     manifest, text = run(table)
@@ -68,6 +70,19 @@ def test_an_unusable_clip_is_quarantined_and_remembered(table, run, code):
     assert f"{CLIPS} clips cached, 0 to compute" in text or code == "missing"
     assert again.rows.equals(manifest.rows)
     assert_holds(again, table.drop([clip]))
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, ZeroDivisionError])
+def test_what_is_no_fault_of_a_recording_ends_the_work(table, tmp_path, monkeypatch, raised):
+    """argus-freesound swallows Ctrl-C while it reads, and takes the recording for silence."""
+
+    def decode(*_):
+        raise raised
+
+    monkeypatch.setattr("raytag.features.waveform.decode", decode)
+    with pytest.raises(raised):
+        compute_batch(items_of(table.clips[:2]), Storage(str(tmp_path / "set")), Features())
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_a_mended_clip_is_usable(table, run):
@@ -179,6 +194,7 @@ def test_a_competition_that_hides_its_test_clips_goes_on(shared, run):
 
 
 def test_a_damaged_shard_is_named_and_then_computed_again(table, run, tmp_path):
+    """argus-freesound takes whatever part of its cache there is for all of it."""
     manifest, _ = run(table)
     shard = shards_of(tmp_path / "cache")[0]
     data = shard.read_bytes()

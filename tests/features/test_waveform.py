@@ -112,6 +112,7 @@ def test_the_ends_of_a_file_are_mirrored_where_silence_is_looked_for(tmp_path):
 
 
 def test_a_short_late_sound_is_kept_whole_unless_the_published_fault_is_asked_for(shared, tmp_path):
+    """argus-freesound loses short sounds that begin late: it forgets how much silence was trimmed before them."""
     reference = np.load(shared / "golden" / "01_logmel_short_late.npz")
     burst = reference["in_samples"]
     start, end = reference["trim_start_end"]
@@ -135,6 +136,7 @@ def test_a_short_late_sound_is_kept_whole_unless_the_published_fault_is_asked_fo
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 3000), st.integers(0, 1200), st.integers(1, 1001))
 def test_the_window_has_the_asked_length_and_holds_the_sound(length, start, sound, window):
+    """Wherever in the file it begins; argus-freesound loses short sounds that begin late."""
     start = min(start, length - 1)
     end = min(start + sound, length)
     x = np.arange(1, length + 1, dtype=np.float32)
@@ -173,6 +175,7 @@ def test_missing(tmp_path):
 
 @pytest.mark.parametrize("content", [b"RIFF", b"not audio at all" * 100, b"OggS" + bytes(60), b"fLaC" + bytes(60)])
 def test_unreadable(tmp_path, content):
+    """argus-freesound hears half a second of silence in whatever it cannot decode."""
     (tmp_path / "clip.wav").write_bytes(content)
     assert code_of(tmp_path / "clip.wav") in {"unreadable", "truncated"}
 

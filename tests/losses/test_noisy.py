@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from raytag import losses
+from raytag.batch import Outputs, Targets
 from raytag.losses.bce import bce
 from raytag.losses.noisy import lq, lsoft
 from raytag.testing.losses import Loss, problem, value_and_grad, value_of
@@ -68,6 +70,32 @@ def test_float64_formulas() -> None:
     for loss, value in expected:
         assert float(value_of(loss, logits, targets, noisy)) == pytest.approx(value, rel=1e-6)
         assert float(value_of(loss, logits.double(), targets.double(), noisy)) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("flags", ["some", "none", "all"])
+@pytest.mark.parametrize("name", ["OnlyNoisyLSoft", "OnlyNoisyLq"])
+def test_weights_of_clips_give_the_sum_of_two_losses_that_picks_clips_out(name: str, flags: str) -> None:
+    """argus-freesound picks noisy and curated clips out of a batch, for which a GPU is waited for, and weighs the
+    mean loss of either by its share of the batch."""
+    logits, targets, noisy = problem()
+    logits, targets = logits.double(), targets.double()
+    noisy = {"some": noisy, "none": torch.zeros_like(noisy), "all": torch.ones_like(noisy)}[flags]
+    fields = {"noisy_weight": 0.8, "curated_weight": 0.3}
+
+    def picked(outputs: Outputs, given: Targets) -> Tensor:
+        z, y, n = outputs.clip, given.present, given.noisy
+        total = z.new_zeros(())
+        if n.any():
+            robust = lsoft(z[n], y[n], 0.7) if name == "OnlyNoisyLSoft" else lq(z[n], y[n], 0.5)
+            total = total + 0.8 * (n.sum() / len(n)) * robust.mean()
+        if (~n).any():
+            total = total + 0.3 * ((~n).sum() / len(n)) * bce(z[~n], y[~n]).mean()
+        return total
+
+    value, grad = value_and_grad(losses.build(name, **fields), logits, targets, noisy)
+    expected, expected_grad = value_and_grad(picked, logits, targets, noisy)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)  # shares of a batch are float32
+    np.testing.assert_allclose(grad, expected_grad, rtol=1e-6)
 
 
 def test_lsoft_gradient_is_beta_times_the_residual() -> None:

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytag import models, parts
-from raytag.batch import Outputs
-from raytag.experiment import Model
+from raytag import losses, models, parts
+from raytag.batch import Batch, Outputs, Targets
+from raytag.experiment import Loss, Model
+from raytag.predict import predict_middles
 from raytag.testing.models import check_model, check_network
 
 SKIP = {"last_fc": 2, "dropout": 0.0}
@@ -36,6 +37,33 @@ SMALL = {
 def test_every_network_keeps_the_contract(name: str) -> None:
     for fields in SMALL[name]:
         check_network(Model(name, **fields))
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", models.MODELS)
+def test_every_clip_is_scored_and_learned_from_with_auxiliary_classifiers_or_without(name: str) -> None:
+    """argus-freesound scores the first of whatever a network returns, which without auxiliary classifiers is the
+    batch's first clip."""
+    torch.manual_seed(0)
+    net = Model(name, **SMALL[name][0]).build(5, 3).eval()
+    images, labels = torch.randn(4, 3, 64, 64), torch.eye(5)[:4]
+
+    class Middles:
+        def middles(self, rows: np.ndarray) -> Batch:
+            return Batch(images[rows])
+
+    outputs = net(images)
+    assert bool(outputs.aux) == ("Aux" in name)
+    found = predict_middles(net, Middles(), np.arange(4), torch.device("cpu"))
+    np.testing.assert_allclose(found, outputs.clip.sigmoid().detach(), rtol=1e-3)
+    # far from where losses are flat, which the logits of some networks are not before they are trained
+    logits = [torch.zeros_like(one, requires_grad=True) for one in (outputs.clip, *outputs.aux)]
+    for loss in map(Loss, losses.LOSSES):
+        # one that compares clips leaves out noisy ones that stand out
+        noisy = torch.tensor([False, not loss.compares_clips] * 2)
+        value = loss.build(5)(Outputs(logits[0], tuple(logits[1:])), Targets(labels, noisy))
+        for gradient in torch.autograd.grad(value, logits):
+            assert gradient.any(dim=1).all(), loss.name
 
 
 class Plain(nn.Module):

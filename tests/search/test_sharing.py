@@ -109,6 +109,8 @@ def shared_bytes() -> int:
 
 
 def test_the_bank_lies_in_shared_memory_once(ray_session):
+    """argus-freesound holds every spectrogram in the memory of one process."""
+
     class Trial:
         def __init__(self, bank):
             self.bank = bank

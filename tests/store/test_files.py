@@ -49,6 +49,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
 @pytest.mark.parametrize("lost", ["weights.safetensors", "oof.parquet", "test.parquet", "curve.csv"])
 def test_a_fold_is_not_finished_before_all_else_is_written(tmp_path, monkeypatch, lost):
+    """Predictions too: argus-freesound's pipeline trains second-level models on files that no step of it has
+    written."""
     import torch
 
     fold, write = FoldStore(Storage(tmp_path)), Storage.write

@@ -93,6 +93,7 @@ def content(store):
 )
 @pytest.mark.parametrize("stop_at", [3, 8])
 def test_an_interrupted_training_gives_the_same_bits(data, tmp_path, changes, stop_at):
+    """argus-freesound begins an interrupted fold again: it keeps no state of the optimizer."""
     experiment = small(**changes)
     whole, outcome = train(experiment, data, tmp_path / "whole")
     assert outcome.state == "finished"
@@ -143,12 +144,14 @@ def test_a_loss_may_have_weights_that_survive_an_interruption(data, tmp_path, mo
 
 
 def test_a_finished_fold_is_not_trained_again(data, tmp_path):
+    """argus-freesound trains it again, into the same folder."""
     _, first = train(small(), data, tmp_path)
     _, second = train(small(), data, tmp_path, report=lambda p: pytest.fail("trained again"))
     assert second.result == first.result
 
 
 def test_seeds_and_folds_change_the_numbers_and_nothing_else_does(data, tmp_path):
+    """argus-freesound seeds its draws with the clock, and torch's first weights and dropout with nothing."""
     a, _ = train(small(), data, tmp_path / "a")
     torch.manual_seed(99)
     b, _ = train(small(), data, tmp_path / "b")
@@ -245,6 +248,25 @@ def test_corrections_change_training_and_validation_but_not_the_score(data, tmp_
     assert by_name["noisy"].rows.tolist() == [26, 27, 28, 29]  # neither removed nor in another source
 
 
+def test_corrected_labels_stop_a_training_and_original_ones_score_it(data, tmp_path, monkeypatch):
+    """As in argus-freesound: scores of experiments with other corrections are of the same clips and labels."""
+    table, _, _ = data
+    corrections, scored = tmp_path / "curated.json", []
+    corrections.write_text(json.dumps({"0.wav": "remove", "1.wav": "c"}))
+    monkeypatch.setattr(
+        "raytag.train.fold.lwlrap", lambda targets, scores: scored.append(targets) or lwlrap(targets, scores)
+    )
+    experiment = small(sampling__curated_corrections=str(corrections), training__epochs=1)
+    store, outcome = train(experiment, data, tmp_path / "fold")
+    original = table.targets(np.flatnonzero(table.clips["fold"] == 0))
+    corrected = original[1:].copy()
+    corrected[0] = [0, 0, 1]
+    for targets, expected in zip(scored, (corrected, original), strict=True):
+        np.testing.assert_array_equal(targets, expected)
+    assert outcome.result["lwlrap"] == lwlrap(original, store.oof()[list(CLASSES)].to_numpy())
+    assert outcome.result["clips"] == len(original) == 12
+
+
 @pytest.mark.parametrize(
     ("pool", "corrected_prob", "rows", "label_of_24"),
     [
@@ -257,6 +279,8 @@ def test_corrections_change_training_and_validation_but_not_the_score(data, tmp_
     ],
 )
 def test_the_noisy_source_has_the_clips_of_its_pool(data, tmp_path, pool, corrected_prob, rows, label_of_24):
+    """In argus-freesound's noisy source are the clips with corrected labels too, which are a source of their
+    own."""
     table, _, _ = data
     noisy = tmp_path / "noisy.json"
     noisy.write_text(json.dumps({"24.wav": "b", "25.wav": "remove"}))

@@ -47,6 +47,17 @@ def test_blends_of_certainties(kind):
     assert blend(np.zeros((3, 2, 4)), kind).max() <= 0.625  # all tied: mean rank 2.5 of 4
 
 
+@pytest.mark.parametrize("kind", BLENDS)
+def test_one_probability_of_zero_rules_no_class_out(kind):
+    """In argus-freesound's geometric mean a class that one model gives a zero is nil, whatever the others say."""
+    sure = [[0.9, 0.2, 0.0], [0.9, 0.2, 0.0], [0.9, 0.2, 0.0], [0.0, 0.2, 0.0]]
+    first, second, third = blend(np.array(sure, np.float32), kind)
+    assert first > third
+    assert second > third
+    two_zeros = blend(np.array([*sure[:2], [0.0, 0.2, 0.0], sure[3]], np.float32), kind)[0]
+    assert first > two_zeros > third
+
+
 def test_vanishing_probabilities_tie():
     assert len(set(blend_scores([[0.0, 1e-40, 1e-38]], "rank")[0])) == 1
     assert len(set(blend_scores([[0.0, 5e-14, 1e-13]], "arithmetic")[0])) == 2

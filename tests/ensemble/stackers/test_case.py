@@ -65,6 +65,7 @@ def flipped(data, folds):
 
 @pytest.mark.parametrize("case", [CASE, PAIR], ids=["one", "two"])
 def test_labels_of_folds_left_out_change_no_bit(data, results, case):
+    """argus-freesound stops and chooses a second-level model on the very fold that it is scored on."""
     result, changed = results[case], run_case(flipped(data, case.left_out), case, 8, 0)
     assert bits(changed) == bits(result)
     assert changed.history == result.history

@@ -79,6 +79,7 @@ def test_the_bank_may_be_read_only_and_is_left_alone(bank, augmenter):
 
 
 def test_a_bank_mapped_from_a_file_gives_the_same_bytes(bank, augmenter, tmp_path):
+    """argus-freesound holds every spectrogram in the memory of one process."""
     bank.save(tmp_path / "bank")
     mapped = Bank.memmap(tmp_path / "bank")
     rows, partners, rng = batch(bank)

@@ -156,6 +156,16 @@ def test_the_generator_decides_everything():
     assert all((a != b).any() for a, b in zip(one[2:], other[2:], strict=True))
 
 
+def test_no_two_samples_of_a_batch_are_drawn_alike():
+    """Not even of one clip; argus-freesound seeds each sample with the clock, and some of them alike."""
+    draws = draw_many(LogMelImages(specaugment_prob=1, resized_crop_prob=1, mix_prob=1), n=512)
+    for image in (0, 1):
+        choices = (draws.first, draws.box, draws.mel_masks, draws.frame_masks)
+        own = np.concatenate([field[:, image].reshape(512, -1) for field in choices], axis=1)
+        assert len(np.unique(own, axis=0)) == 512
+    assert len(np.unique(draws.alpha)) == 512
+
+
 def test_samples_and_their_partners_are_independent():
     draws = draw_many(frames=2000)
     for values in (draws.first, draws.wrap, draws.num_masks, draws.mel_masks[..., 0, 0]):

@@ -132,6 +132,7 @@ def test_concatenation_keeps_the_own_sample_last(float_bank, plain_draws):
 
 
 def test_masks_fill_with_the_minimum_of_the_cropped_image(float_bank, plain_draws):
+    """As argus-freesound does, also where the image is padded with that very minimum."""
     clip = np.full((8, 200), -20.0, np.float32)
     clip[:, :50] = -80  # outside of the crop, so not the image's minimum
     clip[3, 100] = -30

@@ -143,6 +143,7 @@ def test_a_child_begins_with_the_weights_of_its_parents_fold(world):
 
 
 def test_top_trains_on_the_noisy_clips_whose_labels_the_parent_ranks_best(world):
+    """How argus-freesound chose its noisy clips: it published the list, not the script."""
     experiment = child().replace({"pseudo.clips": 4})
     store = world.train(experiment, Cell(0))
     done = store.result()["lineage"]["pseudo"]
