@@ -75,8 +75,8 @@ def test_float64_formulas() -> None:
 @pytest.mark.parametrize("flags", ["some", "none", "all"])
 @pytest.mark.parametrize("name", ["OnlyNoisyLSoft", "OnlyNoisyLq"])
 def test_weights_of_clips_give_the_sum_of_two_losses_that_picks_clips_out(name: str, flags: str) -> None:
-    """argus-freesound picks noisy and curated clips out of a batch, for which a GPU is waited for, and weighs the
-    mean loss of either by its share of the batch."""
+    """argus-freesound picks noisy and curated clips out of a batch, which makes a GPU wait, and weighs the mean
+    loss of either by its share of the batch."""
     logits, targets, noisy = problem()
     logits, targets = logits.double(), targets.double()
     noisy = {"some": noisy, "none": torch.zeros_like(noisy), "all": torch.ones_like(noisy)}[flags]
