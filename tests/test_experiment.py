@@ -21,6 +21,7 @@ def test_defaults_are_the_published_values():
 
 
 def test_identity_follows_every_field_but_the_name():
+    """argus-freesound's numbers are constants, and an experiment is a name and a commit."""
     e = Experiment()
     assert e.hash == Experiment(name="other").hash
     assert Experiment(name="other").id == f"other-{e.hash}"

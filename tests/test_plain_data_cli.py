@@ -18,6 +18,7 @@ FIXED = "The data have no noisy clips: sampling.noisy_prob is fixed at 0 (the sp
 
 
 def test_eight_experiments_of_the_default_space_all_finish(tmp_path, ray_session):
+    """argus-freesound's random searches do not run as they were published."""
     make_plain_folder(tmp_path / "recordings")
     one_fold = ["--n-folds", "2", "--only-folds", "0", "--epochs", "1"]
     code, output = call("launch.py", "--data", "recordings", *one_fold, *SMALL, cwd=tmp_path)

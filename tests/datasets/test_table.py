@@ -30,6 +30,7 @@ def test_rows_and_targets(table):
 
 
 def test_fingerprint_does_not_know_where_the_folder_is(make_folder, competition, monkeypatch):
+    """argus-freesound works in the one folder of one container alone."""
     first = make_folder(competition, "here")
     second = make_folder(competition, "there")
     assert load(first, n_folds=2).fingerprint() == load(second, n_folds=2).fingerprint()
