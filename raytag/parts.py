@@ -113,6 +113,18 @@ class Features(Member):
     def highest(self) -> float:
         """Up to which frequency sound is heard, Hz."""
 
+    @property
+    def variant(self) -> str:
+        """Which of the `copies` of recordings is computed; "" is the recordings as they are."""
+        return ""
+
+    def copies(self) -> tuple[Features, ...]:
+        """The sets that recordings and their variants are computed by, recordings as they are first.
+
+        Each has a cache of its own; the bank of this set has all of them.
+        """
+        return (self,)
+
     @abstractmethod
     def check(self) -> None:
         """Raise ``ValueError`` where the fields fit no transform; the message names field and limits."""

@@ -39,6 +39,20 @@ MUTANTS = (
         "tests/train/test_fold.py -k sources",
     ),
     Mutant(
+        "the samples of a variant are thrown away",
+        "raytag/features/sets/variants.py",
+        "return np.ascontiguousarray(made, np.float32)",
+        "return samples",
+        "tests/features/test_variants.py -k sounds",
+    ),
+    Mutant(
+        "a copy of another clip is drawn",
+        "raytag/features/bank.py",
+        "cells = rows + len(self) * np.arange(self.copies)[:, None]",
+        "cells = rows + (len(self) - 1) * np.arange(self.copies)[:, None]",
+        "tests/train/test_variants.py",
+    ),
+    Mutant(
         "a child reads its parent's model of another fold",
         "raytag/train/stages/lineage.py",
         "return model_without(parent, cell.fold, cell.blind)",

@@ -8,8 +8,8 @@ format of FSDKaggle2019, so that the decoder of a compressed format does not dro
 
 The first form runs on one thread and compares with what a script around librosa would do: ``librosa.load``,
 ``librosa.effects.trim``, ``librosa.feature.melspectrogram``, ``librosa.power_to_db``; what else a clip costs, its
-hash, is timed beside it. The second builds a fresh cache with Ray on one and on two CPUs, workers warm, sessions
-interleaved; it measures wall time.
+hash or a variant, is timed beside it. The second builds a fresh cache with Ray on one and two CPUs, workers warm,
+sessions interleaved; it measures wall time.
 """
 
 # ruff: noqa: E402
@@ -44,6 +44,7 @@ from rich.table import Table
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Features
 from raytag.features import LogMel, extract, read_waveform
+from raytag.features.sets.variants import varied
 from raytag.store.digest import digest
 
 FEATURES = Features()
@@ -117,9 +118,19 @@ def extraction(files: list[Path], wavs: list[Path], rounds: int) -> dict[str, li
         title = f"whole extraction from {', '.join(formats)}, one thread"
         tables[title] = versus(whole, librosa_extract, files)
     tables["content of 16-bit WAV, one thread"] = hashes(wavs, rounds)
+    tables["a variant of a second of sound, one thread"] = variants(waveforms, rounds)
     for title, rows in tables.items():
         print_table(title, rows)
     return tables
+
+
+def variants(waveforms: list[np.ndarray], rounds: int) -> list[Row]:
+    """What a variant costs before its log-mel is computed, against the log-mel itself."""
+    candidates: dict[str, Any] = {"log-mel": lambda: [LogMel()(x) for x in waveforms]}
+    for name in Features(variants="pitch:+2,stretch:0.9,speed:1.1").variants:
+        candidates[name] = lambda v=name: [varied(x, FEATURES.sample_rate, v, "") for x in waveforms]
+    seconds = sum(x.size for x in waveforms) / FEATURES.sample_rate
+    return compare(candidates, rounds=rounds, per=seconds, unit="s of sound")
 
 
 def hashes(wavs: list[Path], rounds: int) -> list[Row]:

@@ -89,8 +89,8 @@ def _listen(
     from raytag import space
     from raytag.cluster.session import ray_session
     from raytag.compiled.once import compiling
-    from raytag.features.cache import build_banks
     from raytag.features.look import levels, same_sound, train_or_test
+    from raytag.features.sets.banks import build_banks
     from raytag.search.options import LaunchOptions
 
     options = LaunchOptions(
@@ -115,6 +115,7 @@ def _listen(
             report=False,
             console=console,
         )
+    bank = bank.originals
     usable = table.drop(manifest.quarantined["clip"].tolist())
     unlike = train_or_test(usable, bank, features)
     facts = {

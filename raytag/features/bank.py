@@ -34,16 +34,19 @@ _checked: set[tuple[int, int, int, int]] = set()
 
 
 class Bank:
-    """The frames of many clips, one after the other.
+    """The frames of many clips, one after the other; then those of variants of them, variant after variant.
 
     Parameters
     ----------
     buffer : int16 (total_frames, width)
         Frames of the first clip first, C-contiguous. Their unit is the feature set's: of log-mels dB times `SCALE`.
-    offsets : int64 (n_clips + 1,)
-        Clip i is ``buffer[offsets[i] : offsets[i + 1]]``.
+    offsets : int64 (copies · n_clips + 1,)
+        Row i is ``buffer[offsets[i] : offsets[i + 1]]``: of clip i the recording, and in row v · n_clips + i its
+        variant number v, which has no frames where it is left out.
     clips : sequence of str
         Clip ids, unique.
+    copies : int
+        1 and the number of variants.
 
     Notes
     -----
@@ -51,19 +54,20 @@ class Bank:
     copy; a bank that is mapped from a file travels as the file's path instead.
     """
 
-    def __init__(self, buffer: np.ndarray, offsets: np.ndarray, clips: Sequence[str]) -> None:
+    def __init__(self, buffer: np.ndarray, offsets: np.ndarray, clips: Sequence[str], copies: int = 1) -> None:
         if buffer.dtype != np.int16 or buffer.ndim != 2 or not buffer.flags.c_contiguous:
             raise ValueError(
                 f"buffer must be C-contiguous int16 (total_frames, width), not {buffer.dtype} {buffer.shape}"
             )
-        if len(offsets) != len(clips) + 1 or offsets[0] != 0 or offsets[-1] != len(buffer):
+        if len(offsets) != copies * len(clips) + 1 or offsets[0] != 0 or offsets[-1] != len(buffer):
             raise ValueError(
                 f"{len(offsets)} offsets from {offsets[0]} to {offsets[-1]} do not divide {len(buffer)} frames "
-                f"among {len(clips)} clips"
+                f"among {copies} x {len(clips)} clips"
             )
         self.buffer = buffer
         self.offsets = np.ascontiguousarray(offsets, np.int64)
         self.clips = tuple(clips)
+        self.copies = copies
         for array in (self.buffer, self.offsets):
             array.flags.writeable = False
         self._rows: dict[str, int] | None = None
@@ -97,7 +101,8 @@ class Bank:
 
     def __repr__(self) -> str:
         where = f", mapped from {self._path}" if self._path else ""
-        return f"<Bank of {len(self)} clips, {len(self.buffer)} frames of {self.width} values{where}>"
+        copies = f" in {self.copies} copies" if self.copies > 1 else ""
+        return f"<Bank of {len(self)} clips{copies}, {len(self.buffer)} frames of {self.width} values{where}>"
 
     @property
     def width(self) -> int:
@@ -111,7 +116,7 @@ class Bank:
 
     @property
     def frames(self) -> np.ndarray:
-        """int64 (n_clips,): frames of each clip."""
+        """int64 (copies · n_clips,): frames of each row."""
         return np.diff(self.offsets)
 
     @property
@@ -134,21 +139,41 @@ class Bank:
         except KeyError as error:
             raise KeyError(f"clip {error.args[0]!r} is not among the {len(self)} clips of this bank") from None
 
+    @property
+    def originals(self) -> Bank:
+        """The recordings alone, without variants; not copied."""
+        offsets = self.offsets[: len(self) + 1]
+        return self if self.copies == 1 else Bank(self.buffer[: offsets[-1]], offsets, self.clips)
+
+    def copy_of(self, rows: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Rows of one copy of each clip, int64 (n,); those that there are, the recording too, are equally likely.
+
+        Parameters
+        ----------
+        rows : int64 (n,)
+            The clips' own rows.
+        u : float64 (n,)
+            Uniform in [0, 1).
+        """
+        cells = rows + len(self) * np.arange(self.copies)[:, None]
+        there = np.cumsum(self.offsets[cells + 1] > self.offsets[cells], axis=0)  # up to each copy
+        return cells[(there > u * there[-1]).argmax(axis=0), np.arange(len(rows))]
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is not None:
             return Bank.memmap, (self._path,)
-        return Bank, (self.buffer, self.offsets, self.clips)
+        return Bank, (self.buffer, self.offsets, self.clips, self.copies)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bank to one file, through a temporary name: a reader never finds half of it.
 
         The file: a magic line, the length of a JSON header (8 bytes, little-endian), the header's digest, the
-        header (shape, frames and ids of the clips, digest of the buffer), zeros up to a multiple of 4096, the
-        buffer as little-endian int16.
+        header (width, frames of the rows, ids of the clips, copies, digest of the buffer), zeros up to a multiple
+        of 4096, the buffer as little-endian int16.
         """
         path = Path(path)
         buffer = self.buffer.astype("<i2", copy=False)
-        header = {"width": self.width, "frames": self.frames.tolist(), "clips": self.clips}
+        header = {"width": self.width, "frames": self.frames.tolist(), "clips": self.clips, "copies": self.copies}
         text = json.dumps({**header, "digest": digest(buffer.data)}).encode()
         head = _MAGIC + len(text).to_bytes(8, "little") + digest(text).encode() + text
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -197,7 +222,7 @@ class Bank:
             if digest(buffer.data) != header["digest"]:
                 raise DamagedError(f"the features in {path} are damaged")
             _checked.add(key)
-        bank = cls(buffer, offsets, header["clips"])
+        bank = cls(buffer, offsets, header["clips"], header.get("copies", 1))
         bank._path = str(path)
         return bank
 

@@ -18,11 +18,12 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from rich.console import Console
@@ -30,19 +31,9 @@ from rich.console import Console
 from raytag.cluster.resources import count_cpus
 from raytag.console import ProgressBar, say
 from raytag.datasets.recordings import MAX_SECONDS
-from raytag.features.bank import Bank
-from raytag.features.manifest import (
-    ROWS,
-    CacheError,
-    DamagedCells,
-    Known,
-    Manifest,
-    agreed,
-    describe,
-    feature_folder,
-)
+from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
 from raytag.features.report import bytes_of, check_room, check_written, lengths, say_report
-from raytag.features.shards import CHECKED, RESULTS, batches_of, compute_batch, salvage
+from raytag.features.shards import CHECKED, RESULTS, batches_of, compute_batch
 from raytag.parts import Features
 from raytag.plugins import PluginError
 from raytag.store.files import Storage
@@ -50,76 +41,7 @@ from raytag.store.files import Storage
 if TYPE_CHECKING:
     from raytag.datasets.table import ClipTable
 
-__all__ = ["CacheError", "Manifest", "build_banks", "build_cache"]
-
-
-def build_banks(
-    table: ClipTable,
-    sets: Sequence[Features],
-    cache_dir: str,
-    *,
-    assemble: Callable[[Manifest], Bank] = Manifest.bank,
-    console: Console | None = None,
-    verify: bool = False,
-    max_bad_share: float = 0.05,
-    report: bool = True,
-    **options: Any,
-) -> list[tuple[Manifest, Bank]]:
-    """`build_cache` for each feature set, then the banks of the clips that are usable in all of them.
-
-    Cells that turn out to be damaged are computed again.
-
-    Parameters
-    ----------
-    sets : sequence of Features
-        At least one, all different.
-    assemble : callable
-        Makes the bank of a manifest.
-
-    Returns
-    -------
-    list of (Manifest, Bank)
-        In the order of ``sets``. The manifests agree on what is unusable, the banks on their clips.
-
-    Raises
-    ------
-    CacheError
-        See `build_cache`; or what is damaged cannot be replaced.
-    """
-    console = Console() if console is None else console
-    options |= {"report": False, "console": console}
-    manifests = []
-    for number, features in enumerate(sets, start=1):
-        if len(sets) > 1:
-            say(console, f"features: set {number} of {len(sets)}: {describe(features)}")
-        manifests.append(build_cache(table, features, cache_dir, verify=verify, **options))
-    if report:
-        say_report(agreed(manifests)[0], table, max_bad_share, console)
-    banks = []
-    for number, features in enumerate(sets):
-        try:
-            banks.append(assemble(agreed(manifests)[number]))
-        except DamagedCells as damage:
-            say(console, f"features: damaged or gone: {damage.what}; computed again", "yellow")
-            _forget(manifests[number].storage, damage)
-            manifests[number] = build_cache(table, features, cache_dir, **options)
-            banks.append(assemble(agreed(manifests)[number]))
-    found = list(zip(agreed(manifests), banks, strict=True))
-    # what was computed again may have turned out unusable
-    return [(m, b if list(b.clips) == m.usable["clip"].tolist() else assemble(m)) for m, b in found]
-
-
-def _forget(storage: Storage, damage: DamagedCells) -> None:
-    """Take damaged cells out of the cache."""
-    try:
-        for shard in damage.cells:
-            salvage(storage, shard)
-        storage.delete("manifest.parquet")  # it lists them
-    except OSError as error:
-        raise CacheError(
-            f"what is damaged in the feature cache {storage.where()} cannot be replaced "
-            f"({error.strerror or error}): make it writable, or choose another --cache-dir"
-        ) from error
+__all__ = ["CacheError", "Manifest", "build_cache"]
 
 
 def build_cache(
@@ -265,7 +187,7 @@ def _pending(
         status[path] is not None and (verify or (clip, contents[clip]) not in known.cells)
         for clip, path in zip(clips["clip"], clips["path"], strict=True)
     ]
-    return clips[wanted]
+    return clips[np.array(wanted, bool)]
 
 
 def _results(

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -58,17 +58,20 @@ class DamagedCells(DamagedError):
     ----------
     cells : dict of str to list of str
         Clips by shard.
+    storage : Storage
+        The folder of the feature set.
     """
 
-    def __init__(self, cells: Mapping[str, Sequence[str]], where: str) -> None:
-        super().__init__(cells, where)
-        self.cells, self.where = cells, where
+    def __init__(self, cells: Mapping[str, Sequence[str]], storage: Storage) -> None:
+        super().__init__(cells, storage)
+        self.cells, self.storage = cells, storage
 
     @property
     def what(self) -> str:
         """How many of which shard."""
+        where = self.storage.where(FOLDER)
         return ", ".join(
-            f"{some(clips, 'cell', 'cells')} of shard {self.where}/{shard}" for shard, clips in self.cells.items()
+            f"{some(clips, 'cell', 'cells')} of shard {where}/{shard}" for shard, clips in self.cells.items()
         )
 
     def __str__(self) -> str:
@@ -107,6 +110,8 @@ class Manifest:
         Wall time of the build.
     workers : frozenset of str
         ``host:pid`` of the processes that computed.
+    copies : tuple of Manifest
+        Of the feature set's variants, whose clips are some of these.
     """
 
     rows: pd.DataFrame
@@ -115,6 +120,7 @@ class Manifest:
     computed: int = 0
     seconds: float = 0.0
     workers: frozenset[str] = field(default_factory=frozenset)
+    copies: tuple[Manifest, ...] = ()
 
     @property
     def usable(self) -> pd.DataFrame:
@@ -125,6 +131,12 @@ class Manifest:
     def quarantined(self) -> pd.DataFrame:
         """Rows of the clips that have none, with reasons."""
         return self.rows[self.rows["reason"] != ""]
+
+    @property
+    def codes(self) -> list[str]:
+        """Why each of `quarantined` is, in a word; of a variant's also which: ``silent as pitch:-24``."""
+        variant = self.features.variant and f" as {self.features.variant}"
+        return [reason.split(":")[0] + variant for reason in self.quarantined["reason"]]
 
     @property
     def remarks(self) -> pd.DataFrame:
@@ -141,12 +153,13 @@ class Manifest:
         """16 hexadecimal digits that change with the parameters and with any usable clip's id or audio."""
         usable = self.usable
         content = [feature_hash(self.features), usable["clip"].tolist(), usable["content"].tolist()]
+        content += [copy.key for copy in self.copies]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property
     def findings(self) -> list[Finding]:
         """Unusable recordings that are there, and odd ones: a finding for each kind."""
-        bad = self.quarantined.assign(code=[reason.split(":")[0] for reason in self.quarantined["reason"]])
+        bad = pd.concat([m.quarantined.assign(code=m.codes) for m in (self, *self.copies)])
         bad = bad[bad["code"] != "missing"]  # which the tables alone show
         found = [
             Finding("unusable", some(own["clip"].tolist(), f"recording is {code}", f"recordings are {code}"))
@@ -170,16 +183,30 @@ class Manifest:
         """
         usable = self.usable.set_index("clip")
         wanted = list(usable.index if clips is None else clips)
-        rows = usable.reindex(wanted)
-        if rows["shard"].isna().any():
-            clip = rows.index[rows["shard"].isna()][0]
-            bad = self.quarantined.set_index("clip")["reason"]
-            raise CacheError(f"clip {clip!r} has no features: {bad.get(clip, 'it is not in the manifest')}")
-        width = self.features.width
-        offsets = np.concatenate([[0], np.cumsum(rows["frames"].to_numpy(np.int64))])
-        buffer = np.empty((offsets[-1], width), np.int16)
+        lacking = [clip for clip in wanted if clip not in usable.index]
+        if lacking:
+            why = self.quarantined.set_index("clip")["reason"].get(lacking[0], "it is not in the manifest")
+            raise CacheError(f"clip {lacking[0]!r} has no features: {why}")
+        rows = [m.usable.set_index("clip").reindex(wanted).reset_index() for m in (self, *self.copies)]
+        frames = np.concatenate([own["frames"].fillna(0).to_numpy(np.int64) for own in rows])
+        offsets = np.concatenate([[0], np.cumsum(frames)])
+        buffer = np.empty((offsets[-1], self.features.width), np.int16)
+        for number, (manifest, own) in enumerate(zip((self, *self.copies), rows, strict=True)):
+            manifest._fill(buffer, offsets[number * len(wanted) :], own)
+        return Bank(buffer, offsets, wanted, len(rows))
+
+    @property
+    def nbytes(self) -> int:
+        """Of the buffer of `bank`, bytes."""
+        own = self.usable["clip"]
+        frames = sum(int(m.usable["frames"][m.usable["clip"].isin(own)].sum()) for m in (self, *self.copies))
+        return frames * self.features.width * 2
+
+    def _fill(self, buffer: np.ndarray, offsets: np.ndarray, rows: pd.DataFrame) -> None:
+        """Copy the features of clips into their places; what is not usable has none."""
+        width = buffer.shape[1]
         places: dict[str, dict[tuple[str, str], int]] = {}
-        for i, (clip, content, shard) in enumerate(zip(wanted, rows["content"], rows["shard"], strict=True)):
+        for i, clip, content, shard in rows.dropna()[["clip", "content", "shard"]].itertuples():
             places.setdefault(shard, {})[clip, content] = i
 
         def copy(shard: str) -> list[str]:
@@ -198,23 +225,7 @@ class Manifest:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             damaged = {shard: clips for shard, clips in zip(places, pool.map(copy, places), strict=True) if clips}
         if damaged:
-            raise DamagedCells(damaged, self.storage.where(FOLDER))
-        return Bank(buffer, offsets, wanted)
-
-
-def agreed(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """The manifests of several feature sets of one table with the same clips usable: those that are so in all."""
-    reasons = pd.DataFrame({i: manifest.rows["reason"] for i, manifest in enumerate(manifests)})
-    first = reasons.where(reasons != "").bfill(axis=1)[0].fillna("")
-    return [
-        replace(m, rows=m.rows.assign(reason=m.rows["reason"].where(m.rows["reason"] != "", first)))
-        for m in manifests
-    ]
-
-
-def describe(features: parts.Features) -> str:
-    """What differs from the defaults, in words."""
-    return ", ".join(f"{name}={value}" for name, value in Features.identity(features).items()) or "the defaults"
+            raise DamagedCells(damaged, self.storage)
 
 
 class Known:

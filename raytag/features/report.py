@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.console import Console
 from raytag.console import say, size_words
 from raytag.features.manifest import CacheError, Manifest
 from raytag.features.remarks import MEANING
+from raytag.features.sets.variants import longer
 from raytag.features.shards import FOLDER
 from raytag.parts import Features
 from raytag.store.files import Storage
@@ -33,7 +35,8 @@ def lengths(clips: pd.DataFrame) -> np.ndarray:
 
 def bytes_of(clips: pd.DataFrame, features: Features) -> int:
     """What the features of these clips take at most: silent ends are cut off."""
-    return int(float(lengths(clips).sum()) * features.rate * features.width * 2)
+    seconds = float(lengths(clips).sum()) * longer(features.variant)
+    return int(seconds * features.rate * features.width * 2)
 
 
 def check_room(storage: Storage, clips: int, needed: int, console: Console) -> None:
@@ -88,12 +91,13 @@ def say_report(manifest: Manifest, table: ClipTable, max_bad_share: float, conso
             f"features: {manifest.computed} clips computed in {manifest.seconds:.1f} s ({rate:.0f} clips/s, "
             f"{len(manifest.workers)} processes)",
         )
-    rows = manifest.rows.assign(subset=table.clips["subset"])  # the rows are the table's
+    subset = table.clips.set_index("clip")["subset"]
+    rows = manifest.rows.assign(subset=manifest.rows["clip"].map(subset))
     total, bad = len(rows), rows[rows["reason"] != ""]
     if len(bad):
-        codes = bad["reason"].str.split(":").str[0].value_counts()
-        kinds = ", ".join(f"{count} {code}" for code, count in codes.items())
-        say(console, f"features: {len(bad)} of {total} clips are unusable and left out: {kinds}", style="yellow")
+        kinds = ", ".join(f"{count} {code}" for code, count in Counter(manifest.codes).most_common())
+        left = "trained on without that copy" if manifest.features.variant else "left out"
+        say(console, f"features: {len(bad)} of {total} clips are unusable and {left}: {kinds}", style="yellow")
         more = [f"and {len(bad) - _NAMED} more"] * (len(bad) > _NAMED)
         for line in _named(bad, "reason")[:_NAMED] + more:
             say(console, f"  {line}", style="yellow")

@@ -155,7 +155,7 @@ def waveform_of(
     return Waveform(window, tuple(said))
 
 
-def resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+def resample(samples: np.ndarray, rate: float, sample_rate: int) -> np.ndarray:
     """Resample float32 (n,) to float32 (ceil(n · sample_rate / rate),) with soxr's HQ filter, as librosa does."""
     length = math.ceil(samples.size * sample_rate / rate)
     out = soxr.resample(samples, rate, sample_rate, quality="HQ")[:length]

@@ -25,7 +25,9 @@ _LONGEST = f"""leave out recordings whose header announces more seconds than thi
 Always left out are those of more than {recordings.MAX_CHANNELS:,} channels, {recordings.MAX_RATE:,} Hz,
 {recordings.MAX_SAMPLES:,} samples (of all channels, or once resampled) or {recordings.MAX_BYTES:,} bytes"""
 _SET = """set any field of every experiment, e.g. --set model.base_size=16; may be repeated. Another name of a part
-takes its own fields: --set loss.name=OnlyNoisyLq --set loss.q=0.3. There are those of the space's plugins, and
+takes its own fields: --set loss.name=OnlyNoisyLq --set loss.q=0.3. Copies of the recordings, shifted by semitones,
+stretched or sped up, are trained on too with --set features.variants=pitch:+2,stretch:0.9,speed:1.1. There are the
+names of the space's plugins, and
 """ + "\n".join(f"  - {what}.name: {', '.join(family.table)}" for what, family in FAMILIES.items())
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ def start(options: LaunchOptions, console: Console) -> int:
     options.check()
     with plugins.trusting(options.trust):  # of runs whose experiments are parents
         chosen = space.load(options.space).fix(options.changes())
-    caches = [feature_folder(features, options.cache) for features in chosen.feature_sets]
+    sets = [copy for features in chosen.feature_sets for copy in features.copies()]
+    caches = [feature_folder(features, options.cache) for features in sets]
     with ExitStack() as stack:
         said = stack.enter_context(RunLog("launch"))
         for plugin in plugins.loaded(chosen.plugins):

@@ -37,6 +37,8 @@ def check_features(member: FeatureSet) -> None:
     assert len(clips[-1]) >= len(clips[0]), "a longer recording has fewer frames"
     _check_unusable(member)
     _check_bank(member, clips)
+    if "variants" in type(member).model_fields:
+        _check_variant(member, clips[-1])
     other = {**member.fields(), **member.at_rate(8000)}
     assert type(member)(**other).sample_rate == 8000, "at_rate(8000) does not give its sample_rate"
 
@@ -73,6 +75,13 @@ def _check_recording(member: FeatureSet, seconds: float) -> NDArray[np.int16]:
         if rate == member.sample_rate:
             first = frames
     return first
+
+
+def _check_variant(member: FeatureSet, frames: NDArray[np.int16]) -> None:
+    """What `raytag.features.sets.base.OfRecordings.waveform` gives is what is computed from."""
+    _, copy = type(member)(**{**member.fields(), "variants": ("speed:2",)}).copies()
+    made, _ = copy.compute(recording(SECONDS[-1], member.sample_rate), "x.wav")
+    assert not np.array_equal(made, frames), "at twice the speed it is the same: compute does not use self.waveform"
 
 
 def _check_unusable(member: FeatureSet) -> None:

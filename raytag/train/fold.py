@@ -33,7 +33,7 @@ from raytag.store.predictions import predictions_frame
 from raytag.train.memory import tune_malloc
 from raytag.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from raytag.train.precision import resolve_precision
-from raytag.train.sources import Split, draw_rows, split, steps_per_epoch
+from raytag.train.sources import Split, draw_copies, draw_rows, split, steps_per_epoch
 from raytag.train.stages.lineage import Cell
 from raytag.train.stages.reading import Reading, describe, network_of
 from raytag.train.twins import take_over
@@ -86,7 +86,7 @@ def train_fold(
     table : ClipTable
         Usable clips only.
     bank : Bank
-        Features of ``table``'s clips, in its row order.
+        Features of ``table``'s clips, in its row order, and of the experiment's variants of them.
     store : FoldStore
         A finished fold is returned as it is; a checkpoint found there is continued.
     device : str
@@ -186,7 +186,7 @@ class FoldTraining:
         n_curated = len(next(s.rows for s in self.split.sources if s.name == "curated"))
         self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, n_curated)
         self.rate = experiment.schedule.start(experiment.optimizer.lr, self.steps * settings.epochs)
-        self.feed = experiment.input.open(bank, experiment.features)
+        self.bank, self.feed = bank, experiment.input.open(bank, experiment.features)
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the current epoch
         self.restored = False  # whether the state is that of a checkpoint
@@ -257,7 +257,7 @@ class FoldTraining:
         """The batch of a step, on the CPU."""
         keys = (self.experiment.training.seed, self.cell.key, self.epoch, step)
         drawn = draw_rows(self.split.sources, self.experiment.training.batch_size, *keys)
-        return self.feed.training(drawn, generator(*keys, 1))
+        return self.feed.training(draw_copies(drawn, self.bank, *keys), generator(*keys, 1))
 
     def train_step(self, batch: Batch) -> None:
         global_step = self.epoch * self.steps + self.step

@@ -4,13 +4,13 @@ Each training sample first picks a source, then a uniformly random clip of it (a
 second clip of the same source): ``curated`` (the other folds), ``noisy`` (clips of the noisy subset,
 `raytag.experiment.Sampling.noisy_pool` says which; their loss is bootstrapped) and ``corrected_noisy`` (noisy clips
 whose labels a corrections file replaced, treated as curated). Noisy clips serve every fold alike and are never
-validated on.
+validated on. Where the features have variants, each draw takes one copy of its clip, which keeps the clip's fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from raytag.batch import Drawn
 from raytag.datasets.corrections import corrected_rows
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Sampling
+from raytag.features.bank import Bank
 from raytag.seeding import generator
 
 
@@ -127,3 +128,14 @@ def draw_rows(sources: Sequence[Source], batch_size: int, *keys: int) -> Drawn:
         partner_present=np.stack([s.targets[b] for s, _, b in picked]),
         noisy=np.array([s.noisy for s, _, _ in picked]),
     )
+
+
+def draw_copies(drawn: Drawn, bank: Bank, *keys: int) -> Drawn:
+    """The batch with one copy of each clip and of each partner, the recording or a variant, all equally likely.
+
+    A pure function of the integers ``keys``, those of `draw_rows`; what that one draws does not change.
+    """
+    if bank.copies == 1:
+        return drawn
+    u = generator(*keys, 2).random((2, len(drawn.rows)))
+    return replace(drawn, rows=bank.copy_of(drawn.rows, u[0]), partners=bank.copy_of(drawn.partners, u[1]))

@@ -17,8 +17,9 @@ from rich.console import Console
 from raytag.errors import DamagedError
 from raytag.experiment import Features
 from raytag.features import LogMels, cache, shards
-from raytag.features.cache import CacheError, build_banks
+from raytag.features.cache import CacheError
 from raytag.features.manifest import feature_hash, find_damage
+from raytag.features.sets.banks import build_banks
 from raytag.features.shards import compute_batch, read_cells, salvage
 from raytag.store.files import Storage
 from tests.features.conftest import CLIPS

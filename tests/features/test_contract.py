@@ -100,8 +100,13 @@ class Stuck(Own):
         return {}
 
 
+class Unvaried(Own):
+    def compute(self, data: bytes, path: str) -> Any:
+        return Waveforms(sample_rate=self.sample_rate).compute(data, path)
+
+
 CLASSES = (Own, OwnRemark, Wide, Floating, Flat, Random, ByName, Brave, Empty, OtherNoise, Compared, Quiet)
-CLASSES = (*CLASSES, HighRate, Stuck)
+CLASSES = (*CLASSES, HighRate, Stuck, Unvaried)
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +136,7 @@ def test_what_the_others_are_made_of_keeps_it() -> None:
         (Compared, "the summary of a clip depends on others"),
         (Quiet, "level of a clip is not finite"),
         (HighRate, "sound is heard up to 100000"),
+        (Unvaried, r"at twice the speed it is the same: compute does not use self\.waveform"),
         (Stuck, r"at_rate\(8000\) does not give its sample_rate"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

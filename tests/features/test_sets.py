@@ -11,8 +11,9 @@ from rich.console import Console
 
 from raytag import datasets, plugins
 from raytag.experiment import Features
-from raytag.features.cache import build_banks, build_cache
+from raytag.features.cache import build_cache
 from raytag.features.manifest import feature_hash
+from raytag.features.sets.banks import build_banks
 from tests.features.conftest import CLIPS
 from tests.recordings import RATE, make_folder
 

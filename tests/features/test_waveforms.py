@@ -13,8 +13,8 @@ from rich.console import Console
 from raytag import datasets
 from raytag.experiment import Features
 from raytag.features import Bank, UnusableClip, read_waveform
-from raytag.features.cache import build_banks
 from raytag.features.manifest import feature_hash
+from raytag.features.sets.banks import build_banks
 from raytag.search.race.fold_order import difficulty
 from tests.recordings import RATE, make_folder
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from raytag import parts
+from raytag.features.sets.variants import canonical, varied
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,12 +42,31 @@ class OfRecordings(parts.Features):
     # mirrored (librosa's default before 0.10, with which argus-freesound was trained)
     channel: Literal["mix", "loudest", "first"] = "mix"
     # what of several channels is heard: their mean (where it cancels, the loudest), or always one of them
+    variants: Annotated[tuple[str, ...], BeforeValidator(canonical)] = ()
+    # copies that are trained on beside the recordings: pitch:+2 (semitones), stretch:0.9 and speed:1.1 (rates), see
+    # `raytag.features.sets.variants`
+    _variant: str = PrivateAttr("")
+
+    @property
+    def variant(self) -> str:
+        return self._variant
+
+    def copies(self) -> tuple[Self, ...]:
+        found = []
+        for variant in ("", *self.variants):
+            found.append(self.model_copy(update={"variants": (variant,) if variant else ()}))
+            found[-1]._variant = variant
+        return tuple(found)
 
     def waveform(self, data: bytes, path: str) -> Waveform:
-        """The samples of a file's content, with remarks; ``UnusableClip`` as in `raytag.parts.Features.compute`."""
-        from raytag.features.waveform import waveform_of
+        """The samples of a file's content, with remarks; ``UnusableClip`` as in `raytag.parts.Features.compute`.
 
-        return waveform_of(
+        A variant is made, as in argus-freesound, of what is left once silent ends are cut off; where that becomes
+        shorter than ``min_seconds``, it is filled up with zeros on both sides.
+        """
+        from raytag.features.waveform import Waveform, cut, waveform_of
+
+        found = waveform_of(
             data,
             path,
             sample_rate=self.sample_rate,
@@ -56,6 +76,11 @@ class OfRecordings(parts.Features):
             pad_mode=self.pad_mode,
             channel=self.channel,
         )
+        if not self.variant:
+            return found
+        made = varied(found.samples, self.sample_rate, self.variant, path)
+        least = int(self.min_seconds * self.sample_rate)
+        return Waveform(cut(made, 0, made.size, least, "sound"), ())  # the remarks are the recording's
 
     @property
     def highest(self) -> float:

@@ -17,8 +17,8 @@ from raytag.console import Stopwatch, say
 from raytag.datasets.table import ClipTable
 from raytag.errors import redacted
 from raytag.features.bank import Bank, mapped_bank
-from raytag.features.cache import Manifest, build_banks
-from raytag.features.manifest import feature_hash
+from raytag.features.manifest import Manifest, feature_hash
+from raytag.features.sets.banks import build_banks
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import preflight
 from raytag.search.prepare.plan import Plan
@@ -128,10 +128,9 @@ def prepare(options: LaunchOptions, start: Start, runs_dir: str, name: str, cons
         nonlocal room
         start.watch.lap("features")
         key = f"{store.run['fingerprint'][:16]}-{manifest.key}"
-        size = int(manifest.usable["frames"].sum()) * manifest.features.width * 2
-        if size <= room:
+        if manifest.nbytes <= room:
             bank = manifest.bank()
-            room -= size
+            room -= bank.nbytes
         else:
             bank = mapped_bank(key, manifest.bank, lambda words: say(console, words, "yellow"))
         banks[feature_hash(manifest.features)] = shared = SharedBank.of(manifest, key, bank)
