@@ -206,7 +206,7 @@ class Manifest:
         """Copy the features of clips into their places; what is not usable has none."""
         width = buffer.shape[1]
         places: dict[str, dict[tuple[str, str], int]] = {}
-        for i, clip, content, shard in rows.dropna()[["clip", "content", "shard"]].itertuples():
+        for i, clip, content, shard in rows.dropna(subset="shard")[["clip", "content", "shard"]].itertuples():
             places.setdefault(shard, {})[clip, content] = i
 
         def copy(shard: str) -> list[str]:
