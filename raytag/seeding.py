@@ -2,8 +2,8 @@
 
 A stream is named by integers such as (seed, epoch, step), so an interrupted training continues with the very
 numbers that it would have drawn. Where torch draws from its global generator (initial weights, dropout), that
-generator is seeded from such a name first. Names that must not meet have the same length: short ones are as if padded
-with zeros.
+generator is seeded from such a name first. Names that must not meet have the same length: short ones are as if
+padded with zeros.
 """
 
 from __future__ import annotations
