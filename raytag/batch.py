@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: How the probabilities of a clip's samples become the clip's.
 Pooling = Literal["mean", "max"]
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,6 @@ class Batch:
         targets = None if self.targets is None else self.targets.to(device)
         return type(self)(x, targets, _moved(self.lengths, device))
 
-    def split(self, parts: int) -> list[Self]:
-        """In so many pieces of about equal size, without targets."""
-        lengths = [None] * parts if self.lengths is None else self.lengths.tensor_split(parts)
-        return [type(self)(x, None, n) for x, n in zip(self.x.tensor_split(parts), lengths, strict=True)]
-
     def through(self, network: torch.nn.Module) -> Outputs:
         """What a network makes of it."""
         outputs: Outputs = network(self.x) if self.lengths is None else network(self.x, self.lengths)
@@ -170,8 +166,11 @@ class Feed(Protocol):
         """How many samples `tiles` makes of each clip, at least one, int64 (n,)."""
         ...
 
-    def tiles(self, rows: NDArray[np.int64]) -> tuple[Batch, NDArray[np.int64]]:
-        """Samples that cover whole clips, clip after clip, and which of ``rows`` (0 to n - 1) each belongs to."""
+    def tiles(self, rows: NDArray[np.int64], which: slice = ALL) -> tuple[Batch, NDArray[np.int64]]:
+        """Samples that cover whole clips, clip after clip, and which of ``rows`` (0 to n - 1) each belongs to.
+
+        Of all these samples only those are made that ``which`` says: an hour of sound has thousands.
+        """
         ...
 
 

@@ -5,15 +5,26 @@ Predictions are computed and kept in float32: rounding to bf16 would tie scores 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 import torch
 
 from raytag.batch import Batch, Feed
+from raytag.experiment import Experiment
+from raytag.features.bank import Bank
+from raytag.models.tagger import tagger
 
 TILES_PER_BATCH = 64
 
 
-def predict(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.device) -> np.ndarray:
+def predict(
+    model: torch.nn.Module,
+    feed: Feed,
+    rows: np.ndarray,
+    device: torch.device,
+    advance: Callable[[int], None] = lambda tiles: None,
+) -> np.ndarray:
     """The sigmoid of the clip logits of each of a clip's tiles, pooled over the tiles as the input says.
 
     Parameters
@@ -25,6 +36,8 @@ def predict(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.
     rows : int64 array (n,)
         Rows of the bank.
     device : torch.device
+    advance : callable
+        Called after each batch with its tiles.
 
     Returns
     -------
@@ -33,10 +46,15 @@ def predict(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.
     counts = feed.count_tiles(rows)
     total: list[np.ndarray] = []
     for chunk in _chunks(counts):
-        batch, owner = feed.tiles(rows[chunk])
-        logits = torch.cat([_logits(model, part, device) for part in batch.split(_parts(len(owner)))])
-        pooled = torch.zeros(chunk.stop - chunk.start, logits.shape[1])
-        probabilities, of = torch.sigmoid(logits), torch.from_numpy(owner)
+        tiles = np.arange(counts[chunk].sum())
+        logits, owners = [], []
+        for part in np.array_split(tiles, _parts(len(tiles))):  # of a long clip never all tiles at once
+            batch, owner = feed.tiles(rows[chunk], slice(part[0], part[-1] + 1))
+            logits.append(_logits(model, batch, device))
+            owners.append(torch.from_numpy(owner))
+            advance(len(part))
+        probabilities, of = torch.sigmoid(torch.cat(logits)), torch.cat(owners)
+        pooled = torch.zeros(chunk.stop - chunk.start, probabilities.shape[1])
         if feed.pooling == "max":
             # no probability is below 0
             pooled.scatter_reduce_(0, of.unsqueeze(1).expand_as(probabilities), probabilities, "amax")
@@ -45,6 +63,52 @@ def predict(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.
             pooled = pooled / torch.from_numpy(counts[chunk]).float().unsqueeze(1)
         total.append(pooled.numpy())
     return np.concatenate(total) if total else np.zeros((0, 0), dtype=np.float32)
+
+
+class Line:
+    """Clips that come a few at a time, handed on so that `predict` makes the batches of all of them at once.
+
+    What a network makes of a tile depends, in the last bits, on how many others share its batch.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Whose input reads the clips.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._waiting: list[np.ndarray] = []
+
+    def add(self, clips: Sequence[np.ndarray], last: bool) -> tuple[Feed, np.ndarray]:
+        """A feed, and those of its rows whose batches no later clip joins: the next clips in line, in order.
+
+        Parameters
+        ----------
+        clips : sequence of int16 arrays (frames, width)
+            Features.
+        last : bool
+            Whether no clip comes after these.
+        """
+        features = self._experiment.features
+        self._waiting += clips
+        offsets = np.cumsum([0, *map(len, self._waiting)])
+        buffer = np.concatenate([np.empty((0, features.width), np.int16), *self._waiting])
+        rows = np.arange(len(self._waiting))
+        feed = self._experiment.input.open(Bank(buffer, offsets, [str(row) for row in rows]), features)
+        chunks = _chunks(feed.count_tiles(rows))
+        ready = len(rows) if last or not chunks else chunks[-1].start
+        self._waiting = self._waiting[ready:]
+        return feed, rows[:ready]
+
+
+def restored(
+    experiment: Experiment, state: Mapping[str, torch.Tensor], num_classes: int, device: torch.device
+) -> torch.nn.Module:
+    """An experiment's model with the weights of a finished fold."""
+    model = tagger(experiment, num_classes)
+    model.load_state_dict(state)
+    return model.to(device)
 
 
 def predict_middles(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.device) -> np.ndarray:

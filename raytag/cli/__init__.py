@@ -22,6 +22,7 @@ COMMANDS = {
     "check": ("raytag.cli.check", "what raytag understands of a folder of recordings, and what looks wrong in it"),
     "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
     "plugin": ("raytag.cli.plugin", "what a file of your own brings, and whether it keeps what trainings rely on"),
+    "predict": ("raytag.cli.predict", "what a run says of recordings that it never saw, as CSV or Parquet"),
     "prune": ("raytag.cli.prune", "free the disk from weights and checkpoints that no ensemble needs"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
     "space": ("raytag.cli.space", "what a search space says of itself, what it draws first, and what varies in it"),

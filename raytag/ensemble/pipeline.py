@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from raytag.blends.means.base import blend, from_scores
+from raytag.blends.means.base import from_scores
 from raytag.cluster.tasks import keep_workers
 from raytag.ensemble.assess.assessment import Assessment, WayScores, assess
 from raytag.ensemble.choose.choices import Choices, choose
 from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 from raytag.ensemble.stackers.second_level import SecondLevel, train_second_level
+from raytag.ensemble.stored import blend_all
 
 
 @dataclass(frozen=True)
@@ -136,18 +137,15 @@ def predict_oof(scores: WayScores, way: str) -> NDArray[np.float64]:
 def predict_test(
     oof: OofMatrix, kind: str, choices: Choices, second: SecondLevel | None, way: str
 ) -> NDArray[np.float64] | None:
-    """As `predict_oof` for the test clips; a fold's stackers count as a share of one each."""
+    """As `predict_oof` for the test clips."""
     if oof.test is None:
         return None
     members, weights = _members(choices, way)
-    inputs = [*oof.test[members]]
+    stackers: list[list[NDArray[np.float32]]] = []
     if family := WAYS[way].stackers:
         assert second is not None
-        for fold in range(oof.n_folds):
-            stackers = second.final(fold, family)
-            inputs += [stacker.test for stacker in stackers]
-            weights = [*weights, *[1.0 / oof.n_folds] * len(stackers)]
-    return blend(np.stack(inputs), kind, weights)
+        stackers = [[s.test for s in second.final(k, family) if s.test is not None] for k in range(oof.n_folds)]
+    return blend_all([*oof.test[members]], weights, stackers, kind)
 
 
 def _members(choices: Choices, way: str) -> tuple[list[int], Sequence[float]]:

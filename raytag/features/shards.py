@@ -111,7 +111,7 @@ def compute_batch(items: pa.Table, storage: Storage, features: parts.Features) -
     worker = f"{socket.gethostname()}:{os.getpid()}"
     results, cells = [], []
     for item in items.to_pylist():
-        cell = _compute(item["clip"], item["path"], item["known"], features)
+        cell = compute_clip(item["clip"], item["path"], item["known"], features)
         results.append(cell)
         if cell["computed"]:
             cells.append(cell)
@@ -129,7 +129,11 @@ def compute_batch(items: pa.Table, storage: Storage, features: parts.Features) -
     return pa.Table.from_pylist(results, RESULTS)
 
 
-def _compute(clip: str, path: str, known: Sequence[str], features: parts.Features) -> dict[str, Any]:
+def compute_clip(clip: str, path: str, known: Sequence[str], features: parts.Features) -> dict[str, Any]:
+    """A row of a shard: the features of a recording, or the ``reason`` why it has none.
+
+    ``computed`` is false where its content is among the ``known`` ones, and where it could not even be read.
+    """
     file = {"path": path, "size": 0, "mtime_ns": 0}
     cell: dict[str, Any] = {"clip": clip, "content": "", "frames": 0, "reason": "", "features": b"", **file}
     cell.update(remarks="", shard="", computed=False, error="")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raytag.batch import Batch, Drawn, Pooling
+from raytag.batch import ALL, Batch, Drawn, Pooling
 from raytag.features.bank import Bank
 from raytag.inputs.mixing import mixed_targets
 from raytag.inputs.tiling import count_tiles, first_frames
@@ -74,6 +74,6 @@ class CropFeed(ABC):
     def count_tiles(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return count_tiles(self.bank.frames[rows], self.span, self.step)
 
-    def tiles(self, rows: NDArray[np.int64]) -> tuple[Batch, NDArray[np.int64]]:
-        first, owner = first_frames(self.bank.frames[rows], self.span, self.step)
+    def tiles(self, rows: NDArray[np.int64], which: slice = ALL) -> tuple[Batch, NDArray[np.int64]]:
+        first, owner = (every[which] for every in first_frames(self.bank.frames[rows], self.span, self.step))
         return Batch(self.samples(self.cut(rows[owner], first))), owner

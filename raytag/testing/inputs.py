@@ -123,6 +123,9 @@ def _check_prediction(feed: Feed, shape: tuple[int, ...]) -> None:
     assert (np.diff(owner) >= 0).all(), "tiles do not come clip after clip"
     assert (np.diff(counts) <= 0).all(), "a longer clip has fewer tiles"
     _check_batch(batch, len(owner), shape, "tiles")
+    some, of = feed.tiles(rows, slice(1, 4))
+    same = torch.equal(some.x, batch.x[1:4]) and np.array_equal(of, owner[1:4])
+    assert same, "some of the tiles are others than these of all"
     for i, row in enumerate(rows):
         alone, _ = feed.tiles(np.array([row]))
         assert torch.equal(alone.x, batch.x[torch.from_numpy(owner == i)]), "the tiles of a clip depend on others"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from raytag.batch import ALL
 from raytag.experiment import Features, Input
 from raytag.inputs import INPUTS
 from raytag.testing.inputs import check_input
@@ -75,8 +76,8 @@ def remembering(feed):
 
 
 def everyone(feed):
-    def tiles(rows):
-        batch, owner = feed.tiles(rows)
+    def tiles(rows, which=ALL):
+        batch, owner = feed.tiles(rows, which)
         return replace(batch, x=batch.x - batch.x.mean()), owner
 
     return {"tiles": tiles}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raytag.batch import Batch, Drawn, Pooling
+from raytag.batch import ALL, Batch, Drawn, Pooling
 from raytag.features.bank import Bank
 from raytag.features.sets.logmels import LogMels
 from raytag.inputs.logmel_images.augmenter import Augmenter
@@ -39,6 +39,6 @@ class LogMelFeed:
     def count_tiles(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return count_tiles(self.bank.frames[rows], self.width, self.step)
 
-    def tiles(self, rows: NDArray[np.int64]) -> tuple[Batch, NDArray[np.int64]]:
-        images, owner = tiles(self.bank, rows, self.width, self.step)
+    def tiles(self, rows: NDArray[np.int64], which: slice = ALL) -> tuple[Batch, NDArray[np.int64]]:
+        images, owner = tiles(self.bank, rows, self.width, self.step, which)
         return Batch(torch.from_numpy(images)), owner

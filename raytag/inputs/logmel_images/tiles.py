@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from raytag.batch import ALL
 from raytag.features.bank import Bank
 from raytag.inputs import tiling
 from raytag.inputs.logmel_images import kernel
@@ -48,12 +49,12 @@ def count_tiles(frames: ArrayLike, crop_frames: int, step: int) -> NDArray[np.in
 
 
 def tiles(
-    bank: Bank, rows: ArrayLike, crop_frames: int, step: int
+    bank: Bank, rows: ArrayLike, crop_frames: int, step: int, which: slice = ALL
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Overlapping images that cover whole clips.
 
     A clip is padded with its minimum to the frames that its tiles span, half on each side (the larger half on
-    the right). Hand over as many rows at a time as memory allows: `count_tiles` says how many tiles they make.
+    the right). Ask for as many at a time as memory allows: `count_tiles` says how many tiles the rows make.
 
     Parameters
     ----------
@@ -65,17 +66,19 @@ def tiles(
         Width of a tile, frames.
     step : int
         Frames from one tile to the next.
+    which : slice
+        Of the tiles of all rows.
 
     Returns
     -------
     images : float32 (n_tiles, 3, n_mels, crop_frames)
         dB / 100, first and second delta (computed per tile). Clip after clip, left to right.
     owner : int64 (n_tiles,)
-        Which of ``rows`` (0 to n - 1) a tile belongs to; ascending, and no clip is without a tile.
+        Which of ``rows`` (0 to n - 1) a tile belongs to; ascending, and of all tiles no clip is without one.
     """
     width = image_width(crop_frames)
     clips = row_numbers(bank, rows)
-    first, owner = tiling.first_frames(lengths(bank, clips), width, step)
+    first, owner = (every[which] for every in tiling.first_frames(lengths(bank, clips), width, step))
     return _crops(bank, clips[owner], first, width), owner
 
 

@@ -15,8 +15,8 @@ from raytag.datasets.table import ClipTable
 from raytag.errors import DamagedError
 from raytag.experiment import Experiment, OutsideFile
 from raytag.features.bank import Bank
-from raytag.models.tagger import Tagger, tagger
-from raytag.predict import predict
+from raytag.models.tagger import Tagger
+from raytag.predict import predict, restored
 from raytag.store.fold import PSEUDO, FoldStore
 from raytag.store.kept.outside import outside_file
 from raytag.store.predictions import PredictionsError, aligned, predictions_frame
@@ -120,9 +120,7 @@ class Reading:
         return found
 
     def _model(self, parent: Experiment, cell: Cell) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
-        model = tagger(parent, len(self.table.classes))
-        model.load_state_dict(self._state(parent, cell))
-        model.to(self._device)
+        model = restored(parent, self._state(parent, cell), len(self.table.classes), self._device)
         feed = parent.input.open(self._bank(parent.features), parent.features)
         return lambda rows: predict(model, feed, rows, self._device)
 

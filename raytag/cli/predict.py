@@ -1,0 +1,135 @@
+"""What a run says of recordings that it never saw, of any length: a row of probabilities for each.
+
+    raytag predict --run RUN recordings                  a folder with all below it, by the newest ensemble
+    raytag predict --run RUN a.wav b.flac --out p.csv    files; --out p.parquet writes Parquet
+    raytag predict --run RUN recordings --ensemble NAME  another ensemble of the run
+    raytag predict --run RUN recordings --experiment ID  one experiment alone
+
+Columns are fname, the path as given or below the folder that was given, and one a class, in the run's order.
+Nothing but the run is needed: its stored weights predict as they did test clips, stackers too. Recordings that
+cannot be used have no row; they are named, and listed with reasons in a file beside the output (p-unusable.csv):
+then the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+NAMED = 10  # unusable recordings on the screen
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("files", metavar="FILE|FOLDER", nargs="+", help="recordings, and folders of them, sub-folders too")
+    add("--run", help="name, path or URI of a run; by default the newest")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ensemble", metavar="NAME", help="an ensemble of the run; by default the newest")
+    which.add_argument("--experiment", metavar="ID", help="one experiment: the geometric mean over its folds")
+    add("--out", metavar="FILE", default="predictions.csv", help="a .csv or .parquet file (%(default)s)")
+    add("--force", action="store_true", help="write over a file that is there")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    add("--trust", action="store_true", help="import the plugins that the run's experiments use: somebody's code")
+    add("--runs-dir", default="runs", help="where runs are looked up by name (%(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict and write; 1 if recordings are unusable."""
+    from rich.console import Console
+
+    from raytag import plugins
+    from raytag.console import ProgressBar, make_console, say
+    from raytag.ensemble.predictions.external import SUFFIXES
+    from raytag.store.files import Storage
+    from raytag.store.run import RunStore
+
+    folder, _, name = arguments.out.rpartition("/")
+    output, beside = Storage(folder or "."), f"{Path(name).stem}-unusable.csv"
+    if Path(name).suffix not in SUFFIXES:
+        raise ValueError(f"--out {arguments.out}: predictions are written to {' and '.join(SUFFIXES)} files")
+    if output.exists(name) and not arguments.force:
+        raise ValueError(f"{output.where(name)} is there: --force writes over it, --out FILE elsewhere")
+    files = recordings(arguments.files)
+    store = RunStore.find(arguments.run, arguments.runs_dir)
+    output.write(f".{name}.probe", b"")  # not after hours of work
+    output.delete(f".{name}.probe")
+
+    import pandas as pd
+
+    from raytag.compiled.once import compiling
+    from raytag.ensemble.stored import predict_files, stored_ensemble, stored_experiment
+    from raytag.store.predictions import predictions_frame
+
+    stored = (
+        stored_experiment(store, arguments.experiment)
+        if arguments.experiment
+        else stored_ensemble(store, arguments.ensemble)
+    )
+    console = make_console()
+    n = len(stored.experiments)
+    models = f"{n} experiment{'s' * (n > 1)} of {store.n_folds} folds"
+    say(console, f"Run {store.name}, {stored.what}: {models}; {len(files)} recordings")
+    with (
+        plugins.trusting(arguments.trust),
+        compiling(console, "features", "train") as wait_for_kernels,
+        ProgressBar(Console(stderr=True), "predict", len(files)) as progress,
+    ):
+        wait_for_kernels()
+        values, reasons = predict_files(stored, [*files.values()], _device(arguments.device), progress.advance)
+    bad = [(fname, reason) for fname, reason in zip(files, reasons, strict=True) if reason]
+    good = [fname for fname, reason in zip(files, reasons, strict=True) if not reason]
+    output.delete(beside)
+    if bad:
+        output.write_csv(beside, pd.DataFrame(bad, columns=["fname", "reason"]))
+    write = output.write_csv if name.endswith(".csv") else output.write_parquet
+    write(name, predictions_frame(good, values, stored.classes))
+    for fname, reason in bad[:NAMED]:
+        say(console, f"  {fname}: {reason}", "yellow")
+    if bad:
+        more = f"  and {len(bad) - NAMED} more\n" * (len(bad) > NAMED)
+        say(console, f"{more}{len(bad)} of {len(files)} recordings are unusable: {output.where(beside)}", "yellow")
+    say(console, f"{len(good)} recordings predicted: {output.where(name)}")
+    return int(bool(bad))
+
+
+def recordings(given: list[str]) -> dict[str, Path]:
+    """Files by what they are called in the output: as given, or relative to the folder that was given.
+
+    Raises
+    ------
+    ValueError
+        There is no such file or folder, a folder holds no recording, or two files would be called the same.
+    """
+    import os
+
+    from raytag.datasets.listing import AUDIO_SUFFIXES
+    from raytag.datasets.tables.names import audio_files_below
+
+    found: dict[str, Path] = {}
+    for name in given:
+        path = Path(name)
+        if not path.exists():
+            raise ValueError(f"there is no file or folder {name}")
+        below = {below: path / below for below in audio_files_below(path)} if path.is_dir() else {name: path}
+        if not below:
+            raise ValueError(f"{name} holds no recording ({' '.join(sorted(AUDIO_SUFFIXES))})")
+        for fname, file in below.items():
+            fname = os.fsencode(fname).decode("utf-8", "backslashreplace")  # tables hold no other bytes
+            if not file.samefile(found.setdefault(fname, file)):
+                raise ValueError(
+                    f"{found[fname]} and {file} would both be called {fname}: give a folder above both"
+                )
+    return found
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ValueError("--device cuda: torch finds no GPU here; --device cpu does without")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")

@@ -1,0 +1,270 @@
+"""An ensemble that a run holds, or one of its experiments, and what it says of recordings that the run never saw.
+
+Nothing but what is stored is needed: weights, ``experiment.json`` and ``ensemble.json``. No Ray.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from raytag import parts
+from raytag.batch import Feed
+from raytag.blends.means.base import blend, geometric_mean
+from raytag.ensemble.predictions.external import closest
+from raytag.ensemble.predictions.oof import EnsembleError
+from raytag.ensemble.stackers.case import LinearConfig, StackerConfig, one_thread, predict_stacker
+from raytag.features.manifest import feature_hash
+from raytag.features.shards import compute_clip
+from raytag.predict import Line, predict, restored
+from raytag.store.fold import FoldStore
+from raytag.store.run import REPORT, RunStore
+
+#: What is read at a time ends with so many files or bytes: long recordings come one by one.
+_FILES, _BYTES = 64, 2**25
+
+
+@dataclass(frozen=True)
+class Stacker:
+    """A second-level model: `raytag.ensemble.stackers.case.predict_stacker` with the models that it reads."""
+
+    config: StackerConfig | LinearConfig
+    weights: Mapping[str, torch.Tensor]
+    reads: tuple[str, ...]
+
+    def predict(self, first: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        return predict_stacker(self.config, self.weights, np.stack([first[name] for name in self.reads]))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What predicts.
+
+    Attributes
+    ----------
+    what : str
+        Its name, for people.
+    classes : tuple of str
+    experiments : dict of str to (RunStore, str)
+        Run and identity of the first-level models that are needed, by their names in the ensemble.
+    kind : str, optional
+        How they are blended; None where one experiment predicts alone.
+    weights : dict of str to float
+        Of the blend's first-level members.
+    stackers : list of list of Stacker
+        Its second-level models, by the fold that they left out.
+    """
+
+    what: str
+    classes: tuple[str, ...]
+    experiments: Mapping[str, tuple[RunStore, str]]
+    kind: str | None
+    weights: Mapping[str, float]
+    stackers: Sequence[Sequence[Stacker]]
+
+    def combine(self, first: Mapping[str, NDArray[np.float32]]) -> NDArray[np.floating]:
+        """Of the probabilities (n, n_classes) of each experiment those of the whole, (n, n_classes)."""
+        if self.kind is None:
+            return first[self.what]
+        second = [[stacker.predict(first) for stacker in of_fold] for of_fold in self.stackers]
+        return blend_all([first[name] for name in self.weights], [*self.weights.values()], second, self.kind)
+
+
+def blend_all(
+    first: Sequence[NDArray[np.float32]],
+    weights: Sequence[float],
+    second: Sequence[Sequence[NDArray[np.float32]]],
+    kind: str,
+) -> NDArray[np.float64]:
+    """The blend of members and stackers for clips that none has seen; a fold's stackers count as a share of one.
+
+    Parameters
+    ----------
+    first : sequence of float32 (n, n_classes)
+    weights : sequence of float
+        One for each of ``first``.
+    second : sequence of sequence of float32 (n, n_classes)
+        Of the stackers, by the fold that they left out.
+    kind : str
+        One of `raytag.blends.means.BLENDS`.
+    """
+    inputs, weights = [*first], [*weights]
+    for of_fold in second:
+        inputs += of_fold
+        weights += [1.0 / len(second)] * len(of_fold)
+    return blend(np.stack(inputs), kind, weights)
+
+
+def stored_experiment(store: RunStore, experiment: str) -> Stored:
+    """An experiment: the geometric mean over its folds. `EnsembleError` where it is not there, or not complete."""
+    known = store.experiments()
+    if experiment not in known:
+        raise EnsembleError(f"run {store.name!r} has no experiment {experiment!r}{closest(experiment, known)}")
+    return _complete(Stored(experiment, store.classes, {experiment: (store, experiment)}, None, {}, []))
+
+
+def stored_ensemble(store: RunStore, name: str | None = None) -> Stored:
+    """An ensemble of a run, by default the newest.
+
+    Raises
+    ------
+    EnsembleError
+        There is none, it has members that raytag did not train, or experiments whose folds are not there.
+    """
+    known = [n for n in store.storage.folders("ensembles") if store.storage.exists(f"ensembles/{n}/{REPORT}")]
+    if not known:
+        raise EnsembleError(
+            f"run {store.name!r} has no ensemble: search one with python ensemble_search.py --run {store.name}, or "
+            "predict with one of its experiments: --experiment ID (raytag status names them)"
+        )
+    name = name or max(known, key=lambda n: store.storage.modified(f"ensembles/{n}/{REPORT}"))
+    if name not in known:
+        raise EnsembleError(f"run {store.name!r} has no ensemble {name!r}{closest(name, known)}")
+    storage = store.storage.sub(f"ensembles/{name}")
+    report = storage.read_json(REPORT)
+    stackers = [
+        [_stacker(FoldStore(storage.sub(f"stackers/{stacker}/fold_{fold}"))) for stacker in of_fold]
+        for fold, of_fold in report["stackers"].items()
+    ]
+    needed = sorted({*report["members"]}.union(*(s.reads for of_fold in stackers for s in of_fold)))
+    outside = {Path(file).stem: file for file in report["search"]["predictions"]}
+    if foreign := [outside[member] for member in needed if member in outside]:
+        raise EnsembleError(
+            f"ensemble {name} of run {store.name!r} needs {', '.join(foreign)}, predictions of a model that raytag "
+            "did not train and that cannot be asked for others: give another --ensemble, or --experiment ID"
+        )
+    experiments = {member: (store, member) for member in needed}
+    if len(report["search"]["runs"]) > 1:
+        runs = {run: RunStore(store.runs_dir, run) for run in report["search"]["runs"]}
+        experiments = {m: (runs[run], e) for m in needed for run, _, e in [m.partition("/")]}
+    kind, weights = report["search"]["blend"], report["members"]
+    return _complete(Stored(f"ensemble {name}", store.classes, experiments, kind, weights, stackers))
+
+
+def _stacker(fold: FoldStore) -> Stacker:
+    result = fold.result()
+    config = (LinearConfig if result["family"] == "linear" else StackerConfig)(**result["config"])
+    return Stacker(config, fold.weights(), tuple(result["members"]))
+
+
+def _complete(stored: Stored) -> Stored:
+    for store, experiment in stored.experiments.values():
+        if lacking := sorted({*range(store.n_folds)} - {*store.finished_folds(experiment)}):
+            raise EnsembleError(
+                f"{stored.what} cannot predict: of {experiment} in run {store.name!r} folds "
+                f"{', '.join(map(str, lacking))} are not finished, or damaged; launch again"
+            )
+    return stored
+
+
+def predict_files(
+    stored: Stored,
+    files: Sequence[Path],
+    device: torch.device,
+    advance: Callable[[float], None] = lambda files: None,
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Probabilities of recordings of any length.
+
+    The files come a few at a time, and so do the tiles of a long one. Models work side by side on a CPU, each on
+    one thread, and each sees the batches that the end of a training makes of the same files in the same order.
+
+    Parameters
+    ----------
+    stored : Stored
+    files : sequence of Path
+    device : torch.device
+    advance : callable
+        Called with the files, or the part of one, that are done.
+
+    Returns
+    -------
+    probabilities : float32 (n_usable, n_classes)
+        Of the files that can be used, in their order.
+    reasons : list of str
+        Of all files: "" or why it is unusable, ``code: sentence`` (`raytag.features.decoding.UnusableClip`).
+
+    Raises
+    ------
+    PluginError
+        A plugin of an experiment is not trusted (`raytag.plugins.trusting`), or fails.
+    DamagedError
+        Weights are damaged, or were freed by ``raytag prune``.
+    """
+    experiments = {name: store.experiment(e) for name, (store, e) in stored.experiments.items()}
+    models = [
+        (name, restored(experiments[name], store.fold(e, k).weights(), len(stored.classes), device))
+        for name, (store, e) in stored.experiments.items()
+        for k in range(store.n_folds)
+    ]
+    sets = {name: experiment.features.copies()[0] for name, experiment in experiments.items()}
+    lines = {name: Line(experiment) for name, experiment in experiments.items()}
+    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in lines}
+    reasons: list[str] = []
+    stopped = Event()
+
+    def ask(model: torch.nn.Module, feed: Feed, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        share = len(rows) / len(models) / max(1, feed.count_tiles(rows).sum())
+
+        def done(tiles: int) -> None:
+            if stopped.is_set():
+                raise CancelledError
+            advance(share * tiles)
+
+        return predict(model, feed, rows, device, done)
+
+    workers = 1 if device.type == "cuda" else os.cpu_count() or 1
+    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for group, last in _groups(files):
+                read = list(pool.map(partial(_read, {feature_hash(own): own for own in sets.values()}), group))
+                reasons += [reason for _, reason in read]
+                usable = [frames for frames, reason in read if not reason]
+                advance(len(read) - len(usable))
+                ready = {
+                    name: line.add([frames[feature_hash(sets[name])] for frames in usable], last)
+                    for name, line in lines.items()
+                }
+                asked = [(name, pool.submit(ask, model, *ready[name])) for name, model in models]
+                for name, (_, rows) in ready.items():
+                    folds = [one.result() for of, one in asked if of == name]
+                    if len(rows):
+                        found[name].append(geometric_mean(np.stack(folds)).astype(np.float32))
+        except BaseException:  # Ctrl-C too: what a thread is at ends with its batch
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if not all(found.values()):
+        return np.zeros((0, len(stored.classes)), np.float32), reasons
+    return stored.combine({n: np.concatenate(own) for n, own in found.items()}).astype(np.float32), reasons
+
+
+def _groups(files: Sequence[Path]) -> Iterator[tuple[Sequence[Path], bool]]:
+    """Files that are read at a time, and whether they are the last."""
+    start, held = 0, 0
+    for i, file in enumerate(files):
+        size = file.stat().st_size if file.is_file() else 0
+        if i > start and (held + size > _BYTES or i - start == _FILES):
+            yield files[start:i], False
+            start, held = i, 0
+        held += size
+    yield files[start:], True
+
+
+def _read(sets: Mapping[str, parts.Features], file: Path) -> tuple[dict[str, NDArray[np.int16]], str]:
+    """Frames of a recording for each feature set, or the reason why one cannot be computed."""
+    frames = {}
+    for key, features in sets.items():
+        cell = compute_clip(str(file), str(file), (), features)
+        if cell["reason"]:
+            return {}, cell["reason"]
+        frames[key] = np.frombuffer(cell["features"], "<i2").reshape(-1, features.width)
+    return frames, ""
