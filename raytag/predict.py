@@ -105,10 +105,11 @@ class Line:
 def restored(
     experiment: Experiment, state: Mapping[str, torch.Tensor], num_classes: int, device: torch.device
 ) -> torch.nn.Module:
-    """An experiment's model with the weights of a finished fold."""
+    """An experiment's model with the weights of a finished fold, laid out as in training: bits depend on that."""
     model = tagger(experiment, num_classes)
     model.load_state_dict(state)
-    return model.to(device)
+    layout = torch.channels_last if experiment.training.channels_last else torch.contiguous_format
+    return model.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def predict_middles(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device: torch.device) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from raytag.batch import ALL, Batch, Outputs, Targets
-from raytag.predict import predict, predict_middles
+from raytag.predict import TILES_PER_BATCH, predict, predict_middles
 
 
 def test_evidence_as_labels_and_weights():
@@ -79,6 +79,19 @@ def test_tiles_are_pooled_as_the_input_says_and_lengths_reach_the_network(monkey
     np.testing.assert_allclose(predict_middles(Means(), Padded(pooling), rows, cpu)[:, 0], 1 / (1 + np.exp(-rows)))
     unlike = predict(Means(), Padded(pooling, told=False), rows, cpu)
     assert not np.allclose(unlike, found)
+
+
+def test_of_a_long_clip_no_more_tiles_are_made_than_a_batch_holds():
+    made, done = [], []
+
+    class Long(Padded):
+        def batch(self, tiles):
+            made.append(len(tiles))
+            return super().batch([(1, 0) for _ in tiles])
+
+    predict(Means(), Long("mean"), np.array([1, 500, 2]), torch.device("cpu"), done.append)
+    assert max(made) <= TILES_PER_BATCH
+    assert sum(made) == sum(done) == 2 + 501 + 3
 
 
 def test_tiles_of_many_clips_share_a_batch():

@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict and write; 1 if recordings are unusable."""
+    import os
+
     from rich.console import Console
 
     from raytag import plugins
@@ -47,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     from raytag.store.files import Storage
     from raytag.store.run import RunStore
 
-    folder, _, name = arguments.out.rpartition("/")
-    output, beside = Storage(folder or "."), f"{Path(name).stem}-unusable.csv"
+    folder, name = os.path.split(arguments.out)
+    output, beside = Storage(folder), f"{Path(name).stem}-unusable.csv"
     if Path(name).suffix not in SUFFIXES:
         raise ValueError(f"--out {arguments.out}: predictions are written to {' and '.join(SUFFIXES)} files")
     if output.exists(name) and not arguments.force:

@@ -123,12 +123,12 @@ def _check_prediction(feed: Feed, shape: tuple[int, ...]) -> None:
     assert (np.diff(owner) >= 0).all(), "tiles do not come clip after clip"
     assert (np.diff(counts) <= 0).all(), "a longer clip has fewer tiles"
     _check_batch(batch, len(owner), shape, "tiles")
-    some, of = feed.tiles(rows, slice(1, 4))
-    same = torch.equal(some.x, batch.x[1:4]) and np.array_equal(of, owner[1:4])
-    assert same, "some of the tiles are others than these of all"
     for i, row in enumerate(rows):
         alone, _ = feed.tiles(np.array([row]))
         assert torch.equal(alone.x, batch.x[torch.from_numpy(owner == i)]), "the tiles of a clip depend on others"
         middle = feed.middles(np.array([row])).x[0]
         assert torch.equal(middle, feed.middles(rows).x[i]), "the middle of a clip depends on others"
     assert torch.equal(batch.x, feed.tiles(rows)[0].x), "tiles are others the second time"
+    some, of = feed.tiles(rows, slice(1, 4))
+    assert np.array_equal(of, owner[1:4]), f"of all tiles {len(of)} are made where 3 are asked for"
+    assert torch.equal(some.x, batch.x[1:4]), "some of the tiles are others than these of all"

@@ -83,6 +83,10 @@ def everyone(feed):
     return {"tiles": tiles}
 
 
+def every_tile(feed):
+    return {"tiles": lambda rows, which=ALL: feed.tiles(rows)}
+
+
 BAD: dict[str, tuple[Callable[[Any], dict[str, Any]], str]] = {
     "wide": (lambda f: x_of(f, lambda x: x[:, 1:]), r"x is \(25, 399\), not \(25, 400\)"),
     "double": (lambda f: x_of(f, torch.Tensor.double), "x is torch.float64"),
@@ -114,6 +118,7 @@ BAD: dict[str, tuple[Callable[[Any], dict[str, Any]], str]] = {
     "remembers": (remembering, "another batch the second time"),
     "writes": (writing, "writes into the bank"),
     "loses a tile": (lambda f: {"count_tiles": lambda rows: f.count_tiles(rows) + 1}, "not as many as counted"),
+    "every tile": (every_tile, "are made where 3 are asked for"),
     "company": (everyone, "the tiles of a clip depend on others"),
     "lengths": (
         lambda f: {"middles": lambda rows: replace(f.middles(rows), lengths=torch.zeros(len(rows)))},
