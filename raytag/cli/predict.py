@@ -53,12 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     output, beside = Storage(folder), f"{Path(name).stem}-unusable.csv"
     if Path(name).suffix not in SUFFIXES:
         raise ValueError(f"--out {arguments.out}: predictions are written to {' and '.join(SUFFIXES)} files")
-    if output.exists(name) and not arguments.force:
-        raise ValueError(f"{output.where(name)} is there: --force writes over it, --out FILE elsewhere")
+    for there in filter(output.exists, (name, beside)):
+        if not arguments.force:
+            raise ValueError(f"{output.where(there)} is there: --force writes over it, --out FILE elsewhere")
     files = recordings(arguments.files)
     store = RunStore.find(arguments.run, arguments.runs_dir)
-    output.write(f".{name}.probe", b"")  # not after hours of work
-    output.delete(f".{name}.probe")
 
     import pandas as pd
 
@@ -71,16 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.experiment
         else stored_ensemble(store, arguments.ensemble)
     )
+    output.write(f".{name}.probe", b"")  # that it cannot be written is told before hours of work, not after
+    output.delete(f".{name}.probe")
     console = make_console()
     n = len(stored.experiments)
     models = f"{n} experiment{'s' * (n > 1)} of {store.n_folds} folds"
     say(console, f"Run {store.name}, {stored.what}: {models}; {len(files)} recordings")
-    with (
-        plugins.trusting(arguments.trust),
-        compiling(console, "features", "train") as wait_for_kernels,
-        ProgressBar(Console(stderr=True), "predict", len(files)) as progress,
-    ):
+    with compiling(console, "features", "train") as wait_for_kernels:
         wait_for_kernels()
+    bar = ProgressBar(Console(stderr=True), "predict", len(files))
+    with plugins.trusting(arguments.trust), bar as progress:
         values, reasons = predict_files(stored, [*files.values()], _device(arguments.device), progress.advance)
     bad = [(fname, reason) for fname, reason in zip(files, reasons, strict=True) if reason]
     good = [fname for fname, reason in zip(files, reasons, strict=True) if not reason]
@@ -89,11 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
         output.write_csv(beside, pd.DataFrame(bad, columns=["fname", "reason"]))
     write = output.write_csv if name.endswith(".csv") else output.write_parquet
     write(name, predictions_frame(good, values, stored.classes))
-    for fname, reason in bad[:NAMED]:
-        say(console, f"  {fname}: {reason}", "yellow")
+    for line in [": ".join(one) for one in bad[:NAMED]] + [f"and {len(bad) - NAMED} more"] * (len(bad) > NAMED):
+        say(console, f"  {line}", "yellow")
     if bad:
-        more = f"  and {len(bad) - NAMED} more\n" * (len(bad) > NAMED)
-        say(console, f"{more}{len(bad)} of {len(files)} recordings are unusable: {output.where(beside)}", "yellow")
+        say(console, f"{len(bad)} of {len(files)} recordings are unusable: {output.where(beside)}", "yellow")
     say(console, f"{len(good)} recordings predicted: {output.where(name)}")
     return int(bool(bad))
 

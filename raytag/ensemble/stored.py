@@ -28,6 +28,7 @@ from raytag.features.shards import compute_clip
 from raytag.predict import Line, predict, restored
 from raytag.store.fold import FoldStore
 from raytag.store.run import REPORT, RunStore
+from raytag.train.memory import tune_malloc
 
 #: What is read at a time ends with so many files or bytes: long recordings come one by one.
 _FILES, _BYTES = 64, 2**25
@@ -221,6 +222,7 @@ def predict_files(
 
         return predict(model, feed, rows, device, done)
 
+    tune_malloc()
     workers = 1 if device.type == "cuda" else os.cpu_count() or 1
     with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:

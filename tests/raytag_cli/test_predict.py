@@ -158,20 +158,24 @@ def test_no_recording_is_lost(work, here, capsys):
     assert pd.read_csv("none.csv").shape == (0, 4)
 
 
-def test_errors_name_the_option(work, here, capsys):
+def test_errors_name_the_option(work, here, monkeypatch, capsys):
     experiment = work[3]["logmels"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     write_wav(here / "a" / "x.wav", sound("tone", np.random.default_rng(0)))
     write_wav(here / "b" / "x.wav", sound("tone", np.random.default_rng(1)))
     (here / "empty").mkdir()
     (here / "there.csv").write_text("mine")
+    (here / "p-unusable.csv").write_text("mine")
     for arguments, words in [
         (["a", "--out", "there.csv"], "--force"),
+        (["a", "--out", "p.csv"], "p-unusable.csv is there: --force"),
         (["a", "--out", "p.txt"], ".csv and .parquet"),
         (["nowhere.wav"], "no file or folder nowhere.wav"),
         (["empty"], "empty holds no recording"),
         (["a", "b"], "would both be called x.wav"),
         (["a", "--experiment", experiment[:-1]], f"the closest that is there: '{experiment}'"),
         (["a", "--ensemble", "mine"], "no ensemble"),
+        (["a", "--experiment", experiment, "--device", "cuda"], "finds no GPU"),
     ]:
         with pytest.raises(SystemExit) as end:
             predict(work, *arguments)
