@@ -221,6 +221,20 @@ MUTANTS = (
         "tests/ensemble/test_files.py",
     ),
     Mutant(
+        "batches of tiles end where files were read",
+        "raytag/predict.py",
+        "ready = len(rows) if last or not chunks else chunks[-1].start",
+        "ready = len(rows)",
+        "tests/raytag_cli/test_predict.py -k bits",
+    ),
+    Mutant(
+        "each stacker of a fold counts as much as a member",
+        "raytag/ensemble/stored.py",
+        "[1.0 / len(second)] * len(of_fold)",
+        "[1.0] * len(of_fold)",
+        "tests/ensemble/test_stored.py",
+    ),
+    Mutant(
         "a stacker is trained on the fold left out",
         "raytag/ensemble/stackers/case.py",
         "outside = np.flatnonzero(~np.isin(data.fold, case.left_out))",
