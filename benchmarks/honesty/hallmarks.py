@@ -67,6 +67,8 @@ def main() -> None:
             for name, (_, _, found) in zip(oof.experiments, precisions, strict=True):
                 experiment = store.storage.read_json(f"experiments/{name}/experiment.json")
                 by_name.setdefault(experiment["name"], {})[experiment["training"]["seed"]] = found
+            if len({tuple(sorted(by_seed)) for by_seed in by_name.values()}) > 1:
+                raise SystemExit(f"{store.name}: not all experiments are complete for the same seeds")
             for name, by_seed in by_name.items():
                 values.setdefault(name, {}).setdefault(part, []).append(
                     np.stack([by_seed[s] for s in sorted(by_seed)])
