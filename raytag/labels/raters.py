@@ -95,8 +95,8 @@ def find_raters(
     if lost := [clip for clip, known_of in zip(clips, rated, strict=True) if not known_of]:
         names = ", ".join(dict.fromkeys(rater.experiment for rater in found))
         raise StoreError(
-            f"{some(lost, 'noisy clip was', 'noisy clips were')} trained on by every model of {names}: add an "
-            "experiment that was trained without them"
+            f"every model of {names} was trained on {some(lost, 'noisy clip', 'noisy clips')} of {len(clips)}: "
+            "rate with an experiment that was trained without them, too"
         )
     return found, refused
 
