@@ -74,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score = command("score", SCORE, "scores.csv")
     add_run(score, "by default the newest")
     add = score.add_argument
-    add("--experiment", metavar="ID", action="append", default=[], help="whose models; by default all that qualify")
+    whose = "whose models, may be repeated; by default those of all complete ones that qualify"
+    add("--experiment", metavar="ID", action="append", default=[], help=whose)
     add("--cache-dir", metavar="DIR", help="folder or URI of features; by default cache/ beside --runs-dir")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     add("--trust", action="store_true", help="import the plugins that the run's experiments use: somebody's code")
@@ -221,7 +222,7 @@ def _list(arguments: argparse.Namespace) -> int:
         f"Run {store.name}, {of}: the {len(frame)} of {len(labels)} clips that agree least, with scores from "
         f"{values[worst[0]]:.3f} to {values[worst[-1]]:.3f}",
         f"Written: {report['out']}. Listen, fill the column action (remove, or labels), then: raytag labels merge "
-        f"{arguments.out} --run {store.name}",
+        f"{arguments.out} --run {store.storage.where()}",
     )
     return 0
 

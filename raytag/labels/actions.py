@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +36,8 @@ def read_actions(path: Path, classes: Sequence[str] | None = None) -> Correction
         It is neither, names a clip twice, or gives labels that are none; with file and line.
     """
     if path.suffix.lower() == ".json":
-        return replace(Corrections.parse(CorrectionsFile.read(str(path)), classes), path=str(path))
+        file = CorrectionsFile.read(str(path))
+        return Corrections.parse(file.model_copy(update={"file": str(path)}), classes)  # named as it was given
     table = read_csv(path)
     at_fname, at_action = table.require("fname", "action")
     labels: Actions = {}

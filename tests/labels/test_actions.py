@@ -62,8 +62,8 @@ def test_conflicts_are_named_by_line_and_one_file_holds(write):
         ("a.csv", 'fname,action\nb.wav,\na.wav,"Bark,,Meow"\n', r"^a\.csv:3: a\.wav: an empty label"),
         ("a.csv", "fname,action\na.wav,Bark\na.wav,Meow\n", r"^a\.csv:3: a\.wav has an action on line 2 already"),
         ("a.csv", "fname,labels\na.wav,Bark\n", r"^a\.csv:1: no column action"),
-        ("a.json", '{"a.wav": "Brak"}', r"a\.json:1: a\.wav: label 'Brak'"),
-        ("a.json", "[]", r"a\.json:1: expected is one object"),
+        ("a.json", '{"a.wav": "Brak"}', r"^a\.json:1: a\.wav: label 'Brak'"),
+        ("a.json", "[]", r"^a\.json:1: expected is one object"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(write, name, text, words):
