@@ -67,6 +67,20 @@ MUTANTS = (
         "tests/train/stages/test_reading.py -k labels_of_a_fold",
     ),
     Mutant(
+        "noisy clips that are trained on are not recorded",
+        "raytag/train/sources.py",
+        "[source.rows for source in self.sources if source.prob > 0]",
+        "[source.rows for source in self.sources if not source.noisy]",
+        "tests/labels/test_raters.py -k refused_by_what_is_recorded",
+    ),
+    Mutant(
+        "a clip is rated by models whose parents were trained on it",
+        "raytag/labels/raters.py",
+        'clips |= trained_on(store, *source.split("/"))',
+        "pass",
+        "tests/labels/test_raters.py -k earlier_stage",
+    ),
+    Mutant(
         "children race against their parents",
         "raytag/search/race/race.py",
         'event.get("stage", FIRST)',

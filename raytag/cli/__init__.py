@@ -21,6 +21,7 @@ from raytag.errors import explain_errors
 COMMANDS = {
     "check": ("raytag.cli.check", "what raytag understands of a folder of recordings, and what looks wrong in it"),
     "explain": ("raytag.cli.explain", "every decision of a run's race with its reason, decided again from the log"),
+    "labels": ("raytag.cli.labels", "which labels to trust: noisy clips rated, corrections listed, merged, made"),
     "plugin": ("raytag.cli.plugin", "what a file of your own brings, and whether it keeps what trainings rely on"),
     "predict": ("raytag.cli.predict", "what a run says of recordings that it never saw, as CSV or Parquet"),
     "prune": ("raytag.cli.prune", "free the disk from weights and checkpoints that no ensemble needs"),

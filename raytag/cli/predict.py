@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         wait_for_kernels()
     bar = ProgressBar(Console(stderr=True), "predict", len(files))
     with plugins.trusting(arguments.trust), bar as progress:
-        values, reasons = predict_files(stored, [*files.values()], _device(arguments.device), progress.advance)
+        device = device_called(arguments.device)
+        values, reasons = predict_files(stored, [*files.values()], device, progress.advance)
     bad = [(fname, reason) for fname, reason in zip(files, reasons, strict=True) if reason]
     good = [fname for fname, reason in zip(files, reasons, strict=True) if not reason]
     output.delete(beside)
@@ -126,7 +127,8 @@ def recordings(given: list[str]) -> dict[str, Path]:
     return found
 
 
-def _device(name: str) -> torch.device:
+def device_called(name: str) -> torch.device:
+    """What ``--device`` means here; a `ValueError` where there is no GPU."""
     import torch
 
     there = torch.cuda.is_available()

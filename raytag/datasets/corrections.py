@@ -32,8 +32,8 @@ class Corrections:
     lines: Mapping[str, int]
 
     @classmethod
-    def parse(cls, file: CorrectionsFile, classes: Sequence[str]) -> Corrections:
-        """What a corrections file says.
+    def parse(cls, file: CorrectionsFile, classes: Sequence[str] | None) -> Corrections:
+        """What a corrections file says; ``classes`` None: labels are looked at by their form alone.
 
         Raises
         ------
@@ -55,7 +55,6 @@ class Corrections:
             raise DatasetError(f"{path}:1: {form}")
         labels: dict[str, tuple[str, ...] | None] = {}
         lines: dict[str, int] = {}
-        known = set(classes)
         for fname, action in pairs:
             line = _line_of(text, fname)
             if fname in labels:
@@ -63,17 +62,7 @@ class Corrections:
             if not isinstance(action, str) or not action.strip():
                 raise DatasetError(f"{path}:{line}: {fname}: {form}, not {action!r}")
             lines[fname] = line
-            if action == REMOVE:
-                labels[fname] = None
-                continue
-            names = tuple(label.strip() for label in split_labels(action))
-            fault = fault_of(names, action)
-            unknown = [name for name in names if name not in known]
-            if unknown and not fault:
-                fault = f"label {unknown[0]!r} is not one of the {len(classes)} classes"
-            if fault:
-                raise DatasetError(f"{path}:{line}: {fname}: {fault}")
-            labels[fname] = names
+            labels[fname] = labels_in(action, classes, f"{path}:{line}: {fname}")
         return cls(path, labels, lines)
 
 
@@ -94,6 +83,26 @@ class Correction:
     removed: np.ndarray
     relabelled: np.ndarray
     targets: np.ndarray
+
+
+def labels_in(action: str, classes: Sequence[str] | None, where: str) -> tuple[str, ...] | None:
+    """Labels that a correction gives, None where it removes.
+
+    Raises
+    ------
+    DatasetError
+        They are no labels, or not of ``classes`` where these are known; the message begins with ``where``.
+    """
+    if action == REMOVE:
+        return None
+    names = tuple(label.strip() for label in split_labels(action))
+    fault = fault_of(names, action)
+    unknown = [] if classes is None else [name for name in names if name not in classes]
+    if unknown and not fault:
+        fault = f"label {unknown[0]!r} is not one of the {len(classes or ())} classes"
+    if fault:
+        raise DatasetError(f"{where}: {fault}")
+    return names
 
 
 def apply(table: ClipTable, corrections: Corrections, subset: str) -> Correction:

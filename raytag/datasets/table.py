@@ -159,7 +159,7 @@ def join_labels(labels: Sequence[str]) -> str:
 def split_labels(text: str) -> tuple[str, ...]:
     """The labels that `join_labels` joined."""
     if '"' in text:
-        return tuple(next(csv.reader([text])))
+        return tuple(next(csv.reader([text], skipinitialspace=True)))
     return tuple(text.split(",")) if text else ()
 
 

@@ -4,7 +4,8 @@
              curve.csv       a row an epoch
              weights.safetensors, oof.parquet, test.parquet
              pseudo.parquet + pseudo.json   what it read of an earlier stage, where it did
-             result.json     written last: scores, the data it was trained on, and size and digest of each file
+             result.json     written last: scores, the data and the set of clips (``raytag.store.kept.trained``)
+                             that it was trained on, and size and digest of each file
              pruned.json     names what ``raytag prune`` freed
              damaged-N/      what was finished once and found damaged
 
@@ -22,6 +23,7 @@ import pandas as pd
 
 from raytag.errors import DamagedError
 from raytag.store.files import Storage
+from raytag.store.kept.trained import clips_of, keep_clips
 
 if TYPE_CHECKING:
     import torch
@@ -48,10 +50,14 @@ class FoldStore:
     data : mapping, optional
         What tells the data of its run from others (`raytag.store.run.RunStore.data`); None where that does not
         matter.
+    run : Storage, optional
+        Of its run, which keeps the clips that it was trained on; without a run nothing does.
     """
 
-    def __init__(self, storage: Storage, data: Mapping[str, str | None] | None = None) -> None:
-        self.storage, self.data = storage, data
+    def __init__(
+        self, storage: Storage, data: Mapping[str, str | None] | None = None, run: Storage | None = None
+    ) -> None:
+        self.storage, self.data, self._run = storage, data, run
 
     @property
     def finished(self) -> bool:
@@ -180,12 +186,14 @@ class FoldStore:
         test: pd.DataFrame | None,
         curve: pd.DataFrame | None,
         result: Mapping[str, Any],
+        trained: Collection[str] | None = None,
         keep_checkpoint: bool = False,
     ) -> None:
         """Write everything that a finished fold holds, ``result.json`` last, and drop the checkpoints.
 
-        With ``keep_checkpoint`` the last one stays: a longer training may go on from it. Second-level models have
-        no curve.
+        ``trained`` are the ids of the clips that were trained on, unless ``result`` names them. With
+        ``keep_checkpoint`` the last one stays: a longer training may go on from it. Second-level models have no
+        curve.
         """
         if self.finished:
             return
@@ -200,6 +208,8 @@ class FoldStore:
             files["curve.csv"] = self.storage.write_csv("curve.csv", curve)
         with suppress(FileNotFoundError, DamagedError):
             files |= self.storage.read_json(_PSEUDO_READ)["files"]
+        if trained is not None and self._run is not None:
+            result = {**result, "trained": keep_clips(self._run, trained)}
         self.storage.write_json(RESULT, {**result, "data": self.data, "files": files})
         whole = [(f"{name}.json", kept["tensors"]) for name, kept, _ in self.checkpoints() if kept is not None]
         spared = whole[0] if keep_checkpoint and whole else ()
@@ -229,6 +239,22 @@ class FoldStore:
     def digest_of_weights(self) -> str:
         """Of the kept epoch's; "" in folds of before there were digests."""
         return str(result_files(self.result())[WEIGHTS].get("digest", ""))
+
+    def trained(self) -> frozenset[str]:
+        """Ids of the clips that its model was trained on; what it read of earlier stages had clips of its own.
+
+        Raises
+        ------
+        DamagedError
+            They are lost or damaged, or the fold was finished before they were recorded.
+        """
+        name = self.result().get("trained")
+        if name is None or self._run is None:
+            raise DamagedError(
+                f"{self.storage.where(RESULT)} is from before the clips that a model was trained on were recorded: "
+                "delete the fold's folder and launch again to have it trained anew"
+            )
+        return clips_of(self._run, name)
 
     def oof(self) -> pd.DataFrame:
         """Out-of-fold predictions: fname, then one float32 probability a class in class order."""

@@ -7,6 +7,7 @@
     runs/RUN/public.csv                             what leaderboards said (``raytag.store.public``)
     runs/RUN/events/NNN.jsonl                       decisions of each launch (``raytag.store.events``)
     runs/RUN/files/SHA256                           users' files of weights with which experiments begin
+    runs/RUN/trained/DIGEST.json                    sets of clips that models were trained on
     runs/RUN/experiments/NAME-HASH8/experiment.json, and the text of its corrections
     runs/RUN/experiments/NAME-HASH8/fold_K/         checkpoints, predictions, result (``raytag.store.fold``)
     runs/RUN/plugins/FILE-HASH8.py                  what experiments use of ``raytag.plugins``, for all workers
@@ -51,8 +52,7 @@ class RunStore:
     """One run: a folder under ``runs_dir``."""
 
     def __init__(self, runs_dir: str, name: str) -> None:
-        self.runs_dir = runs_dir
-        self.name = name
+        self.runs_dir, self.name = runs_dir, name
         self.storage = Storage(runs_dir).sub(name)
         self.mended: list[str] = []  # what a launch made again, in words
         self.kept: dict[str, int] = {}  # users' files that are known to be whole there: bytes by digest
@@ -331,7 +331,7 @@ class RunStore:
 
     def model(self, experiment_id: str, folder: str) -> FoldStore:
         """Any model of an experiment by its folder: also those that leave out further folds."""
-        return FoldStore(self.storage.sub(f"experiments/{experiment_id}/{folder}"), self.data)
+        return FoldStore(self.storage.sub(f"experiments/{experiment_id}/{folder}"), self.data, self.storage)
 
     def lineage(self, experiment_id: str) -> dict[str, Any]:
         """What the result of a fold says of an experiment's stage, at least ``stage`` and ``leaky``.

@@ -12,12 +12,14 @@ from raytag.errors import DamagedError
 from raytag.store.events import read_log
 from raytag.store.files import Storage
 from raytag.store.fold import PREDICTIONS, RESULT, FoldStore, load_tensors, result_files
+from raytag.store.kept.trained import clips_of
 from raytag.store.run import REPORT
 
 ANEW = "the next launch writes it anew"
 AGAIN = "the next launch trains the fold again"
 AFTER = "raytag verify --take-back, then a launch, trains the fold again"
 BACK = "the fold continues from its other checkpoint, or from its start"
+UNRATED = "raytag labels asks no model that was trained on it, until a launch trains one anew"
 LEFT_OUT = "left out: what it told is found in the store, or decided again"
 SEARCH = "ensemble_search.py with its --name searches it again"
 
@@ -55,6 +57,7 @@ class Verifier:
     def __init__(self, storage: Storage, advance: Callable[[float], None] = lambda _: None) -> None:
         self.storage, self.advance = storage, advance
         self.files = self.bytes = self.unknown = 0
+        self._trained: set[str] = set()  # sets of clips, which many folds may name
 
     def damage(self) -> Iterator[Damage]:
         """What is not whole, in the order of the folders."""
@@ -85,6 +88,12 @@ class Verifier:
             for fold in self.storage.folders(folder):
                 yield from self._fold(FoldStore(self.storage.sub(f"{folder}/{fold}"), data), f"{folder}/{fold}")
             self.advance(1)
+        for clips in sorted(self._trained):
+            try:
+                clips_of(self.storage, clips)
+                self.files += 1
+            except DamagedError as error:
+                yield Damage(str(error), UNRATED)
         yield from (Damage(words, ANEW) for words in plugins.damaged(self.storage, used))
         for name in self.storage.folders("ensembles"):
             yield from self._ensemble(f"ensembles/{name}")
@@ -119,6 +128,7 @@ class Verifier:
             yield Damage(damage, AGAIN)
         elif result is not None:
             self.files += 1
+            self._trained |= {result["trained"]} if result.get("trained") else set()
             for name, kept in result_files(result).items():
                 if name not in fold.pruned():
                     noticed = name in PREDICTIONS  # by a launch

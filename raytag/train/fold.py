@@ -392,5 +392,6 @@ class FoldTraining:
             test=test,
             curve=self.curve(),
             result=result,
+            trained=self.table.clips["clip"].to_numpy()[self.split.trained].tolist(),
             keep_checkpoint=self.may_go_on,
         )

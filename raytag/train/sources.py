@@ -58,6 +58,11 @@ class Split:
     validation_targets: np.ndarray
     oof: np.ndarray
 
+    @property
+    def trained(self) -> np.ndarray:
+        """Rows of the clips that are trained on, ascending, int64: all that any source may draw."""
+        return np.unique(np.concatenate([source.rows for source in self.sources if source.prob > 0]))
+
 
 def split(table: ClipTable, sampling: Sampling, fold: int, blind: Sequence[int] = ()) -> Split:
     """The sources of ``fold``, which is validated on; ``blind`` are further folds that are not trained on.

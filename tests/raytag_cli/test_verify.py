@@ -12,6 +12,7 @@ import torch
 
 from raytag.cli import main
 from raytag.experiment import CorrectionsFile, Experiment, Sampling
+from raytag.store.digest import digest
 from raytag.store.events import EventLog
 from raytag.store.run import RunStore
 from tests.store.test_fold import finish
@@ -21,6 +22,7 @@ from tests.store.test_run import make_table
 CORRECTIONS = CorrectionsFile(file="c.json", sha256=hashlib.sha256(b"{}").hexdigest(), text="{}")
 CORRECTED = Experiment(sampling=Sampling(curated_corrections=CORRECTIONS))
 ID = CORRECTED.id
+CLIPS = digest(b'[\n"audio/0.wav"\n]')  # a set of one
 #: Files and what becomes of them.
 OUTCOMES = {
     "run.json": "the next launch writes it anew",
@@ -34,6 +36,7 @@ OUTCOMES = {
     f"experiments/{ID}/fold_0/oof.parquet": "the next launch trains the fold again",
     f"experiments/{ID}/fold_0/weights.safetensors": "raytag verify --take-back",
     f"experiments/{ID}/fold_0/curve.csv": "raytag verify --take-back",
+    f"trained/{CLIPS}.json": "raytag labels asks no model",
     f"experiments/{ID}/fold_1/checkpoint-0.json": "continues from its other checkpoint",
     f"experiments/{ID}/fold_1/checkpoint-0.safetensors": "continues from its other checkpoint",
 }
@@ -50,7 +53,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     store.add(CORRECTED)
     log = EventLog(store.storage)
     log.append("launch", command="launch.py --space s")
-    finish(store.fold(ID, 0))
+    finish(store.fold(ID, 0), trained=["audio/0.wav"])
     curve = pd.DataFrame({"epoch": [1]})
     store.fold(ID, 1).write_checkpoint({"w": torch.ones(9)}, {"epoch": 1, "step": 0}, curve)
     return tmp_path / "runs" / "r"
@@ -58,7 +61,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def test_a_whole_run_is_whole(folder, capsys):
     assert main(["verify"]) == 0
-    assert "Run r: 13 files read, all are whole" in capsys.readouterr().out.replace("\n", " ")
+    assert "Run r: 14 files read, all are whole" in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
