@@ -129,7 +129,8 @@ MOMENTS = {
     "the plan": "Run recordings",
     "a worker starts": r"fold \d: started",
     "training": trains,
-    "between folds": lambda command: finished(command) == 1,
+    # the fold may be an earlier launch's: a signal while Python itself starts can be lost
+    "between folds": lambda command: finished(command) == 1 and listens(command),
 }
 
 
