@@ -16,10 +16,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from raytag.store.files import Storage
+from typing import Any
 
 SCORE = """Rate every noisy clip: how well its labels agree with what models say that were not trained on it.
 
@@ -110,7 +107,7 @@ def _score(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from raytag import plugins
-    from raytag.cli.predict import device_called
+    from raytag.cli.predict import device_called, output_file, try_to_write
     from raytag.compiled.once import compiling
     from raytag.console import ProgressBar
     from raytag.datasets.table import multi_hot
@@ -119,13 +116,12 @@ def _score(arguments: argparse.Namespace) -> int:
     from raytag.store.files import Storage
     from raytag.store.run import RunStore
 
-    output, name = _output(arguments)
+    output, name = output_file(arguments.out, arguments.force)
     device, store = device_called(arguments.device), RunStore.find(arguments.run, arguments.runs_dir)
     noisy = noisy_clips(store)
     clips, labels = noisy["clip"].tolist(), noisy["labels"].tolist()
     raters, refused = find_raters(store, clips, arguments.experiment)
-    output.write(f".{name}.probe", b"")  # that it cannot be written is told before hours of work, not after
-    output.delete(f".{name}.probe")
+    try_to_write(output, name)
     cache, aside = arguments.cache_dir or Storage(store.runs_dir).beside("cache").uri, Console(stderr=True)
     with compiling(aside, "features", "train") as wait_for_kernels:
         wait_for_kernels()
@@ -159,10 +155,11 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _select(arguments: argparse.Namespace) -> int:
+    from raytag.cli.predict import output_file
     from raytag.labels.actions import as_json, read_scores
     from raytag.labels.ratings import trusted
 
-    output, name = _output(arguments)
+    output, name = output_file(arguments.out, arguments.force)
     labels, scores = read_scores(arguments.scores)
     kept = trusted(scores, share=arguments.share, count=arguments.count, above=arguments.above)
     removes = arguments.rest == "remove"
@@ -185,22 +182,22 @@ def _list(arguments: argparse.Namespace) -> int:
     import numpy as np
     from rich.console import Console
 
+    from raytag.cli.predict import output_file
     from raytag.console import ProgressBar
+    from raytag.ensemble.kept import newest_first
     from raytag.ensemble.predictions.external import closest
     from raytag.ensemble.scores import of_run
     from raytag.labels.ratings import predicted_words, rated, table
-    from raytag.store.run import REPORT, RunStore
+    from raytag.store.run import RunStore
 
-    output, name = _output(arguments)
+    output, name = output_file(arguments.out, arguments.force)
     if arguments.count < 1:
         raise ValueError(f"--count {arguments.count}: must be 1 or more")
     store = RunStore.find(arguments.run, arguments.runs_dir)
     with ProgressBar(Console(stderr=True), "predictions", len(store.experiments()), "experiments") as progress:
         scores = of_run(store, None, progress.advance)
     by_name = {one.name: one for one in scores.candidates}
-    ensembles = [one.name for one in scores.candidates if one.kind == "ensemble"]
-    if (of := arguments.of) is None:
-        of = max(ensembles, key=lambda e: store.storage.modified(f"ensembles/{e}/{REPORT}"), default=None)
+    of = arguments.of or next((name for name in newest_first(store) if name in by_name), None)
     if of is None:
         of = max(scores.candidates, key=lambda one: one.cv_lwlrap or 0.0).name
     if of not in by_name:
@@ -228,11 +225,12 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
+    from raytag.cli.predict import output_file
     from raytag.datasets.findings import DatasetError
     from raytag.labels.actions import as_json, merge, read_actions
     from raytag.store.run import RunStore
 
-    output, name = _output(arguments)
+    output, name = output_file(arguments.out, arguments.force)
     store = RunStore.find(arguments.run, arguments.runs_dir) if arguments.run else None
     files = [read_actions(path, store.classes if store else None) for path in arguments.files]
     if store:
@@ -256,21 +254,6 @@ def _merge(arguments: argparse.Namespace) -> int:
         end = f"{len(actions)} clips, {removed} of them removed. Written: {report['out']}"
     _say(arguments, report, *lines, end)
     return int(refused)
-
-
-def _output(arguments: argparse.Namespace) -> tuple[Storage, str]:
-    """Folder and name of ``--out``, where nothing is written over without ``--force``."""
-    import os
-
-    from raytag.store.files import Storage
-
-    folder, name = os.path.split(arguments.out)
-    output = Storage(folder)
-    if not name:
-        raise ValueError(f"--out {arguments.out} is a folder: name a file in it")
-    if output.exists(name) and not arguments.force:
-        raise ValueError(f"{output.where(name)} is there: --force writes over it, --out FILE elsewhere")
-    return output, name
 
 
 def _say(arguments: argparse.Namespace, report: Mapping[str, Any], *lines: str) -> None:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from raytag.store.files import Storage
+
 NAMED = 10  # unusable recordings on the screen
 
 
@@ -39,23 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict and write; 1 if recordings are unusable."""
-    import os
-
     from rich.console import Console
 
     from raytag import plugins
     from raytag.console import ProgressBar, make_console, say
     from raytag.ensemble.predictions.external import SUFFIXES
-    from raytag.store.files import Storage
     from raytag.store.run import RunStore
 
-    folder, name = os.path.split(arguments.out)
-    output, beside = Storage(folder), f"{Path(name).stem}-unusable.csv"
-    if Path(name).suffix not in SUFFIXES:
+    if Path(arguments.out).suffix not in SUFFIXES:
         raise ValueError(f"--out {arguments.out}: predictions are written to {' and '.join(SUFFIXES)} files")
-    for there in filter(output.exists, (name, beside)):
-        if not arguments.force:
-            raise ValueError(f"{output.where(there)} is there: --force writes over it, --out FILE elsewhere")
+    beside = f"{Path(arguments.out).stem}-unusable.csv"
+    output, name = output_file(arguments.out, arguments.force, beside)
     files = recordings(arguments.files)
     store = RunStore.find(arguments.run, arguments.runs_dir)
 
@@ -70,8 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.experiment
         else stored_ensemble(store, arguments.ensemble)
     )
-    output.write(f".{name}.probe", b"")  # that it cannot be written is told before hours of work, not after
-    output.delete(f".{name}.probe")
+    try_to_write(output, name)
     console = make_console()
     n = len(stored.experiments)
     models = f"{n} experiment{'s' * (n > 1)} of {store.n_folds} folds"
@@ -125,6 +120,34 @@ def recordings(given: list[str]) -> dict[str, Path]:
                     f"{found[fname]} and {file} would both be called {fname}: give a folder above both"
                 )
     return found
+
+
+def output_file(out: str, force: bool, *beside: str) -> tuple[Storage, str]:
+    """Folder and name of ``--out``.
+
+    Raises
+    ------
+    ValueError
+        It is a folder; or it or a file ``beside`` it is there, and ``force`` is not given.
+    """
+    import os
+
+    from raytag.store.files import Storage
+
+    folder, name = os.path.split(out)
+    output = Storage(folder)
+    if not name:
+        raise ValueError(f"--out {out} is a folder: name a file in it")
+    for there in filter(output.exists, (name, *beside)):
+        if not force:
+            raise ValueError(f"{output.where(there)} is there: --force writes over it, --out FILE elsewhere")
+    return output, name
+
+
+def try_to_write(output: Storage, name: str) -> None:
+    """Fail now where that file cannot be written, not after hours of work."""
+    output.write(f".{name}.probe", b"")
+    output.delete(f".{name}.probe")
 
 
 def device_called(name: str) -> torch.device:

@@ -89,19 +89,19 @@ def _run(arguments: argparse.Namespace) -> tuple[Scores, Candidate, RunStore]:
     from rich.console import Console
 
     from raytag.console import ProgressBar
+    from raytag.ensemble.kept import newest_first
     from raytag.ensemble.predictions.external import closest
     from raytag.ensemble.scores import of_run
-    from raytag.store.run import REPORT, RunStore
+    from raytag.store.run import RunStore
 
     store = RunStore.find(arguments.what, arguments.runs_dir)
     with ProgressBar(Console(stderr=True), "predictions", len(store.experiments()), "experiments") as progress:
         scores = of_run(store, arguments.truth, progress.advance, arguments.leaky)
     by_name, name = {one.name: one for one in scores.candidates}, arguments.of
     if name is None and arguments.public is not None:
-        ensembles = [one.name for one in scores.candidates if one.kind == "ensemble"]
-        if not ensembles:
+        name = next((ensemble for ensemble in newest_first(store) if ensemble in by_name), None)
+        if name is None:
             raise ValueError(f"run {store.name!r} has no ensemble: say what was submitted with --of EXPERIMENT")
-        name = max(ensembles, key=lambda n: store.storage.modified(f"ensembles/{n}/{REPORT}"))
     if name is None:
         name = max(map(scores.summary, scores.candidates), key=lambda row: row["lwlrap"])["name"]
     if name not in by_name:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from raytag import parts
 from raytag.batch import Feed
 from raytag.blends.means.base import blend, geometric_mean
+from raytag.ensemble.kept import newest_first
 from raytag.ensemble.predictions.external import closest
 from raytag.ensemble.predictions.oof import EnsembleError
 from raytag.ensemble.stackers.case import LinearConfig, StackerConfig, one_thread, predict_stacker
@@ -121,13 +122,13 @@ def stored_ensemble(store: RunStore, name: str | None = None) -> Stored:
     EnsembleError
         There is none, it has members that raytag did not train, or experiments whose folds are not there.
     """
-    known = [n for n in store.storage.folders("ensembles") if store.storage.exists(f"ensembles/{n}/{REPORT}")]
+    known = newest_first(store)
     if not known:
         raise EnsembleError(
             f"run {store.name!r} has no ensemble: search one with python ensemble_search.py --run {store.name}, or "
             "predict with one of its experiments: --experiment ID (raytag status names them)"
         )
-    name = name or max(known, key=lambda n: store.storage.modified(f"ensembles/{n}/{REPORT}"))
+    name = name or known[0]
     if name not in known:
         raise EnsembleError(f"run {store.name!r} has no ensemble {name!r}{closest(name, known)}")
     storage = store.storage.sub(f"ensembles/{name}")

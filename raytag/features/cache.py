@@ -32,7 +32,7 @@ from raytag.cluster.resources import count_cpus
 from raytag.console import ProgressBar, say
 from raytag.datasets.recordings import MAX_SECONDS
 from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
-from raytag.features.report import bytes_of, check_room, check_written, lengths, say_report
+from raytag.features.report import bytes_of, check_room, check_written, known_cells, lengths, say_report
 from raytag.features.shards import CHECKED, RESULTS, batches_of, compute_batch
 from raytag.parts import Features
 from raytag.plugins import PluginError
@@ -93,12 +93,7 @@ def build_cache(
     console = Console() if console is None else console
     started = time.monotonic()
     storage = feature_folder(features, cache_dir)
-    try:
-        known = Known(storage, console)
-    except OSError as error:
-        raise CacheError(
-            f"the feature cache {storage.where()} cannot be read: {error}; choose another --cache-dir"
-        ) from error
+    known = known_cells(storage, console)
     clips = table.clips[["clip", "path", "duration"]]
     status = {path: _status(path) for path in clips["path"]}
     contents = {

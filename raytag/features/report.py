@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from raytag.console import say, size_words
-from raytag.features.manifest import CacheError, Manifest
+from raytag.features.manifest import CacheError, Known, Manifest
 from raytag.features.remarks import MEANING
 from raytag.features.sets.variants import longer
 from raytag.features.shards import FOLDER
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 #: Unusable clips, and clips of a remark, that are named on the screen.
 _NAMED, _REMARKED = 10, 3
 _SECONDS = 5.0  # of a clip whose length is not known
+
+
+def known_cells(storage: Storage, console: Console) -> Known:
+    """What the folder of a feature set holds; a `CacheError` where it cannot be read."""
+    try:
+        return Known(storage, console)
+    except OSError as error:
+        raise CacheError(
+            f"the feature cache {storage.where()} cannot be read: {error}; choose another --cache-dir"
+        ) from error
 
 
 def lengths(clips: pd.DataFrame) -> np.ndarray:

@@ -26,8 +26,8 @@ Always left out are those of more than {recordings.MAX_CHANNELS:,} channels, {re
 {recordings.MAX_SAMPLES:,} samples (of all channels, or once resampled) or {recordings.MAX_BYTES:,} bytes"""
 _SET = """set any field of every experiment, e.g. --set model.base_size=16; may be repeated. Another name of a part
 takes its own fields: --set loss.name=OnlyNoisyLq --set loss.q=0.3. Copies of the recordings, shifted by semitones,
-stretched or sped up, are trained on too with --set features.variants=pitch:+2,stretch:0.9,speed:1.1. There are the
-names of the space's plugins, and
+stretched or sped up, are trained on too with --set features.variants=pitch:+2,stretch:0.9,speed:1.1. Names are
+those of the space's plugins, and
 """ + "\n".join(f"  - {what}.name: {', '.join(family.table)}" for what, family in FAMILIES.items())
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from rich.console import Console
 from raytag import parts
 from raytag.datasets.findings import some
 from raytag.features.bank import Bank
-from raytag.features.manifest import ROWS, CacheError, Known, Manifest, feature_folder
+from raytag.features.manifest import ROWS, CacheError, Manifest, feature_folder
+from raytag.features.report import known_cells
 
 
 def cached_bank(features: parts.Features, cache_dir: str, contents: Mapping[str, str], console: Console) -> Bank:
@@ -35,12 +36,7 @@ def cached_bank(features: parts.Features, cache_dir: str, contents: Mapping[str,
     """
     own = features.copies()[0]
     storage = feature_folder(own, cache_dir)
-    try:
-        known = Known(storage, console)
-    except OSError as error:
-        raise CacheError(
-            f"the feature cache {storage.where()} cannot be read: {error}; choose another --cache-dir"
-        ) from error
+    known = known_cells(storage, console)
     lacking = [clip for clip, content in contents.items() if (clip, content) not in known.cells]
     if lacking:
         words = some(lacking, "clip", "clips")

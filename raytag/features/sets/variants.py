@@ -20,7 +20,8 @@ KINDS = {
     "stretch": ("the rate", 0.25, 4.0, 1.0),
     "speed": ("the speed", 0.25, 4.0, 1.0),
 }
-#: Samples that the phase vocoder takes or gives: with so many a process grows by 1.7 GB.
+#: Samples that the phase vocoder takes or gives: of so many a complex spectrogram (1025 bins of 8 bytes every 512
+#: samples) takes 0.5 GB, and it holds a few at a time.
 _MOST_SAMPLES = 2**25
 
 
