@@ -1,4 +1,4 @@
-"""The baselines beside every ensemble, the best single model and greedy forward selection."""
+"""The simple ways beside every search: the best single model, the best few, and greedy forward selection."""
 
 from __future__ import annotations
 
@@ -11,12 +11,27 @@ from raytag.blends.scorer import Scorer
 from raytag.blends.subsets import Found
 
 #: Members that greedy selection draws at most; a model may be drawn again, which raises its weight.
-BAG = 20
+BAG = 40
+#: Models that `best_few` blends at most.
+FEW = 7
 
 
 def best_single(scorer: Scorer, parts: Sequence[int]) -> Found:
     """The model with the highest lwlrap over some parts; of equals the one with the lowest number."""
     return best_addition(scorer, parts, (), range(scorer.pairs.n_models))
+
+
+def best_few(scorer: Scorer, parts: Sequence[int]) -> Found:
+    """The models with the highest lwlrap over some parts, with equal weights: two to ``FEW`` of them.
+
+    How many is all that is chosen by the blend's score; of equal scores the fewest. Members ascending.
+    """
+    sums = [scorer.sums((m,)) for m in range(scorer.pairs.n_models)]
+    ranked = sorted(range(len(sums)), key=lambda m: (-scorer.total(sums[m], parts), m))
+    most = min(FEW, len(ranked))
+    options = [tuple(sorted(ranked[:n])) for n in range(min(2, most), most + 1)]
+    found = [Found(members, tuple(scorer.sums(members))) for members in options]
+    return min(found, key=lambda one: (-scorer.total(one.sums, parts), len(one.members)))
 
 
 def best_addition(scorer: Scorer, parts: Sequence[int], members: tuple[int, ...], options: Sequence[int]) -> Found:

@@ -54,7 +54,7 @@ def _search(options: EnsembleOptions, console: Console, said: RunLog) -> int:
         top=options.top,
         stackers=options.stackers,
         seed=options.seed,
-        way=None if options.way == "auto" else options.way,
+        way=options.way,
     )
     search = _identity(stores, oof, options, settings)
     store = stores[0]

@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raytag import __version__
-from raytag.ensemble.assess.assessment import Assessment, Scored, verdict
+from raytag.ensemble.assess.assessment import Assessment, Scored
 from raytag.ensemble.assess.bootstrap import Interval
+from raytag.ensemble.assess.verdict import verdict
 from raytag.ensemble.choose.choices import Choices, names_of
 from raytag.ensemble.choose.left_out import NOT_COVERED, epoch_optimism, frequency, frequency_by_name
 from raytag.ensemble.choose.ways import WAYS
@@ -135,9 +136,10 @@ def build_report(
             **_scores(final),
             "decided_without_fold": {str(k): way for k, way in assessment.decided.items()},
             "to_single": _interval(assessment.to_single),
+            "to_single_own": _interval(assessment.to_own),
             "runner_up": assessment.runner_up,
             "to_runner_up": _interval(assessment.to_runner_up),
-            "interval_by": "group" if assessment.grouped else "clip",
+            "interval_by": ["fold", "group" if assessment.grouped else "clip"],
             "chance": chance_lwlrap(oof.targets),
             "tied_pairs": tied_pairs(oof.targets, ensemble.oof),
             "ways": {way: _way(way, scored, choices, names) for way, scored in assessment.ways.items()},
@@ -181,7 +183,11 @@ def not_covered(assessment: Assessment, second: SecondLevel | None) -> list[str]
         "out-of-fold predictions come from one model a clip, test predictions average the models of all folds: "
         "what a blend adds to that average may be less"
     )
-    found.append("intervals are about other clips, not about other seeds or other pools")
+    found.append(
+        f"intervals are about other folds and other {'groups' if assessment.grouped else 'clips'}, not about other "
+        "seeds or other pools"
+        + ("" if assessment.grouped else "; without groups, folds alone are independent samples of new sources")
+    )
     return found
 
 

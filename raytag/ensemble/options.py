@@ -10,7 +10,7 @@ import tyro
 
 from raytag.blends.means import BLENDS
 from raytag.console import parse_duration
-from raytag.ensemble.choose.ways import WAYS
+from raytag.ensemble.choose.ways import RULES, WAYS
 from raytag.families import choice_of
 
 DEFAULT_SIZES = "1-7"
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     WayName = str
 else:
     Blend = choice_of(BLENDS, "how members are blended. ")
-    _AUTO = "which way of choosing to keep; all are scored either way. auto: the highest nested score; "
-    WayName = choice_of(WAYS, _AUTO, "auto")
+    _WAY = "which way of choosing to keep, or the rule that decides; all are scored either way. "
+    WayName = choice_of({**RULES, **WAYS}, _WAY)
 
 
 @dataclass(frozen=True)
 class EnsembleOptions:
     """Search the subsets of a run's complete experiments for the best blend, weigh them, train stackers on them,
-    keep what has the highest nested score, and write the submission. Every score comes with its optimism, its
-    interval and a plain verdict.
+    keep the simplest of what cannot be told from the highest nested score, and write the submission. Every score
+    comes with its optimism, its interval and a plain verdict.
 
     Example: python ensemble_search.py --run specaug_mixup-recordings --size 1-5
 

@@ -41,9 +41,9 @@ class EnsembleSettings:
     stackers : int
         Size of the grid of MLPs; 0 for no second level.
     seed : int
-    way : str, optional
-        The way of choosing to keep, one of `raytag.ensemble.choose.ways.WAYS`; by default the one with
-        the highest nested score.
+    way : str
+        The way of choosing to keep, one of `raytag.ensemble.choose.ways.WAYS`, or the rule that decides, one of
+        `raytag.ensemble.choose.ways.RULES`.
     """
 
     sizes: tuple[int, ...]
@@ -52,7 +52,7 @@ class EnsembleSettings:
     top: int
     stackers: int
     seed: int
-    way: str | None = None
+    way: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def search_ensemble(oof: OofMatrix, settings: EnsembleSettings, console: Console
     Parameters
     ----------
     oof : OofMatrix
-    settings : Settings
+    settings : EnsembleSettings
     console : rich.console.Console
         For progress.
 
@@ -98,7 +98,8 @@ def search_ensemble(oof: OofMatrix, settings: EnsembleSettings, console: Console
         The way that is to be kept needs stackers, and there are none.
     """
     labelled = np.unique(oof.fold[oof.targets.any(axis=1)])
-    if settings.way and WAYS[settings.way].stackers and not (settings.stackers and len(labelled) > 1):
+    given = WAYS.get(settings.way)
+    if given and given.stackers and not (settings.stackers and len(labelled) > 1):
         raise EnsembleError(f"--way {settings.way} needs stackers: --stackers above 0, and two folds with labels")
     second = None
     with keep_workers():
@@ -110,7 +111,7 @@ def search_ensemble(oof: OofMatrix, settings: EnsembleSettings, console: Console
             settings.budget,
             settings.seed,
             console,
-            between_ways=settings.way is None,
+            between_ways=given is None,
         )
         if settings.stackers and choices.outer:
             second = train_second_level(oof, choices, settings.stackers, settings.seed, console)

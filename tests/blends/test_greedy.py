@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytag.blends.greedy import best_single, greedy_selection, greedy_subset
+from raytag.blends.greedy import FEW, best_few, best_single, greedy_selection, greedy_subset
 from raytag.blends.means import BLENDS
 from raytag.blends.means.base import blend_scores
 from raytag.blends.pairs import reduce_pairs

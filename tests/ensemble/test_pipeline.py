@@ -13,15 +13,15 @@ from rich.console import Console
 
 from raytag.blends.means.base import blend, blend_scores
 from raytag.cluster.tasks import keep_workers
-from raytag.ensemble.assess.assessment import WayScores, assess, verdict
-from raytag.ensemble.assess.bootstrap import Interval
+from raytag.ensemble.assess.assessment import WayScores, assess
+from raytag.ensemble.assess.verdict import verdict
 from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.pipeline import EnsembleSettings, predict_oof, predict_test, search_ensemble
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 from raytag.metrics import chance_lwlrap, lwlrap
 from tests.ensemble.fakes import simulate
 
-SETTINGS = EnsembleSettings(sizes=(1, 2, 3), blend="geometric", budget=60.0, top=10, stackers=2, seed=0)
+SETTINGS = EnsembleSettings((1, 2, 3), blend="geometric", budget=60.0, top=10, stackers=2, seed=0, way="best")
 
 
 def matrix(probabilities, targets, folds, n_test=0, group=None):
@@ -117,6 +117,7 @@ def test_nested_scores_repeat_the_choice_without_each_fold(oof, found):
 
 
 def test_which_way_is_kept_is_decided_without_the_fold_that_scores_it(oof, found):
+    """By the rule of the highest score; `tests/ensemble/assess/test_rules.py` has the others."""
     ours, assessment = scores_of(oof, found), found.assessment
     nested = np.zeros(oof.targets.shape)
     for k in range(3):
@@ -197,6 +198,7 @@ def test_one_fold_has_no_nested_score_and_two_have_no_choice_inside(ray_session)
     two = search(matrix(probabilities, targets, folds=2), stackers=0).assessment
     assert not two.repeated
     assert two.final.nested == max(scored.nested for scored in two.ways.values())
+    assert one.final.way == "single"  # in-sample scores of blends are no reason to keep one
 
 
 def test_a_fold_without_labels_changes_nothing(ray_session):
@@ -229,30 +231,6 @@ def test_sizes_that_do_not_fit_the_budget_are_searched_by_exchange(oof, found, r
     assert len(hurried.board) == 3
     best = found.assessment.ways["weighted"].in_sample
     assert best <= exact.bound <= 1.0
-
-
-@pytest.mark.parametrize(
-    ("way", "single", "rival", "words"),
-    [
-        ("subset", (0.02, 0.01, 0.03), (0.01, 0.005, 0.02), ["Keep the ensemble (best subset)", "ahead of"]),
-        ("subset", (0.02, -0.01, 0.03), (0.01, -0.1, 0.1), ["Not distinguishable from the best", "from greedy"]),
-        ("mlp", (-0.02, -0.03, -0.01), (0.0, -0.1, 0.1), ["Use the best single model, x", "is worse"]),
-        ("single", (0.0, 0.0, 0.0), (0.01, -0.1, 0.1), ["Keep the best single model, x"]),
-    ],
-)
-def test_verdicts(found, way, single, rival, words):
-    ways = found.assessment.ways
-    changed = replace(
-        found.assessment,
-        final=replace(ways["single"], way=way),
-        decided={0: way},
-        to_single=Interval(*single),
-        runner_up="greedy",
-        to_runner_up=Interval(*rival),
-    )
-    sentence = verdict(changed, "x")
-    assert all(word in sentence for word in words), sentence
-    assert sentence.endswith(".")
 
 
 def test_a_way_may_be_given(oof, found):

@@ -1,9 +1,9 @@
 """What each way of choosing an ensemble is worth, which one is kept, and how sure that is.
 
 Every way is scored three times: chosen on all folds and scored on them (in-sample); chosen without each fold and
-scored on it (nested); and, to choose between the ways without looking, chosen without each two folds. The ensemble
-that is kept is the way with the highest nested score; its own nested score repeats that choice inside: for fold k
-it is decided by what happens on the other folds.
+scored on it (nested); and, to choose between the ways without looking, chosen without each two folds. Which way is
+kept a rule decides (`raytag.ensemble.assess.rules`); the nested score of what is kept repeats that choice inside:
+for fold k it is decided by what happens on the other folds.
 
 Scores are sums of per-model scores (`raytag.blends.means.base.blend_scores`) and therefore exact: no exponential
 rounds two classes into a tie.
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from raytag.blends.means.base import blend_scores
 from raytag.blends.subsets import Found
 from raytag.ensemble.assess.bootstrap import Bootstrap, Interval
+from raytag.ensemble.assess.rules import SINGLE, Candidate
 from raytag.ensemble.choose.choices import Choices
 from raytag.ensemble.choose.left_out import LeftOut
-from raytag.ensemble.choose.ways import WAYS
+from raytag.ensemble.choose.ways import RULES, WAYS
 from raytag.ensemble.predictions.oof import OofMatrix
 from raytag.ensemble.stackers.second_level import SecondLevel
 from raytag.metrics import label_precisions
@@ -42,7 +43,7 @@ class Scored:
     values, nested_values : np.ndarray [shape=(n_labels,)], float64
         Precision at each label; of nested, NaN at labels that nothing was chosen without.
     interval : Interval
-        Of the nested score, over clips or groups.
+        Of the nested score, over folds and clips or groups.
     """
 
     way: str
@@ -73,15 +74,16 @@ class Assessment:
         was given.
     given : bool
         Whether the user said which way to keep.
-    to_single : Interval or None
-        Nested score of the final ensemble minus that of the best single model.
+    to_single, to_own : Interval or None
+        Nested score of the final ensemble minus that of the best single model; and minus the out-of-fold score of
+        the single model that is the best on all folds, which does not change with the fold.
     runner_up : str or None
         The way with the second highest nested score (of those that are not the same ensemble).
     to_runner_up : Interval or None
         Nested score of the way that is kept minus the runner-up's, like with like: neither repeats the choice
         between the ways.
     grouped : bool
-        Whether intervals are by group; else by clip.
+        Whether intervals are over folds and groups; else over folds and clips.
     """
 
     ways: dict[str, Scored]
@@ -89,6 +91,7 @@ class Assessment:
     decided: dict[int, str]
     given: bool
     to_single: Interval | None
+    to_own: Interval | None
     runner_up: str | None
     to_runner_up: Interval | None
     grouped: bool
@@ -149,13 +152,18 @@ class WayScores:
             n_models += len(stackers)
         return total, n_models
 
+    def size(self, way: str, left_out: LeftOut) -> int:
+        """How many first-level models a way needs, for its stackers to read too."""
+        of = WAYS[way].members_of or "subset"
+        return len(set(self.choices.without[left_out].ways[of].members))
+
     def _of_model(self, member: int) -> NDArray[np.float64]:
         if member not in self._model:
             self._model[member] = blend_scores(self.oof.probabilities[member : member + 1], self.blend)[0]
         return self._model[member]
 
 
-def assess(scores: WayScores, seed: int, way: str | None = None) -> Assessment:
+def assess(scores: WayScores, seed: int, way: str = "auto") -> Assessment:
     """Score all ways, keep one, and compare it.
 
     Parameters
@@ -163,13 +171,15 @@ def assess(scores: WayScores, seed: int, way: str | None = None) -> Assessment:
     scores : WayScores
     seed : int
         Of the bootstrap.
-    way : str, optional
-        The way to keep; by default the one with the highest nested score.
+    way : str
+        The way to keep, or the rule that decides (`raytag.ensemble.choose.ways.RULES`).
     """
-    oof, left_outs = scores.oof, scores.choices.without
+    oof, left_outs, rule = scores.oof, scores.choices.without, RULES.get(way)
     clip, _, _ = label_precisions(oof.targets, np.zeros_like(oof.targets))
     fold_of_label = oof.fold[clip]
-    bootstrap = Bootstrap(oof.group.tolist(), clip, seed)
+
+    def drawn(labels: NDArray[np.bool_]) -> Bootstrap:
+        return Bootstrap(oof.group.tolist(), clip[labels], seed, oof.fold)
 
     def precisions(fold: int, way: str, left_out: LeftOut) -> NDArray[np.float64]:
         rows = oof.fold == fold
@@ -183,32 +193,34 @@ def assess(scores: WayScores, seed: int, way: str | None = None) -> Assessment:
             values[fold_of_label == fold] = precisions(fold, way_of(fold), without(fold))
         return values
 
+    def candidate(name: str, folds: Sequence[int], left_out: LeftOut) -> Candidate:
+        """A way on some folds, with ``left_out`` out of sight and each of these once more."""
+        nested = collect(folds, lambda _: name, lambda j: tuple(sorted((j, *left_out))))
+        own = collect(folds, lambda _: name, lambda _: left_out) if name == SINGLE else nested
+        known = np.isin(fold_of_label, folds)
+        return Candidate(nested[known], own[known], bool(WAYS[name].stackers), scores.size(name, left_out))
+
     outer = [left_out[0] for left_out in left_outs if len(left_out) == 1]
+    bootstrap = drawn(np.full(len(clip), True))
     ways = {}
     for name in scores.ways:
         values = collect(range(oof.n_folds), lambda _, name=name: name, lambda _: ())  # type: ignore[misc]
         nested = collect(outer, lambda _, name=name: name, lambda k: (k,))  # type: ignore[misc]
         ways[name] = _scored(name, values, nested, bootstrap)
     decided = {}
-    if way is None and any(len(left_out) == 2 for left_out in left_outs):
+    if rule and any(len(left_out) == 2 for left_out in left_outs):
         for k in outer:
             others = [j for j in outer if j != k]
-            inner = {
-                name: np.concatenate([precisions(j, name, (min(j, k), max(j, k))) for j in others]).mean()
-                for name in scores.ways
-            }
-            decided[k] = _best(inner)
-    kept = way or _best({name: scored.nested if outer else scored.in_sample for name, scored in ways.items()})
+            inner = {name: candidate(name, others, (k,)) for name in scores.ways}
+            decided[k] = rule.keep(inner, drawn(np.isin(fold_of_label, others)))
+    kept = way
+    if rule:  # with one fold nothing shows that a blend is better
+        kept = rule.keep({name: candidate(name, outer, ()) for name in ways}, bootstrap) if outer else SINGLE
     final = ways[kept]
     if decided:
         nested = collect(outer, lambda k: decided[k], lambda k: (k,))
         final = _scored(kept, final.values, nested, bootstrap)
-    return _compare(ways, final, decided, way is not None, bootstrap, bool(outer))
-
-
-def _best(values: dict[str, float]) -> str:
-    """The way with the highest score; of equals the simplest."""
-    return max(values, key=lambda way: (values[way], -list(WAYS).index(way)))
+    return _compare(ways, final, decided, rule is None, bootstrap, bool(outer))
 
 
 def _scored(way: str, values: NDArray[np.float64], nested: NDArray[np.float64], bootstrap: Bootstrap) -> Scored:
@@ -226,52 +238,16 @@ def _compare(
     bootstrap: Bootstrap,
     nests: bool,
 ) -> Assessment:
-    to_single = to_runner_up = runner_up = None
+    to_single = to_own = to_runner_up = runner_up = None
     if nests:
-        to_single = bootstrap.interval(final.nested_values - ways["single"].nested_values)
+        to_single = bootstrap.interval(final.nested_values - ways[SINGLE].nested_values)
+        to_own = bootstrap.interval(final.nested_values - ways[SINGLE].values)
+        kept = ways[final.way].nested_values
         # a way that chose the very same ensembles is no rival
         rivals = {
-            way: scored.nested
-            for way, scored in ways.items()
-            if way != final.way and not np.array_equal(scored.nested_values, ways[final.way].nested_values)
+            way: s for way, s in ways.items() if way != final.way and not np.array_equal(s.nested_values, kept)
         }
         if rivals:
-            runner_up = _best(rivals)
-            to_runner_up = bootstrap.interval(ways[final.way].nested_values - ways[runner_up].nested_values)
-    return Assessment(ways, final, decided, given, to_single, runner_up, to_runner_up, bootstrap.grouped)
-
-
-def verdict(assessment: Assessment, single: str) -> str:
-    """One plain sentence: keep it, or what it cannot be told from.
-
-    Parameters
-    ----------
-    assessment : Assessment
-    single : str
-        Name of the best single model.
-    """
-    final, to_single = assessment.final, assessment.to_single
-    if to_single is None:
-        return (
-            "No verdict: with labels in a single fold nothing could be left out, so how much of the score is "
-            "selection is unknown."
-        )
-    by = "group" if assessment.grouped else "clip"
-    if final.way == "single" and set(assessment.decided.values()) <= {"single"}:
-        reason = "as asked" if assessment.given else "no blend has a higher nested score"
-        sentence = f"Keep the best single model, {single}: {reason}"
-    else:
-        size = f"{to_single.value:+.4f} nested lwlrap [{to_single.low:+.4f}, {to_single.high:+.4f}] (95 %, by {by})"
-        name = "the ensemble" if final.way == "single" else f"the ensemble ({WAYS[final.way].title})"
-        if to_single.low > 0:
-            sentence = f"Keep {name}: {size} against the best single model, {single}"
-        elif to_single.high < 0:
-            sentence = f"Use the best single model, {single}: {name} is worse, {size}"
-        else:
-            sentence = f"Not distinguishable from the best single model, {single}: {name} has {size}"
-    if assessment.runner_up is not None and assessment.to_runner_up is not None:
-        other, gap = WAYS[assessment.runner_up].title, assessment.to_runner_up
-        size = f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
-        word = f"ahead of the runner-up ({other})" if gap.low > 0 else f"not distinguishable from {other}"
-        sentence += f"; {word}, {size}"
-    return sentence + "."
+            runner_up = max(rivals, key=lambda way: rivals[way].nested)
+            to_runner_up = bootstrap.interval(kept - rivals[runner_up].nested_values)
+    return Assessment(ways, final, decided, given, to_single, to_own, runner_up, to_runner_up, bootstrap.grouped)

@@ -1,4 +1,4 @@
-"""The ways of choosing an ensemble, simplest first: of equal nested scores the first is kept.
+"""The ways of choosing an ensemble, and the rules for which of them to keep; of equals the first is kept.
 
 A further way to blend first-level models is one file in `raytag.blends` and one row here. Its function is given
 (scorer, parts), and what it returns is scored exactly, in-sample and nested, like all others::
@@ -8,7 +8,7 @@ A further way to blend first-level models is one file in `raytag.blends` and one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from raytag.parts import resolve
 if TYPE_CHECKING:
     from raytag.blends.scorer import Scorer
     from raytag.blends.subsets import Found
+    from raytag.ensemble.assess.bootstrap import Bootstrap
+    from raytag.ensemble.assess.rules import Candidate
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,49 @@ class Way:
         return found
 
 
+@dataclass(frozen=True)
+class Rule:
+    """One rule for which way to keep.
+
+    Attributes
+    ----------
+    name : str
+        As ``--way`` calls it.
+    about : str
+        For ``--help``.
+    target : str
+        ``module:function``, see `raytag.ensemble.assess.rules`.
+    """
+
+    name: str
+    about: str
+    target: str
+
+    def keep(self, found: Mapping[str, Candidate], bootstrap: Bootstrap) -> str:
+        """Of ways by name the one to keep."""
+        kept: str = resolve(self.target)(found, bootstrap)
+        return kept
+
+
+#: Every rule by name.
+RULES = {
+    rule.name: rule
+    for rule in (
+        Rule(
+            "auto",
+            "the simplest within one standard error of the highest nested score",
+            "raytag.ensemble.assess.rules:simplest",
+        ),
+        Rule("best", "the highest nested score", "raytag.ensemble.assess.rules:highest"),
+    )
+}
+
 #: Every way by name.
 WAYS = {
     way.name: way
     for way in (
         Way("single", "best single model", "the model with the highest lwlrap", "raytag.blends.greedy:best_single"),
+        Way("few", "best few", "equal weights over the best few models", "raytag.blends.greedy:best_few"),
         Way("subset", "best subset", "the best of all subsets"),
         Way(
             "greedy",

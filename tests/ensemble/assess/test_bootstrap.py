@@ -46,3 +46,21 @@ def test_equal_ensembles_differ_by_nothing():
 def test_a_single_group_says_nothing():
     found = Bootstrap(["a"] * 5, np.arange(5)).interval(np.ones(5))
     assert (found.low, found.high) == (-np.inf, np.inf)
+
+
+def test_folds_that_differ_widen_the_interval_as_far_as_the_textbook_says():
+    """Clips vary little within a fold, folds vary much: what is left are so many values as there are folds."""
+    rng = np.random.default_rng(3)
+    fold = np.repeat(np.arange(10), 60)
+    effect = rng.normal(0, 0.1, 10)
+    values = effect[fold] + rng.normal(0, 0.01, 600)
+    found = Bootstrap([""] * 600, np.arange(600), 0, fold)
+    assert found.n_folds == 10
+    assert found.error(values) == pytest.approx(effect.std() / np.sqrt(10), rel=0.05)
+    assert Bootstrap([""] * 600, np.arange(600)).error(values) < 0.2 * found.error(values)
+
+
+def test_a_group_in_two_folds_is_drawn_in_each():
+    fold = np.array([0, 0, 1, 1])
+    assert Bootstrap(["a", "b", "a", "c"], np.arange(4), 0, fold).n_groups == 4
+    assert Bootstrap(["a", "a", "a", "c"], np.arange(4), 0, fold).n_groups == 3
