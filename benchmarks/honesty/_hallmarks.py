@@ -1,4 +1,4 @@
-"""What ``hallmarks.py`` compares: argus-freesound's recipe in small, and without each of its hallmarks alone."""
+"""What ``compared.py`` compares: argus-freesound's recipe in small, and without each of its hallmarks alone."""
 
 from raytag.experiment import Experiment, Input, Loss, Model, Optimizer, Sampling, Schedule, Training
 

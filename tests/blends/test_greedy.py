@@ -69,3 +69,19 @@ def test_greedy_without_replacement_takes_each_model_once():
 def test_wrong_bags_are_named(bag):
     with pytest.raises(ValueError, match="bag"):
         greedy_selection(scorer_of(simulate(2, 8, 3)), [0], bag)
+
+
+@settings(deadline=None, max_examples=30)
+@given(problems(), st.sampled_from(list(BLENDS)))
+def test_the_best_few_are_the_first_of_a_ranking_by_themselves(problem, blend):
+    scorer = scorer_of(problem, blend)
+    parts = list(range(scorer.pairs.n_parts))
+
+    def total(members):
+        return scorer.total(scorer.sums(members), parts)
+
+    ranked = sorted(range(scorer.pairs.n_models), key=lambda m: (-total((m,)), m))
+    options = [tuple(sorted(ranked[:n])) for n in range(2, FEW + 1) if n <= len(ranked)] or [(0,)]
+    found = best_few(scorer, parts)
+    assert found.members == max(options, key=total)  # of equals the first, which is the smallest
+    assert found.sums == tuple(scorer.sums(found.members))

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What each hallmark of argus-freesound is worth on few clips: the recipe in small, less one of them at a time.
+"""Experiments beside one of them, in every rotation: what a part of a recipe is worth on few clips.
+
+What each hallmark of argus-freesound is worth, the recipe less one of them at a time:
 
     for T in 1 3 5; do
         python ../shared/tools/make_fsd.py --out data/fsd$T --seed 0 --test-fold $T
@@ -8,15 +10,17 @@
                 --seed $S --stopping none
         done
     done
-    python benchmarks/honesty/hallmarks.py --rotation hallmarks{1,3,5} --data data/fsd{1,3,5} \\
+    python benchmarks/honesty/compared.py --rotation hallmarks{1,3,5} --data data/fsd{1,3,5} --base whole \\
         --keep benchmarks/data/hallmarks.parquet
-    python benchmarks/honesty/hallmarks.py --rotation hallmarks{1,3,5} --data data/fsd{1,3,5} \\
+    python benchmarks/honesty/compared.py --rotation hallmarks{1,3,5} --data data/fsd{1,3,5} --base whole \\
         --runs-dir benchmarks/data/hallmarks.parquet                            # the same from what is kept
 
-Of the whole recipe lwlrap out of fold and on hidden test clips (geometric mean of the folds' models), mean over
-seeds, labels of all rotations pooled; of the others what they have more or less, by rotation, seed and label.
-Intervals (95 %) come from a bootstrap by source recording over all rotations together. *Worse* counts the pairs of
-rotation and seed in which the test clips are ranked worse without the hallmark.
+What noisy clips are worth, believed, with caution, or chosen: ``--base curated`` of the runs in ``noisy.py``.
+
+Of the base lwlrap out of fold and on hidden test clips (geometric mean of the folds' models), mean over seeds,
+labels of all rotations pooled; of the others what they have more or less, by rotation, seed and label. Intervals
+(95 %) come from a bootstrap by source recording over all rotations together. *Worse* counts the pairs of rotation
+and seed in which the test clips are ranked worse than by the base.
 """
 
 from __future__ import annotations
@@ -33,7 +37,6 @@ from raytag.console import make_console
 from raytag.ensemble.predictions.oof import load_oof
 from raytag.metrics import label_precisions
 
-WHOLE = "whole"
 PARTS = ("cv", "test")
 
 
@@ -42,9 +45,11 @@ def main() -> None:
     parser.add_argument("--runs-dir", default="runs", help="or a file of kept predictions")
     parser.add_argument("--rotation", nargs="+", required=True, metavar="RUN", help="runs, one a rotation")
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="their folders, in the same order")
+    parser.add_argument("--base", required=True, metavar="NAME", help="the experiment that the others stand beside")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="write the predictions here")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     args = parser.parse_args()
+    base = args.base
     stores = opened(args.runs_dir, args.rotation, args.data)
     if args.keep is not None:
         keep(stores, args.keep)
@@ -78,19 +83,19 @@ def main() -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "CV", "test", "worse"):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
-    seeds = len(values[WHOLE]["test"][0])
-    for name in [WHOLE, *sorted(set(values) - {WHOLE})]:
+    seeds = len(values[base]["test"][0])
+    for name in [base, *sorted(set(values) - {base})]:
         cells = []
         for part in PARTS:
             own = np.concatenate([found.mean(axis=0) for found in values[name][part]])
-            if name != WHOLE:
-                own = own - np.concatenate([found.mean(axis=0) for found in values[WHOLE][part]])
+            if name != base:
+                own = own - np.concatenate([found.mean(axis=0) for found in values[base][part]])
             low, high = interval(samples(own, weights[part]))
-            sign = "" if name == WHOLE else "+"
+            sign = "" if name == base else "+"
             cells.append(f"{own.mean():{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]")
-        pairs = zip(values[name]["test"], values[WHOLE]["test"], strict=True)
+        pairs = zip(values[name]["test"], values[base]["test"], strict=True)
         worse = sum(int((own.mean(axis=1) < whole.mean(axis=1)).sum()) for own, whole in pairs)
-        table.add_row(name, *cells, "" if name == WHOLE else f"{worse} of {seeds * len(stores)}")
+        table.add_row(name, *cells, "" if name == base else f"{worse} of {seeds * len(stores)}")
     console = make_console()
     console.print(f"{len(stores)} rotations, {seeds} seeds, {len(drawn)} source recordings")
     console.print(table)
