@@ -92,9 +92,12 @@ def test_the_report_tells_what_was_chosen_and_what_it_is_worth(work):
     assert len(subset["chosen_without_fold"]) == 4
     assert sorted(found["decided_without_fold"]) == ["0", "1", "2", "3"]
     assert set(found["decided_without_fold"].values()) <= set(ways)
-    assert ways[found["way"]]["nested"] == max(entry["nested"] for entry in ways.values())
-    assert found["to_single"]["low"] <= found["to_single"]["value"] <= found["to_single"]["high"]
-    assert found["interval_by"] == "clip"
+    assert found["search"]["way"] == "auto"
+    for name in ("to_single", "to_single_own"):
+        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
+    gaps = [found["nested"] - ways["single"][kind] for kind in ("nested", "in_sample")]
+    assert [found["to_single"]["value"], found["to_single_own"]["value"]] == pytest.approx(gaps)
+    assert found["interval_by"] == ["fold", "clip"]
     assert any("other models" in text or "first-level models" in text for text in found["not_covered"])
     store = RunStore(str(work / "runs"), "fake")
     for member, value in found["epoch_optimism"]["members"].items():
@@ -196,7 +199,7 @@ def test_without_stackers_test_clips_or_a_given_name(workers, tmp_path):
         assert sorted(p.name for p in folder.iterdir()) == FILES
         found = json.loads((folder / "ensemble.json").read_text())
         assert found["search"]["sizes"] == [1, 2, 3]
-        assert list(found["ways"]) == ["single", "subset", "greedy", "weighted"]
+        assert list(found["ways"]) == ["single", "few", "subset", "greedy", "weighted"]
     assert store.storage.folders("ensembles") == ["ensemble-001", "ensemble-002"]
 
 
