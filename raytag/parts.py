@@ -182,6 +182,11 @@ class Input(Member):
     def span(self, features: Any) -> int:
         """Frames of the bank that a sample covers."""
 
+    def for_test(self) -> Input:
+        """What reads test clips and recordings that a run never saw: this input itself, or a copy that tiles them
+        otherwise."""
+        return self
+
     def open(self, bank: Any, features: Any) -> Feed:
         """A `raytag.features.Bank` of these features as this input reads it."""
         feed: Feed = resolve(self.feed)(bank, self, features)
