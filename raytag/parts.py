@@ -139,6 +139,10 @@ class Features(Member):
             `raytag.features.decoding.UnusableClip`; ``path`` is for its message.
         """
 
+    def begins(self, data: bytes, path: str) -> float:
+        """Where in the recording the first frame begins, seconds; errors as in `compute`."""
+        return 0.0
+
     @abstractmethod
     def noise(self, frames: int, rng: np.random.Generator) -> NDArray[np.int16]:
         """Frames (n, width) that cost what real ones cost."""

@@ -85,7 +85,8 @@ class Windows:
     owner : int64 array (n_tiles,)
         Number of the clip; each has a tile.
     start, end : float64 array (n_tiles,)
-        Seconds from where the clip's features begin; outside of the clip where a tile is padded.
+        Seconds from where the clip's features begin, or in its recording; outside of the clip where a tile is
+        padded.
     probabilities : float32 array (n_tiles, n_classes)
     """
 
@@ -95,11 +96,19 @@ class Windows:
     probabilities: NDArray[np.float32]
 
     @classmethod
-    def of(cls, experiment: Experiment, feed: Feed, rows: NDArray[np.int64], values: NDArray[np.float32]) -> Self:
-        """Of the tiles of ``rows``; their ``values`` are what `predict` gives."""
+    def of(
+        cls,
+        experiment: Experiment,
+        feed: Feed,
+        rows: NDArray[np.int64],
+        values: NDArray[np.float32],
+        begins: Sequence[float] | None = None,
+    ) -> Self:
+        """Of the tiles of ``rows``: ``values`` are what `predict` gives, ``begins`` where the clips begin, s."""
         first, owner = feed.first_frames(rows)
         rate, span = experiment.features.rate, experiment.input.span(experiment.features)
-        return cls(owner, first / rate, (first + span) / rate, values)
+        offset = np.zeros(len(first)) if begins is None else np.asarray(begins)[owner]
+        return cls(owner, first / rate + offset, (first + span) / rate + offset, values)
 
     @classmethod
     def none(cls, n_classes: int) -> Self:

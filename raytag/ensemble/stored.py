@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from raytag.ensemble.predictions.external import closest
 from raytag.ensemble.predictions.oof import EnsembleError
 from raytag.ensemble.stackers.case import LinearConfig, StackerConfig, one_thread, predict_stacker
 from raytag.experiment import Experiment
+from raytag.features.decoding import read_bytes
 from raytag.features.manifest import feature_hash
 from raytag.features.shards import compute_clip
 from raytag.predict import Line, Windows, predict, restored
@@ -249,6 +251,7 @@ class Predictor:
         lines = {name: Line(experiment) for name, experiment in self.experiments.items()}
         found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in lines}
         tiled: list[Windows] = []
+        begins: list[float] = []  # of the clips in line
         reasons: list[str] = []
 
         def ask(model: torch.nn.Module, feed: Feed, rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
@@ -264,9 +267,11 @@ class Predictor:
         tune_malloc()
         with side_by_side(self.device, self.threads) as (pool, _, check):
             for group, last in _groups(files):
-                read = list(pool.map(partial(_read, {keys[name]: own for name, own in sets.items()}), group))
-                reasons += [reason for _, reason in read]
-                usable = [frames for frames, reason in read if not reason]
+                every = {keys[name]: own for name, own in sets.items()}
+                read = list(pool.map(partial(_read, every, windows), group))
+                reasons += [one.reason for one in read]
+                usable = [one.frames for one in read if not one.reason]
+                begins += [one.begins for one in read if not one.reason]
                 advance(len(read) - len(usable))
                 ready = {
                     name: line.add([frames[keys[name]] for frames in usable], last) for name, line in lines.items()
@@ -278,7 +283,8 @@ class Predictor:
                         found[name].append(_mean([pooled for pooled, *_ in folds]))
                     if len(rows) and windows:
                         values = _mean([np.concatenate(tiles) for _, *tiles in folds])
-                        tiled.append(Windows.of(self.experiments[name], feed, rows, values))
+                        tiled.append(Windows.of(self.experiments[name], feed, rows, values, begins[: len(rows)]))
+                        begins = begins[len(rows) :]
         n_classes = len(self.stored.classes)
         values = np.zeros((0, n_classes), np.float32)
         if all(found.values()):
@@ -338,12 +344,22 @@ def _groups(files: Sequence[Path]) -> Iterator[tuple[Sequence[Path], bool]]:
     yield files[start:], True
 
 
-def _read(sets: Mapping[str, parts.Features], file: Path) -> tuple[dict[str, NDArray[np.int16]], str]:
-    """Frames of a recording for each feature set, or the reason why one cannot be computed."""
-    frames = {}
+class _Recording(NamedTuple):
+    """Frames for each feature set and where they begin, s; or the reason why there are none."""
+
+    frames: dict[str, NDArray[np.int16]]
+    begins: float
+    reason: str
+
+
+def _read(sets: Mapping[str, parts.Features], windows: bool, file: Path) -> _Recording:
+    """A recording; where it begins is only looked for where ``windows`` of one feature set are asked for."""
+    frames, begins = {}, 0.0
     for key, features in sets.items():
         cell = compute_clip(str(file), str(file), (), features)
         if cell["reason"]:
-            return {}, cell["reason"]
+            return _Recording({}, 0.0, cell["reason"])
         frames[key] = np.frombuffer(cell["features"], "<i2").reshape(-1, features.width)
-    return frames, ""
+        if windows:
+            begins = features.begins(read_bytes(file), str(file))
+    return _Recording(frames, begins, "")
