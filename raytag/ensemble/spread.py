@@ -86,7 +86,7 @@ class _Job:
 def _predict(job: _Job, files: Sequence[Path]) -> Predicted:
     found = job.predictor.predict(files, windows=job.windows)
     for i, file in enumerate(files):
-        if not file.exists():
+        if found.reasons[i] and not file.exists():
             found.reasons[i] += f" on {socket.gethostname()}: it must lie on a disk that all nodes share"
     return found
 
