@@ -1,4 +1,4 @@
-"""How far predictions of stored weights may be from those that were stored; tests of `raytag windows` do the rest."""
+"""How far predictions of stored weights may be from the stored ones; tests of `raytag windows` do the rest."""
 
 from __future__ import annotations
 
