@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from raytag.batch import Feed
@@ -192,7 +193,8 @@ def keep_windows(
     row = {fname: i for i, fname in enumerate(own["fname"])}
 
     def keep(model: Model, experiment: Experiment, network: torch.nn.Module, feed: Feed) -> None:
-        fold, found = store.fold(*model), []  # type: ignore[var-annotated]
+        found: list[NDArray[np.float32]] = []
+        fold = store.fold(*model)
         oof = fold.oof()
         rows = np.array([row[fname] for fname in oof["fname"]])
         pooled = predict(network, feed, rows, device, lambda tiles: check(), found)
