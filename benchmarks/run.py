@@ -36,6 +36,7 @@ def commands() -> dict[str, list[list[str]]]:
         "features": [data, [*data, "--workers"]],
         "augment": [[]],
         "train_step": [[]],
+        "predict": [data],
         "lwlrap": [[]],
         "subsets": [[], ["--task", "all"], ["--task", "thirty"]],
         "stackers": [[]],

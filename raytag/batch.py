@@ -166,6 +166,13 @@ class Feed(Protocol):
         """How many samples `tiles` makes of each clip, at least one, int64 (n,)."""
         ...
 
+    def first_frames(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first frame of each of these samples, counted from its clip's, and which of ``rows`` it belongs to.
+
+        int64 (n_tiles,) both; a frame is negative where a sample begins before its clip.
+        """
+        ...
+
     def tiles(self, rows: NDArray[np.int64], which: slice = ALL) -> tuple[Batch, NDArray[np.int64]]:
         """Samples that cover whole clips, clip after clip, and which of ``rows`` (0 to n - 1) each belongs to.
 

@@ -139,6 +139,10 @@ class Features(Member):
             `raytag.features.decoding.UnusableClip`; ``path`` is for its message.
         """
 
+    def begins(self, data: bytes, path: str) -> float:
+        """Where in the recording the first frame begins, seconds; errors as in `compute`."""
+        return 0.0
+
     @abstractmethod
     def noise(self, frames: int, rng: np.random.Generator) -> NDArray[np.int16]:
         """Frames (n, width) that cost what real ones cost."""
@@ -181,6 +185,11 @@ class Input(Member):
     @abstractmethod
     def span(self, features: Any) -> int:
         """Frames of the bank that a sample covers."""
+
+    def for_test(self) -> Input:
+        """What reads test clips and recordings that a run never saw: this input itself, or a copy that tiles them
+        otherwise."""
+        return self
 
     def open(self, bank: Any, features: Any) -> Feed:
         """A `raytag.features.Bank` of these features as this input reads it."""

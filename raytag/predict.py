@@ -6,14 +6,19 @@ Predictions are computed and kept in float32: rounding to bf16 would tie scores 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from raytag.batch import Batch, Feed
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.models.tagger import tagger
+from raytag.store.predictions import predictions_frame
 
 TILES_PER_BATCH = 64
 
@@ -24,6 +29,7 @@ def predict(
     rows: np.ndarray,
     device: torch.device,
     advance: Callable[[int], None] = lambda tiles: None,
+    tiles: list[NDArray[np.float32]] | None = None,
 ) -> np.ndarray:
     """The sigmoid of the clip logits of each of a clip's tiles, pooled over the tiles as the input says.
 
@@ -38,6 +44,9 @@ def predict(
     device : torch.device
     advance : callable
         Called after each batch with its tiles.
+    tiles : list, optional
+        To which the probabilities of the tiles are added, float32 (any number, n_classes), in the order of
+        ``feed.first_frames(rows)``.
 
     Returns
     -------
@@ -46,14 +55,16 @@ def predict(
     counts = feed.count_tiles(rows)
     total: list[np.ndarray] = []
     for chunk in _chunks(counts):
-        tiles = np.arange(counts[chunk].sum())
+        numbers = np.arange(counts[chunk].sum())
         logits, owners = [], []
-        for part in np.array_split(tiles, _parts(len(tiles))):  # of a long clip never all tiles at once
+        for part in np.array_split(numbers, _parts(len(numbers))):  # of a long clip never all tiles at once
             batch, owner = feed.tiles(rows[chunk], slice(part[0], part[-1] + 1))
             logits.append(_logits(model, batch, device))
             owners.append(torch.from_numpy(owner))
             advance(len(part))
         probabilities, of = torch.sigmoid(torch.cat(logits)), torch.cat(owners)
+        if tiles is not None:
+            tiles.append(probabilities.numpy())
         pooled = torch.zeros(chunk.stop - chunk.start, probabilities.shape[1])
         if feed.pooling == "max":
             # no probability is below 0
@@ -65,6 +76,62 @@ def predict(
     return np.concatenate(total) if total else np.zeros((0, 0), dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Probabilities of the tiles of some clips, clip after clip, left to right.
+
+    Attributes
+    ----------
+    owner : int64 array (n_tiles,)
+        Number of the clip; each has a tile.
+    start, end : float64 array (n_tiles,)
+        Seconds from where the clip's features begin, or in its recording; outside of the clip where a tile is
+        padded.
+    probabilities : float32 array (n_tiles, n_classes)
+    """
+
+    owner: NDArray[np.int64]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    probabilities: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        experiment: Experiment,
+        feed: Feed,
+        rows: NDArray[np.int64],
+        values: NDArray[np.float32],
+        begins: Sequence[float] | None = None,
+    ) -> Self:
+        """Of the tiles of ``rows``: ``values`` are what `predict` gives, ``begins`` where the clips begin, s."""
+        first, owner = feed.first_frames(rows)
+        rate, span = experiment.features.rate, experiment.input.span(experiment.features)
+        offset = np.zeros(len(first)) if begins is None else np.asarray(begins)[owner]
+        return cls(owner, first / rate + offset, (first + span) / rate + offset, values)
+
+    @classmethod
+    def none(cls, n_classes: int) -> Self:
+        """Of no clip."""
+        nothing = np.zeros(0)
+        return cls(nothing.astype(np.int64), nothing, nothing, np.zeros((0, n_classes), np.float32))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """All of them, as those of all their clips; at least one."""
+        clips = np.cumsum([0, *(part.owner.max(initial=-1) + 1 for part in parts)])
+        moved = [replace(part, owner=part.owner + n) for part, n in zip(parts, clips, strict=False)]
+        fields = ("owner", "start", "end", "probabilities")
+        return cls(*(np.concatenate([getattr(part, name) for part in moved]) for name in fields))
+
+    def frame(self, fnames: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
+        """A table: fname, start_s and end_s (float64), then one float32 column a class; ``fnames`` by clip."""
+        found = predictions_frame([fnames[i] for i in self.owner], self.probabilities, classes)
+        found.insert(1, "start_s", self.start)
+        found.insert(2, "end_s", self.end)
+        return found
+
+
 class Line:
     """Clips that come a few at a time, handed on so that `predict` makes the batches of all of them at once.
 
@@ -73,11 +140,11 @@ class Line:
     Parameters
     ----------
     experiment : Experiment
-        Whose input reads the clips.
+        Whose input reads the clips, as it reads test clips.
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
+        self._features, self._input = experiment.features, experiment.input.for_test()
         self._waiting: list[np.ndarray] = []
 
     def add(self, clips: Sequence[np.ndarray], last: bool) -> tuple[Feed, np.ndarray]:
@@ -90,12 +157,11 @@ class Line:
         last : bool
             Whether no clip comes after these.
         """
-        features = self._experiment.features
         self._waiting += clips
         offsets = np.cumsum([0, *map(len, self._waiting)])
-        buffer = np.concatenate([np.empty((0, features.width), np.int16), *self._waiting])
+        buffer = np.concatenate([np.empty((0, self._features.width), np.int16), *self._waiting])
         rows = np.arange(len(self._waiting))
-        feed = self._experiment.input.open(Bank(buffer, offsets, [str(row) for row in rows]), features)
+        feed = self._input.open(Bank(buffer, offsets, [str(row) for row in rows]), self._features)
         chunks = _chunks(feed.count_tiles(rows))
         ready = len(rows) if last or not chunks else chunks[-1].start
         self._waiting = self._waiting[ready:]

@@ -153,8 +153,8 @@ MUTANTS = (
     Mutant(
         "tiles begin a frame too early",
         "raytag/inputs/tiling.py",
-        "return number * step - (missing // 2)[owner], owner",
-        "return number * step - (missing // 2 + 1)[owner], owner",
+        "first = number // shifts * step - (missing // 2)[owner]",
+        "first = number // shifts * step - (missing // 2 + 1)[owner]",
         "tests/inputs/logmel_images/test_tiles.py",
     ),
     Mutant(

@@ -29,6 +29,7 @@ COMMANDS = {
     "space": ("raytag.cli.space", "what a search space says of itself, what it draws first, and what varies in it"),
     "status": ("raytag.cli.status", "what runs now, what finished, was dropped and why, and the disk it uses"),
     "verify": ("raytag.cli.verify", "whether all that a run holds is what was written"),
+    "windows": ("raytag.cli.windows", "out-of-fold probabilities of each tile of a clip, beside the clip's"),
 }
 
 

@@ -4,11 +4,11 @@
     raytag prune RUN --yes               without asking, for scripts
     raytag prune RUN --keep-best 30      spares the 30 best complete experiments
 
-What goes, of complete and of dropped experiments: weights, but those of members of a stored ensemble and of models
-that its stackers read; checkpoints, also the last ones, from which trainings of more --epochs go on; and files that
-killed writers left. The best complete experiments keep all, and so do those that are still to be trained.
-Predictions, results and curves stay: leaderboards and ensemble searches remain as they are. While a launch works on
-the run nothing is pruned.
+What goes, of complete and of dropped experiments: weights, and what raytag windows made with them, but those of
+members of a stored ensemble and of models that its stackers read; checkpoints, also the last ones, from which
+trainings of more --epochs go on; and files that killed writers left. The best complete experiments keep all, and so
+do those that are still to be trained. Predictions, results and curves stay: leaderboards and ensemble searches
+remain as they are. While a launch works on the run nothing is pruned.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def prunable(store: RunStore, keep_best: int) -> list[StoredFile]:
     from raytag.search.race.standing import dropped, searches
     from raytag.store.disk import stored_files
     from raytag.store.events import read_events
+    from raytag.store.fold import WINDOWS, WINDOWS_KEPT
 
     complete, members, events = store.complete(), _members(store), read_events(store.storage)
     closed = {*dropped(searches(events)), *complete}
@@ -86,7 +87,8 @@ def prunable(store: RunStore, keep_best: int) -> list[StoredFile]:
         folder, owner, *_ = [*file.name.split("/"), ""]
         if folder != "experiments" or owner not in closed:
             return file.abandoned
-        return file.abandoned or file.kind == "checkpoints" or (file.kind == "weights" and owner not in members)
+        unneeded = file.kind == "weights" or file.base in (WINDOWS, WINDOWS_KEPT)
+        return file.abandoned or file.kind == "checkpoints" or (unneeded and owner not in members)
 
     return [file for file in stored_files(store.storage) if goes(file)]
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,9 +26,11 @@ from raytag.ensemble.kept import newest_first
 from raytag.ensemble.predictions.external import closest
 from raytag.ensemble.predictions.oof import EnsembleError
 from raytag.ensemble.stackers.case import LinearConfig, StackerConfig, one_thread, predict_stacker
+from raytag.experiment import Experiment
+from raytag.features.decoding import read_bytes
 from raytag.features.manifest import feature_hash
 from raytag.features.shards import compute_clip
-from raytag.predict import Line, predict, restored
+from raytag.predict import Line, Windows, predict, restored
 from raytag.store.fold import FoldStore
 from raytag.store.run import REPORT, RunStore
 from raytag.train.memory import tune_malloc
@@ -168,31 +172,42 @@ def _complete(stored: Stored) -> Stored:
     return stored
 
 
-def predict_files(
-    stored: Stored,
-    files: Sequence[Path],
-    device: torch.device,
-    advance: Callable[[float], None] = lambda files: None,
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Probabilities of recordings of any length.
+@dataclass(frozen=True)
+class Predicted:
+    """What is said of some recordings.
 
-    The files come a few at a time, and so do the tiles of a long one. Models work side by side on a CPU, each on
-    one thread, and each sees the batches that the end of a training makes of the same files in the same order.
+    Attributes
+    ----------
+    probabilities : float32 array (n_usable, n_classes)
+        Of the files that can be used, in their order.
+    reasons : list of str
+        Of all files: "" or why it is unusable, ``code: sentence`` (`raytag.features.decoding.UnusableClip`).
+    windows : Windows, optional
+        Of the tiles of the usable files, if they were asked for.
+    """
+
+    probabilities: NDArray[np.float32]
+    reasons: list[str]
+    windows: Windows | None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predicted]) -> Predicted:
+        """All of them, in their order; at least one."""
+        tiles = [part.windows for part in parts if part.windows]
+        reasons = [reason for part in parts for reason in part.reasons]
+        values = np.concatenate([part.probabilities for part in parts])
+        return cls(values, reasons, Windows.joined(tiles) if tiles else None)
+
+
+class Predictor:
+    """The models of what is stored, in memory.
 
     Parameters
     ----------
     stored : Stored
-    files : sequence of Path
     device : torch.device
-    advance : callable
-        Called with the files, or the part of one, that are done.
-
-    Returns
-    -------
-    probabilities : float32 (n_usable, n_classes)
-        Of the files that can be used, in their order.
-    reasons : list of str
-        Of all files: "" or why it is unusable, ``code: sentence`` (`raytag.features.decoding.UnusableClip`).
+    threads : int, optional
+        CPUs; by default all. Models work side by side on a CPU, each on one thread.
 
     Raises
     ------
@@ -201,53 +216,120 @@ def predict_files(
     DamagedError
         Weights are damaged, or were freed by ``raytag prune``.
     """
-    experiments = {name: store.experiment(e) for name, (store, e) in stored.experiments.items()}
-    models = [
-        (name, restored(experiments[name], store.fold(e, k).weights(), len(stored.classes), device))
-        for name, (store, e) in stored.experiments.items()
-        for k in range(store.n_folds)
-    ]
-    sets = {name: experiment.features.copies()[0] for name, experiment in experiments.items()}
-    lines = {name: Line(experiment) for name, experiment in experiments.items()}
-    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in lines}
-    reasons: list[str] = []
-    stopped = Event()
 
-    def ask(model: torch.nn.Module, feed: Feed, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        share = len(rows) / len(models) / max(1, feed.count_tiles(rows).sum())
+    def __init__(self, stored: Stored, device: torch.device, threads: int | None = None) -> None:
+        self.stored, self.device, self.threads = stored, device, threads
+        self.experiments = experiments_of(stored)
+        self.models = [
+            (name, restored(self.experiments[name], store.fold(e, k).weights(), len(stored.classes), device))
+            for name, (store, e) in stored.experiments.items()
+            for k in range(store.n_folds)
+        ]
 
-        def done(tiles: int) -> None:
-            if stopped.is_set():
-                raise CancelledError
-            advance(share * tiles)
+    def predict(
+        self,
+        files: Sequence[Path],
+        advance: Callable[[float], None] = lambda files: None,
+        windows: bool = False,
+    ) -> Predicted:
+        """Probabilities of recordings of any length.
 
-        return predict(model, feed, rows, device, done)
+        The files come a few at a time, and so do the tiles of a long one. Each model sees the batches that the end
+        of a training makes of the same files in the same order.
 
-    tune_malloc()
-    workers = 1 if device.type == "cuda" else os.cpu_count() or 1
-    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
+        Parameters
+        ----------
+        files : sequence of Path
+        advance : callable
+            Called with the files, or the part of one, that are done.
+        windows : bool
+            Give the tiles too, each the geometric mean over folds: of one experiment alone, for others may have
+            tiles elsewhere.
+        """
+        sets = {name: experiment.features.copies()[0] for name, experiment in self.experiments.items()}
+        keys = {name: feature_hash(own) for name, own in sets.items()}
+        lines = {name: Line(experiment) for name, experiment in self.experiments.items()}
+        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in lines}
+        tiled: list[Windows] = []
+        begins: list[float] = []  # of the clips in line
+        reasons: list[str] = []
+
+        def ask(model: torch.nn.Module, feed: Feed, rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+            share = len(rows) / len(self.models) / max(1, feed.count_tiles(rows).sum())
+
+            def done(tiles: int) -> None:
+                check()
+                advance(share * tiles)
+
+            tiles: list[NDArray[np.float32]] = []
+            return [predict(model, feed, rows, self.device, done, tiles), *tiles]
+
+        tune_malloc()
+        with side_by_side(self.device, self.threads) as (pool, _, check):
             for group, last in _groups(files):
-                read = list(pool.map(partial(_read, {feature_hash(own): own for own in sets.values()}), group))
-                reasons += [reason for _, reason in read]
-                usable = [frames for frames, reason in read if not reason]
+                every = {keys[name]: own for name, own in sets.items()}
+                read = list(pool.map(partial(_read, every, windows), group))
+                reasons += [one.reason for one in read]
+                usable = [one.frames for one in read if not one.reason]
+                begins += [one.begins for one in read if not one.reason]
                 advance(len(read) - len(usable))
                 ready = {
-                    name: line.add([frames[feature_hash(sets[name])] for frames in usable], last)
-                    for name, line in lines.items()
+                    name: line.add([frames[keys[name]] for frames in usable], last) for name, line in lines.items()
                 }
-                asked = [(name, pool.submit(ask, model, *ready[name])) for name, model in models]
-                for name, (_, rows) in ready.items():
+                asked = [(name, pool.submit(ask, model, *ready[name])) for name, model in self.models]
+                for name, (feed, rows) in ready.items():
                     folds = [one.result() for of, one in asked if of == name]
                     if len(rows):
-                        found[name].append(geometric_mean(np.stack(folds)).astype(np.float32))
+                        found[name].append(_mean([pooled for pooled, *_ in folds]))
+                    if len(rows) and windows:
+                        values = _mean([np.concatenate(tiles) for _, *tiles in folds])
+                        tiled.append(Windows.of(self.experiments[name], feed, rows, values, begins[: len(rows)]))
+                        begins = begins[len(rows) :]
+        n_classes = len(self.stored.classes)
+        values = np.zeros((0, n_classes), np.float32)
+        if all(found.values()):
+            first = {name: np.concatenate(own) for name, own in found.items()}
+            values = self.stored.combine(first).astype(np.float32)
+        return Predicted(values, reasons, Windows.joined([Windows.none(n_classes), *tiled]) if windows else None)
+
+
+def experiments_of(stored: Stored) -> dict[str, Experiment]:
+    """The experiments by their names in the ensemble; a `PluginError` where one's plugin is not trusted."""
+    return {name: store.experiment(e) for name, (store, e) in stored.experiments.items()}
+
+
+def _mean(folds: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return geometric_mean(np.stack(folds)).astype(np.float32)
+
+
+@contextmanager
+def side_by_side(
+    device: torch.device, threads: int | None = None
+) -> Iterator[tuple[ThreadPoolExecutor, int, Callable[[], None]]]:
+    """A pool of threads in which models work, each on one thread of torch's; on a GPU one after the other.
+
+    Yields
+    ------
+    pool : ThreadPoolExecutor
+    workers : int
+        Its threads.
+    check : callable
+        To be called by them after each batch: raises ``CancelledError`` once what is within has failed.
+    """
+    stopped = Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise CancelledError
+
+    workers = 1 if device.type == "cuda" else threads or os.cpu_count() or 1
+    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield pool, workers, check
         except BaseException:  # Ctrl-C too: what a thread is at ends with its batch
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    if not all(found.values()):
-        return np.zeros((0, len(stored.classes)), np.float32), reasons
-    return stored.combine({n: np.concatenate(own) for n, own in found.items()}).astype(np.float32), reasons
 
 
 def _groups(files: Sequence[Path]) -> Iterator[tuple[Sequence[Path], bool]]:
@@ -262,12 +344,22 @@ def _groups(files: Sequence[Path]) -> Iterator[tuple[Sequence[Path], bool]]:
     yield files[start:], True
 
 
-def _read(sets: Mapping[str, parts.Features], file: Path) -> tuple[dict[str, NDArray[np.int16]], str]:
-    """Frames of a recording for each feature set, or the reason why one cannot be computed."""
-    frames = {}
+class _Recording(NamedTuple):
+    """Frames for each feature set and where they begin, s; or the reason why there are none."""
+
+    frames: dict[str, NDArray[np.int16]]
+    begins: float
+    reason: str
+
+
+def _read(sets: Mapping[str, parts.Features], windows: bool, file: Path) -> _Recording:
+    """A recording; where it begins is only looked for where ``windows`` of one feature set are asked for."""
+    frames, begins = {}, 0.0
     for key, features in sets.items():
         cell = compute_clip(str(file), str(file), (), features)
         if cell["reason"]:
-            return {}, cell["reason"]
+            return _Recording({}, 0.0, cell["reason"])
         frames[key] = np.frombuffer(cell["features"], "<i2").reshape(-1, features.width)
-    return frames, ""
+        if windows:
+            begins = features.begins(read_bytes(file), str(file))
+    return _Recording(frames, begins, "")

@@ -98,7 +98,7 @@ def read_waveform(
         short_clip=short_clip,
         pad_mode=pad_mode,
         channel=channel,
-    ).samples
+    )[0].samples
 
 
 def waveform_of(
@@ -111,8 +111,11 @@ def waveform_of(
     short_clip: ShortClip,
     pad_mode: PadMode,
     channel: Channel,
-) -> Waveform:
-    """`read_waveform` of a file's content, with remarks; ``path`` is for messages."""
+) -> tuple[Waveform, int]:
+    """`read_waveform` of a file's content, with remarks; ``path`` is for messages.
+
+    Beside it: where in the file, resampled, its first sample lies; negative where zeros were put before it.
+    """
     try:
         samples, rate, which, said = decode(data, channel)
         if samples.size == 0:
@@ -147,12 +150,12 @@ def waveform_of(
         start, end = 0, samples.size
         if trim_db is not None:
             start, end = _sound_bounds(samples, energies, trim_db, pad_mode)
-        window = cut(samples, start, end, int(min_seconds * sample_rate), short_clip)
+        window, first = cut(samples, start, end, int(min_seconds * sample_rate), short_clip)
         if short_clip == "file_start" and end - start < window.size and np.ptp(window) <= SILENCE:
             said.append(remarks.missed(window.size))  # who asks for the published fault gets it
     except UnusableClip as error:
         raise UnusableClip(error.code, error.detail, path) from error.__cause__
-    return Waveform(window, tuple(said))
+    return Waveform(window, tuple(said)), first
 
 
 def resample(samples: np.ndarray, rate: float, sample_rate: int) -> np.ndarray:
@@ -168,15 +171,20 @@ def trim_bounds(samples: np.ndarray, trim_db: float = 60.0, pad_mode: PadMode = 
     return _sound_bounds(samples, _survey(samples, TRIM_HOP)[0], trim_db, pad_mode)
 
 
-def cut(samples: np.ndarray, start: int, end: int, min_samples: int, short_clip: ShortClip) -> np.ndarray:
-    """``samples[start:end]``, widened to ``min_samples`` where it is shorter; see `read_waveform`."""
+def cut(
+    samples: np.ndarray, start: int, end: int, min_samples: int, short_clip: ShortClip
+) -> tuple[np.ndarray, int]:
+    """``samples[start:end]``, widened to ``min_samples`` where it is shorter; see `read_waveform`.
+
+    Beside it: where its first sample lies in ``samples``.
+    """
     if end - start >= min_samples:
-        return samples[start:end]
+        return samples[start:end], start
     center = (end - start) // 2 + (start if short_clip == "sound" else 0)
     first = center - min_samples // 2
     window = samples[max(first, 0) : max(first + min_samples, 0)]
     missing = min_samples - window.size
-    return np.pad(window, (missing // 2, missing - missing // 2))
+    return np.pad(window, (missing // 2, missing - missing // 2)), max(first, 0) - missing // 2
 
 
 def _sound_bounds(samples: np.ndarray, energies: np.ndarray, trim_db: float, pad_mode: PadMode) -> tuple[int, int]:

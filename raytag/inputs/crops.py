@@ -12,7 +12,7 @@ from torch import Tensor
 from raytag.batch import ALL, Batch, Drawn, Pooling
 from raytag.features.bank import Bank
 from raytag.inputs.mixing import mixed_targets
-from raytag.inputs.tiling import count_tiles, first_frames
+from raytag.inputs.tiling import check_grids, count_tiles, first_frames
 from raytag.parts import Features, Input
 
 
@@ -26,8 +26,8 @@ class CropFeed(ABC):
     bank : Bank
     settings : Input
         If it has a method ``step``, that gives the frames between the starts of prediction tiles (else they lie
-        side by side); if it has a field ``pooling``, the probabilities of a clip's tiles are pooled so (else
-        averaged).
+        side by side); if it has ``shifts``, there are so many grids of them (else one); if it has a field
+        ``pooling``, the probabilities of a clip's tiles are pooled so (else averaged).
     features : Features
         The bank's.
     """
@@ -39,6 +39,8 @@ class CropFeed(ABC):
         self.bank, self.settings = bank, own
         self.span: int = own.span(features)
         self.step: int = own.step(features) if hasattr(own, "step") else self.span
+        self.shifts: int = getattr(own, "shifts", 1)
+        check_grids(self.span, self.step, self.shifts)
         self.pooling: Pooling = getattr(own, "pooling", "mean")
 
     @abstractmethod
@@ -72,8 +74,11 @@ class CropFeed(ABC):
         return Batch(self.samples(self.cut(rows, (self.bank.frames[rows] - self.span) // 2)))
 
     def count_tiles(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return count_tiles(self.bank.frames[rows], self.span, self.step)
+        return count_tiles(self.bank.frames[rows], self.span, self.step, self.shifts)
+
+    def first_frames(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return first_frames(self.bank.frames[rows], self.span, self.step, self.shifts)
 
     def tiles(self, rows: NDArray[np.int64], which: slice = ALL) -> tuple[Batch, NDArray[np.int64]]:
-        first, owner = (every[which] for every in first_frames(self.bank.frames[rows], self.span, self.step))
+        first, owner = (every[which] for every in self.first_frames(rows))
         return Batch(self.samples(self.cut(rows[owner], first))), owner

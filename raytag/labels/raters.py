@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from raytag.datasets.findings import some
-from raytag.ensemble.predictions.external import closest
+from raytag.ensemble.own_clips import Model, check_models, chosen_experiments, opened
 from raytag.errors import DamagedError
-from raytag.features.manifest import feature_hash
-from raytag.features.sets.cached import cached_bank
-from raytag.predict import predict, restored
-from raytag.store.fold import WEIGHTS
+from raytag.predict import predict
 from raytag.store.run import RunStore, StoreError
-from raytag.train.memory import tune_malloc
 
 
 @dataclass(frozen=True)
@@ -71,12 +66,10 @@ def find_raters(
     StoreError
         An experiment of ``experiments`` does not qualify, none does, or some clips were trained on by all models.
     """
-    known = store.experiments()
-    if unknown := [e for e in experiments if e not in known]:
-        raise StoreError(f"run {store.name!r} has no experiment {unknown[0]!r}{closest(unknown[0], known)}")
+    chosen = chosen_experiments(store, experiments)
     found: list[Rater] = []
     refused: dict[str, str] = {}
-    for experiment in dict.fromkeys(experiments or store.complete()):
+    for experiment in chosen:
         try:
             found += _raters(store, experiment, clips)
         except DamagedError as error:
@@ -103,10 +96,7 @@ def find_raters(
 
 def _raters(store: RunStore, experiment: str, clips: Sequence[str]) -> list[Rater]:
     """The models of an experiment; a `DamagedError` says why none qualifies."""
-    if lacking := sorted({*range(store.n_folds)} - {*store.finished_folds(experiment)}):
-        raise DamagedError(f"folds {', '.join(map(str, lacking))} are not finished, or damaged; launch again")
-    if any(WEIGHTS not in store.fold(experiment, k).storage.sizes() for k in range(store.n_folds)):
-        raise DamagedError("its weights were freed by raytag prune")
+    check_models(store, experiment)
     unseen = [~np.isin(clips, [*trained_on(store, experiment, f"fold_{k}")]) for k in range(store.n_folds)]
     found = [Rater(experiment, k, np.flatnonzero(own)) for k, own in enumerate(unseen) if own.any()]
     if not found:
@@ -159,27 +149,11 @@ def predictions(
 
     Raises
     ------
-    StoreError
-        The run does not know what its recordings hold.
-    CacheError
-        The cache lacks features.
-    PluginError
-        A plugin of an experiment is not trusted.
+    StoreError, CacheError, PluginError, DamagedError
+        See `raytag.ensemble.own_clips.opened`.
     """
-    contents = store.contents()
-    if contents is None:
-        raise StoreError(
-            f"run {store.name!r} is from before it knew what its recordings hold: launch it once again"
-        )
-    asked = {clip: contents[clip] for clip in clips}
-    experiments = {name: store.experiment(name) for name in dict.fromkeys(r.experiment for r in raters)}
-    keys = {name: feature_hash(own.features.copies()[0]) for name, own in experiments.items()}
-    features = {keys[name]: own.features for name, own in experiments.items()}
-    bank = lru_cache(maxsize=1)(lambda key: cached_bank(features[key], cache_dir, asked, console))
-    tune_malloc()
-    for rater in sorted(raters, key=lambda one: keys[one.experiment]):  # one bank at a time is in memory
-        own = experiments[rater.experiment]
-        model = restored(own, store.fold(rater.experiment, rater.fold).weights(), len(store.classes), device)
-        feed = own.input.open(bank(keys[rater.experiment]), own.features)
-        yield rater.rows, predict(model, feed, rater.rows, device)
+    models = [Model(rater.experiment, rater.fold) for rater in raters]
+    for number, _, network, feed in opened(store, models, clips, cache_dir, device, console):
+        rows = raters[number].rows
+        yield rows, predict(network, feed, rows, device)
         advance(1)

@@ -33,7 +33,7 @@ class StoredFile(NamedTuple):
             return "weights"
         if self.base.startswith("checkpoint"):
             return "checkpoints"
-        predictions = ("oof.parquet", "test.parquet", "pseudo.parquet", "submission.csv")
+        predictions = ("oof.parquet", "test.parquet", "pseudo.parquet", "windows.parquet", "submission.csv")
         return "predictions" if self.base in predictions else "rest"
 
     @property

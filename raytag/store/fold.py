@@ -7,6 +7,7 @@
              result.json     written last: scores, the data and the set of clips (``raytag.store.kept.trained``)
                              that it was trained on, and size and digest of each file
              pruned.json     names what ``raytag prune`` freed
+             windows.parquet + windows.json   its tiles out-of-fold, where ``raytag windows`` was called
              damaged-N/      what was finished once and found damaged
 
 A fold is finished when it is whole: ``result.json`` holds what was written, and the files that it lists are there
@@ -35,6 +36,8 @@ PREDICTIONS = ("oof.parquet", "test.parquet")
 #: What a fold read of its parent: it goes on with the same predictions, wherever it goes on.
 PSEUDO = "pseudo.parquet"
 _PSEUDO_READ = "pseudo.json"
+#: What ``raytag windows`` adds to a finished fold: the table, and what is kept of it.
+WINDOWS, WINDOWS_KEPT = "windows.parquet", "windows.json"
 CURVE_COLUMNS = ["epoch", "lr", "train_loss", "lwlrap", "seconds"]
 #: Pairs of tensors and state, written in turn. The last is that of before there were two states.
 CHECKPOINTS = ("checkpoint-0", "checkpoint-1", "checkpoint")
@@ -176,6 +179,36 @@ class FoldStore:
         _check_data(self.data, kept.get("data"), self.storage.where(_PSEUDO_READ))
         return self.storage.read_parquet(PSEUDO, kept["files"][PSEUDO]), kept["read"]
 
+    # -- out-of-fold probabilities of tiles -----------------------------------------------------------
+
+    def keep_windows(self, frame: pd.DataFrame) -> None:
+        """Write the tiles of the out-of-fold clips: fname, start_s, end_s, then a float32 column a class."""
+        self.storage.delete(WINDOWS_KEPT)
+        kept = {"files": {WINDOWS: self.storage.write_parquet(WINDOWS, frame)}, "data": self.data}
+        self.storage.write_json(WINDOWS_KEPT, kept)
+
+    def windows(self) -> pd.DataFrame | None:
+        """What `keep_windows` wrote, a row a tile: the clips in the order of `oof`, each one's tiles left to right.
+
+        ``start_s`` and ``end_s`` are float64 seconds from where the clip's features begin (silent ends are cut);
+        padded tiles begin before, or end behind the clip. None where ``raytag windows`` was not called, or
+        ``raytag prune`` freed them.
+
+        Raises
+        ------
+        DamagedError
+            They are not as they were written.
+        """
+        try:
+            kept = self.storage.read_json(WINDOWS_KEPT)
+        except FileNotFoundError:
+            return None
+        _check_data(self.data, kept.get("data"), self.storage.where(WINDOWS_KEPT))
+        try:
+            return self.storage.read_parquet(WINDOWS, kept["files"][WINDOWS])
+        except FileNotFoundError:
+            raise DamagedError(f"{self.storage.where(WINDOWS)} is gone; raytag windows makes it again") from None
+
     # -- what is finished -----------------------------------------------------------------------------
 
     def finish(
@@ -197,7 +230,8 @@ class FoldStore:
         """
         if self.finished:
             return
-        self.storage.delete(PRUNED)
+        for old in (PRUNED, WINDOWS_KEPT, WINDOWS):
+            self.storage.delete(old)
         files = {
             WEIGHTS: self.storage.write(WEIGHTS, save_tensors(weights)),
             "oof.parquet": self.storage.write_parquet("oof.parquet", oof),

@@ -11,7 +11,7 @@ from raytag import plugins
 from raytag.errors import DamagedError
 from raytag.store.events import read_log
 from raytag.store.files import Storage
-from raytag.store.fold import PREDICTIONS, RESULT, FoldStore, load_tensors, result_files
+from raytag.store.fold import PREDICTIONS, RESULT, WINDOWS, WINDOWS_KEPT, FoldStore, load_tensors, result_files
 from raytag.store.kept.trained import clips_of
 from raytag.store.run import REPORT
 
@@ -20,6 +20,7 @@ AGAIN = "the next launch trains the fold again"
 AFTER = "raytag verify --take-back, then a launch, trains the fold again"
 BACK = "the fold continues from its other checkpoint, or from its start"
 UNRATED = "raytag labels asks no model that was trained on it, until a launch trains one anew"
+TILED = "raytag windows makes it again"
 LEFT_OUT = "left out: what it told is found in the store, or decided again"
 SEARCH = "ensemble_search.py with its --name searches it again"
 
@@ -134,6 +135,12 @@ class Verifier:
                     noticed = name in PREDICTIONS  # by a launch
                     outcome, back = (AGAIN, None) if noticed else (AFTER, fold)
                     yield from self._file(f"{folder}/{name}", kept, outcome, back)
+        if fold.storage.exists(WINDOWS_KEPT):
+            try:
+                kept = self._json(f"{folder}/{WINDOWS_KEPT}")
+                yield from self._file(f"{folder}/{WINDOWS}", kept["files"][WINDOWS], TILED)
+            except DamagedError as error:
+                yield Damage(str(error), TILED)
         for _, state, why in fold.checkpoints():
             if state is None:
                 yield Damage(why, BACK)

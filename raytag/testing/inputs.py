@@ -29,22 +29,24 @@ def check_input(member: Input, features: Features, make: Open | None = None) -> 
     features : Features
         A feature set that it reads.
     make : callable, optional
-        Instead of ``member.open``.
+        Instead of ``member.open``, for test clips too.
 
     Raises
     ------
     AssertionError
         The first promise that is broken.
     """
-    make = make or member.open
+    make, make_for_test = make or member.open, make or member.for_test().open
     span, shape = member.span(features), member.shape(features)
     assert span >= 1, f"a sample covers {span} frames of the bank"
     assert shape, "a sample has no shape"
-    bank = _bank(features, [max(1, round(length * span)) for length in LENGTHS])
+    frames = [max(1, round(length * span)) for length in LENGTHS]
+    bank = _bank(features, frames)
     before = bank.buffer.copy()
     _check_training(make(bank, features), shape)
     _check_draws(make, bank, features)
-    _check_prediction(make(bank, features), shape)
+    for opened in (make, make_for_test):
+        _check_prediction(opened(bank, features), shape, np.array(frames), span)
     assert np.array_equal(bank.buffer, before), "the input writes into the bank"
 
 
@@ -113,7 +115,7 @@ def _check_draws(make: Open, bank: Bank, features: Features) -> None:
     assert np.array_equal(first, once(make(bank, features), 3)), "the same generator draws another batch elsewhere"
 
 
-def _check_prediction(feed: Feed, shape: tuple[int, ...]) -> None:
+def _check_prediction(feed: Feed, shape: tuple[int, ...], frames: NDArray[np.int64], span: int) -> None:
     rows = np.arange(len(LENGTHS))[::-1].copy()
     _check_batch(feed.middles(rows), len(rows), shape, "middles of clips")
     counts = feed.count_tiles(rows)
@@ -123,6 +125,14 @@ def _check_prediction(feed: Feed, shape: tuple[int, ...]) -> None:
     assert (np.diff(owner) >= 0).all(), "tiles do not come clip after clip"
     assert (np.diff(counts) <= 0).all(), "a longer clip has fewer tiles"
     _check_batch(batch, len(owner), shape, "tiles")
+    first, of = feed.first_frames(rows)
+    assert np.array_equal(of, owner), "first frames are of other clips than the tiles"
+    for i, length in enumerate(frames[rows]):
+        begin = first[owner == i]
+        end = begin + span
+        assert (np.diff(begin) >= 0).all(), "tiles of a clip do not come left to right"
+        covered = begin[0] <= 0 and end[-1] >= length and (begin[1:] <= end[:-1]).all()
+        assert covered, f"tiles of a clip of {length} frames begin at {begin.tolist()}: some frames are in none"
     for i, row in enumerate(rows):
         alone, _ = feed.tiles(np.array([row]))
         assert torch.equal(alone.x, batch.x[torch.from_numpy(owner == i)]), "the tiles of a clip depend on others"

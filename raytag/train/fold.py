@@ -187,6 +187,7 @@ class FoldTraining:
         self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, n_curated)
         self.rate = experiment.schedule.start(experiment.optimizer.lr, self.steps * settings.epochs)
         self.bank, self.feed = bank, experiment.input.open(bank, experiment.features)
+        self.test_feed = experiment.input.for_test().open(bank, experiment.features)
         self.epoch = 0  # epochs done
         self.step = 0  # steps done in the current epoch
         self.restored = False  # whether the state is that of a checkpoint
@@ -352,14 +353,12 @@ class FoldTraining:
         if settings.keep_epoch == "best":
             self.model.load_state_dict(self.best_weights)
 
-        def probabilities(rows: np.ndarray) -> np.ndarray:
-            return predict(self.model, self.feed, rows, self.device)
-
         fnames, classes = self.table.clips["fname"].to_numpy(), self.table.classes
-        oof, test_rows = probabilities(self.split.oof), self.table.rows("test")
-        if self.cell.blind:  # it serves a later stage, which asks for what it needs
-            test_rows = test_rows[:0]
-        test = predictions_frame(fnames[test_rows], probabilities(test_rows), classes) if len(test_rows) else None
+        oof = predict(self.model, self.feed, self.split.oof, self.device)
+        test, test_rows = None, self.table.rows("test")
+        if len(test_rows) and not self.cell.blind:  # that serves a later stage, which asks for what it needs
+            values = predict(self.model, self.test_feed, test_rows, self.device)
+            test = predictions_frame(fnames[test_rows], values, classes)
         targets = self.table.targets(self.split.oof)  # the original labels, whatever corrections say
         kept = self.best_epoch if settings.keep_epoch == "best" else self.epoch
         result = {

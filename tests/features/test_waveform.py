@@ -140,14 +140,25 @@ def test_the_window_has_the_asked_length_and_holds_the_sound(length, start, soun
     start = min(start, length - 1)
     end = min(start + sound, length)
     x = np.arange(1, length + 1, dtype=np.float32)
-    result = cut(x, start, end, window, "sound")
+    result, first = cut(x, start, end, window, "sound")
     assert len(result) == max(window, end - start)
     kept = result[result > 0]
     assert np.array_equal(kept, np.arange(kept[0], kept[-1] + 1))  # one run of the file, in order
     assert set(x[start:end]) <= set(kept)
     padding = len(result) - len(kept)
     left = int(np.argmax(result > 0))
+    assert first + left == kept[0] - 1  # where the run lies in the file
     assert left == padding // 2
+
+
+def test_a_feature_set_knows_where_in_the_file_it_begins(tmp_path):
+    silent = np.zeros(RATE, np.float32)
+    late = write(tmp_path / "late.wav", np.concatenate([silent, tone(1.0), silent]), "wav32f").read_bytes()
+    short = write(tmp_path / "short.wav", tone(0.2), "wav32f").read_bytes()
+    for rate in (RATE, RATE // 2):
+        assert Features(sample_rate=rate, fmax=rate / 2).begins(late, "") == pytest.approx(1.0, abs=0.07)
+        assert Features(sample_rate=rate, fmax=rate / 2, trim_db=None).begins(late, "") == 0
+        assert Features("Waveforms", sample_rate=rate).begins(short, "") == pytest.approx(-0.15, abs=1e-3)
 
 
 def test_a_file_shorter_than_the_window_is_padded_on_both_sides(tmp_path):

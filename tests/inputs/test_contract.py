@@ -30,6 +30,7 @@ def make(name: str, **fields: Any):
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_input_keeps_the_contract(name: str) -> None:
     check_input(*make(name))
+    check_input(*make(name, test_shifts=3))
 
 
 def of_feed(change: Callable[[Any], dict[str, Any]]):
@@ -37,7 +38,7 @@ def of_feed(change: Callable[[Any], dict[str, Any]]):
 
     def opened(bank, features):
         feed = make("WaveformCrops")[0].open(bank, features)
-        names = ("training", "middles", "count_tiles", "tiles", "pooling", "bank")
+        names = ("training", "middles", "count_tiles", "first_frames", "tiles", "pooling", "bank")
         return SimpleNamespace(**{name: getattr(feed, name) for name in names} | change(feed))
 
     return opened
@@ -118,6 +119,14 @@ BAD: dict[str, tuple[Callable[[Any], dict[str, Any]], str]] = {
     "remembers": (remembering, "another batch the second time"),
     "writes": (writing, "writes into the bank"),
     "loses a tile": (lambda f: {"count_tiles": lambda rows: f.count_tiles(rows) + 1}, "not as many as counted"),
+    "other times": (
+        lambda f: {"first_frames": lambda rows: (f.first_frames(rows)[0], np.sort(rows))},
+        "of other clips than the tiles",
+    ),
+    "begins late": (
+        lambda f: {"first_frames": lambda rows: (f.first_frames(rows)[0] + 100, f.first_frames(rows)[1])},
+        "some frames are in none",
+    ),
     "every tile": (every_tile, "are made where 3 are asked for"),
     "company": (everyone, "the tiles of a clip depend on others"),
     "lengths": (

@@ -17,15 +17,16 @@ from raytag import datasets, plugins
 from raytag.blends.means.base import geometric_mean
 from raytag.cli import main
 from raytag.ensemble import stored
+from raytag.ensemble.spread import predict_spread
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.features.shards import compute_clip
-from raytag.predict import TILES_PER_BATCH
+from raytag.predict import TILES_PER_BATCH, restored
 from raytag.store.run import RunStore
 from raytag.train.fold import train_fold
 from tests.conftest import REPOSITORY
 from tests.members import WAVEFORMS
-from tests.recordings import make_folder, sound, write_wav
+from tests.recordings import RATE, make_folder, sound, write_wav
 
 SMALL = {"training.epochs": 1, "training.batch_size": 4, "sampling.noisy_prob": 0.0, "features.sample_rate": 8000}
 LOGMELS = {"features.n_mels": 32, "features.fmax": 4000, "features.n_fft": 512, "features.hop_length": 128}
@@ -124,6 +125,45 @@ def test_an_ensemble_with_stackers_predicts_its_own_submission(work, here, ray_s
     assert np.array_equal(values(found, table.classes), values(submission, table.classes))
 
 
+@pytest.mark.parametrize("name", ["logmels", "waveforms"])
+def test_windows_are_the_tiles_with_their_times_in_the_recording(work, here, name):
+    rng, own = np.random.default_rng(0), ["--experiment", work[3][name]]
+    late = np.concatenate([np.zeros(3 * RATE, np.int16), sound("tone", rng, 2.0)])
+    write_wav(here / "a" / "late.wav", late)
+    for i in range(9):  # read at other times
+        write_wav(here / "a" / f"n{i}.wav", sound("noise", rng, 1 + i / 4))
+    (here / "a" / "broken.wav").write_bytes(b"nothing")
+    assert predict(work, "a", *own) == 1
+    assert predict(work, "a", *own, "--out", "p.parquet", "--windows", "w.parquet") == 1
+    assert predict(work, "a", *own, "--out", "q.csv", "--windows", "w.csv") == 1
+    classes = work[1].classes
+    pooled, found = pd.read_parquet("p.parquet"), pd.read_parquet("w.parquet")
+    assert np.array_equal(values(pooled, classes), values(pd.read_csv("predictions.csv"), classes).astype("f4"))
+    assert list(found) == ["fname", "start_s", "end_s", *classes]
+    assert (
+        list(dict.fromkeys(found["fname"]))
+        == pooled["fname"].tolist()
+        == ["late.wav", *(f"n{i}.wav" for i in range(9))]
+    )
+    np.testing.assert_allclose(pd.read_csv("w.csv").iloc[:, 1:], found.iloc[:, 1:], rtol=1e-6)
+    experiment, store = work[2].experiment(work[3][name]), work[2]
+    span = experiment.input.span(experiment.features) / experiment.features.rate
+    np.testing.assert_allclose(found["end_s"] - found["start_s"], span)
+    times = found[found["fname"] == "late.wav"]
+    assert times["start_s"].min() == pytest.approx(3.0, abs=0.3)
+    assert times["end_s"].max() == pytest.approx(5.0, abs=0.3)
+    folds = []
+    for k in range(2):
+        model = restored(experiment, store.fold(experiment.id, k).weights(), 3, torch.device("cpu"))
+        cells = [compute_clip("", str(here / "a" / f), (), experiment.features) for f in pooled["fname"]]
+        frames = [np.frombuffer(c["features"], "<i2").reshape(-1, experiment.features.width) for c in cells]
+        bank = Bank(np.concatenate(frames), np.cumsum([0, *map(len, frames)]), pooled["fname"].tolist())
+        feed = experiment.input.for_test().open(bank, experiment.features)
+        with torch.inference_mode():
+            folds.append(torch.sigmoid(model.eval()(feed.tiles(np.arange(10))[0].x).clip).numpy())
+    np.testing.assert_allclose(values(found, classes), geometric_mean(np.stack(folds)), atol=1e-6)
+
+
 def test_no_recording_is_lost(work, here, capsys):
     """Folders with what lies below, suffixes in capitals, what is unusable listed, a long one in small batches."""
     rng, experiment = np.random.default_rng(0), ["--experiment", work[3]["logmels"]]
@@ -158,6 +198,38 @@ def test_no_recording_is_lost(work, here, capsys):
     assert pd.read_csv("none.csv").shape == (0, 4)
 
 
+def test_a_cluster_says_the_same_in_the_same_order(work, here, ray_session):
+    rng, own = np.random.default_rng(0), ["--experiment", work[3]["logmels"]]
+    for i in range(12):
+        write_wav(here / "a" / f"n{i:02d}.wav", sound("tone", rng, 30 if i == 5 else 1 + i / 4))
+    write_wav(here / "a" / "mute.wav", np.zeros(9000, np.int16))
+    (here / "a" / "broken.wav").write_bytes(b"nothing")
+    assert predict(work, "a", *own, "--out", "here.parquet", "--windows", "w.parquet") == 1
+    assert predict(work, "a", *own, "--out", "there.parquet", "--windows", "v.parquet", "--address", "auto") == 1
+    for one, other in (("here", "there"), ("w", "v")):
+        expected, found = (pd.read_parquet(f"{name}.parquet") for name in (one, other))
+        assert expected["fname"].tolist() == found["fname"].tolist()
+        assert list(expected) == list(found)
+        np.testing.assert_allclose(found.iloc[:, 1:], expected.iloc[:, 1:], atol=1e-6)
+    bad = pd.read_csv("there-unusable.csv")
+    pd.testing.assert_frame_equal(bad, pd.read_csv("here-unusable.csv"))
+    assert bad["fname"].tolist() == ["broken.wav", "mute.wav"]
+
+
+def test_workers_import_trusted_plugins_and_tell_of_files_that_they_do_not_see(work, here, ray_session):
+    write_wav(here / "x.wav", sound("tone", np.random.default_rng(0)))
+    store = RunStore(str(work[0] / "runs"), "plugin")
+    one = stored.stored_experiment(store, work[3]["plugin"])
+    files, console = [here / "x.wav", here / "gone.wav"], Console(file=io.StringIO())
+    with plugins.trusting(True):
+        found = predict_spread(one, files, console)
+    assert found.windows is None
+    assert found.probabilities.shape == (1, 3)
+    assert found.reasons[0] == ""
+    assert found.reasons[1].startswith("missing: there is no such file on ")
+    assert found.reasons[1].endswith(": it must lie on a disk that all nodes share")
+
+
 def test_errors_name_the_option(work, here, monkeypatch, capsys):
     experiment = work[3]["logmels"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -176,6 +248,14 @@ def test_errors_name_the_option(work, here, monkeypatch, capsys):
         (["a", "--experiment", experiment[:-1]], f"the closest that is there: '{experiment}'"),
         (["a", "--ensemble", "mine"], "no ensemble"),
         (["a", "--experiment", experiment, "--device", "cuda"], "finds no GPU"),
+        (["a", "--windows", "w.csv"], "name one --experiment"),
+        (
+            ["a", "--experiment", experiment, "--windows", "w.txt"],
+            "--windows w.txt: predictions are written to .csv",
+        ),
+        (["a", "--experiment", experiment, "--windows", "there.csv"], "there.csv is there: --force"),
+        (["a", "--experiment", experiment, "--windows", "predictions.csv"], "is --out too"),
+        (["a", "--address", "auto", "--device", "cuda"], "--device cuda out"),
     ]:
         with pytest.raises(SystemExit) as end:
             predict(work, *arguments)

@@ -116,6 +116,19 @@ def test_what_no_ensemble_needs_goes_and_nothing_else_changes(store, capsys):
     assert "nothing to prune" in capsys.readouterr().out
 
 
+def test_windows_go_with_the_weights_that_made_them(store):
+    add_ensemble(store, [IDS[2]])
+    frame = pd.DataFrame({"fname": ["000.wav"], "start_s": [0.0], "end_s": [4.0], "bark": np.float32([0.5])})
+    for e in (IDS[1], IDS[2]):
+        store.fold(e, 0).keep_windows(frame)
+    assert prune(store, "--yes", "--keep-best", "1") == 0
+    gone, kept = (store.fold(e, 0) for e in (IDS[1], IDS[2]))
+    assert gone.windows() is None
+    assert not [name for name in gone.storage.files() if name.startswith("windows")]
+    assert gone.pruned() == ["weights.safetensors"]
+    assert kept.windows() is not None
+
+
 def test_pruned_weights_are_asked_for_in_vain_and_told_why(store):
     assert prune(store, "--yes", "--keep-best", "0") == 0
     fold = store.fold(IDS[0], 1)

@@ -49,6 +49,30 @@ def test_a_finished_fold_is_never_written_again(fold):
     assert fold.storage.read("result.json") == before
 
 
+def test_windows_are_there_whole_or_not_at_all(fold):
+    frame = pd.DataFrame({"fname": ["0.wav", "0.wav"], "start_s": [-0.5, 1.5], "end_s": [3.5, 5.5]})
+    frame = frame.assign(a=np.float32([0.1, 0.2]), b=np.float32([0.3, 0.4]))
+    finish(fold)
+    assert fold.windows() is None
+    fold.keep_windows(frame)
+    pd.testing.assert_frame_equal(fold.windows(), frame)
+    assert fold.finished
+    whole = fold.storage.read("windows.parquet")
+    fold.storage.write("windows.parquet", whole[:-1] + b"!")
+    with pytest.raises(DamagedError, match=r"windows\.parquet is damaged"):
+        fold.windows()
+    fold.storage.delete("windows.parquet")
+    with pytest.raises(DamagedError, match=r"windows\.parquet is gone; raytag windows"):
+        fold.windows()
+    fold.storage.write("windows.parquet", whole)
+    with pytest.raises(DamagedError, match="belongs to other data"):
+        FoldStore(fold.storage, DATA | {"contents": "d"}).windows()
+    fold.storage.delete("result.json")  # trained again, it has other tiles
+    finish(fold, 0.9)
+    assert fold.windows() is None
+    assert "windows.parquet" not in fold.storage.files()
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["gone", "cut", "flip"])
 def test_a_fold_that_is_not_whole_is_not_finished_or_not_read(fold, name, how):

@@ -16,7 +16,7 @@ from raytag.features.bank import Bank
 from raytag.losses import LOSSES
 from raytag.losses.bce import bce
 from raytag.metrics import lwlrap
-from raytag.predict import predict, predict_middles
+from raytag.predict import Windows, predict, predict_middles
 from raytag.store.files import Storage
 from raytag.store.fold import FoldStore
 from raytag.store.run import RunStore
@@ -174,6 +174,50 @@ def test_it_learns_and_its_score_is_that_of_its_own_predictions(data, tmp_path):
     training.model.load_state_dict(store.weights())
     again = predict(training.model, training.feed, rows, torch.device("cpu"))
     np.testing.assert_array_equal(again, oof[list(CLASSES)].to_numpy())
+
+
+def test_test_clips_alone_are_predicted_from_the_tiles_that_are_asked_for(data, tmp_path):
+    plain, _ = train(small(), data, tmp_path / "plain")
+    changes = {"input__test_tile_step": 12, "input__test_shifts": 2}
+    experiment = small(**changes)
+    store, _ = train(experiment, data, tmp_path / "changed")
+    same = {name for name, held in content(store).items() if held == content(plain)[name]}
+    assert same == {"oof.parquet", "weights.safetensors"}
+    table, bank, _ = data
+    rows, model = table.rows("test"), FoldTraining(experiment, 0, table, bank, torch.device("cpu")).model
+    model.load_state_dict(store.weights())
+    feed = experiment.input.for_test().open(bank, experiment.features)
+    found = predict(model, feed, rows, torch.device("cpu"))
+    np.testing.assert_array_equal(store.test()[list(CLASSES)].to_numpy(), found)
+    given = small(input__tile_step=12).input.open(bank, experiment.features)
+    assert (feed.count_tiles(rows) == 2 * given.count_tiles(rows)).all()
+
+
+def test_tiles_are_given_beside_what_they_are_pooled_to(data):
+    table, bank, _ = data
+    experiment, rows, device = small(input__tile_step=5), np.arange(len(bank)), torch.device("cpu")
+    model = FoldTraining(experiment, 0, table, bank, device).model
+    feed = experiment.input.open(bank, experiment.features)
+    tiles: list[np.ndarray] = []
+    pooled = predict(model, feed, rows, device, tiles=tiles)
+    np.testing.assert_array_equal(pooled, predict(model, feed, rows, device))
+    windows = Windows.of(experiment, feed, rows, np.concatenate(tiles))
+    assert len(tiles) > 1
+    assert windows.probabilities.dtype == np.float32
+    for i in rows:
+        np.testing.assert_allclose(windows.probabilities[windows.owner == i].mean(axis=0), pooled[i], atol=1e-6)
+        alone, _ = feed.tiles(np.array([i]))
+        expected = torch.sigmoid(model.eval()(alone.x).clip).detach().numpy()
+        np.testing.assert_allclose(windows.probabilities[windows.owner == i], expected, atol=1e-6)
+    second = 44100 / 690
+    np.testing.assert_allclose(windows.end - windows.start, 48 / second)
+    np.testing.assert_allclose(windows.start * second, feed.first_frames(rows)[0], atol=1e-9)
+    halves = [
+        Windows.of(experiment, feed, rows[part], windows.probabilities[np.isin(windows.owner, rows[part])])
+        for part in (slice(10), slice(10, None))
+    ]
+    joined = Windows.joined([Windows.none(3), *halves])
+    pd.testing.assert_frame_equal(joined.frame(bank.clips, CLASSES), windows.frame(bank.clips, CLASSES))
 
 
 def test_early_stopping_and_best_epoch(data, tmp_path, monkeypatch):

@@ -106,7 +106,8 @@ def geometric_mean(probabilities: ArrayLike) -> NDArray[np.float64]:
     ----------
     probabilities : np.ndarray [shape=(n_models, ...)], values in [0, 1]
         Values below 1.2e-38, exact zeros included, count as 1.2e-38: one model's underflow lowers a class, it
-        does not rule it out. (argus-freesound, like scipy's ``gmean``, lets a single zero decide.)
+        does not rule it out. (argus-freesound, like scipy's ``gmean``, lets a single zero decide.) The floor is
+        the smallest normal float32: a higher one, such as the 1e-30 that is published elsewhere, only makes ties.
 
     Returns
     -------

@@ -130,9 +130,23 @@ def _folder(entry: ListedClip) -> str:
 
 
 def audio_files_below(folder: Path) -> list[str]:
-    """Paths of all audio files in a folder and its sub-folders, relative to it, sorted."""
+    """Paths of all audio files in a folder and its sub-folders, relative to it, sorted; none where it is not there.
+
+    Raises
+    ------
+    DatasetError
+        One of the folders cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise DatasetError(
+                f"{error.filename}: the folder cannot be read ({error.strerror}), so what lies in it would be left "
+                "out. Make it readable, or take it away"
+            ) from None
+
     found = []
-    for at, folders, names in os.walk(folder):
+    for at, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(at).relative_to(folder)
         found += [

@@ -64,9 +64,22 @@ class OfRecordings(parts.Features):
         A variant is made, as in argus-freesound, of what is left once silent ends are cut off; where that becomes
         shorter than ``min_seconds``, it is filled up with zeros on both sides.
         """
-        from raytag.features.waveform import Waveform, cut, waveform_of
+        from raytag.features.waveform import Waveform, cut
 
-        found = waveform_of(
+        found, _ = self._located(data, path)
+        if not self.variant:
+            return found
+        made = varied(found.samples, self.sample_rate, self.variant, path)
+        least = int(self.min_seconds * self.sample_rate)
+        return Waveform(cut(made, 0, made.size, least, "sound")[0], ())  # the remarks are the recording's
+
+    def begins(self, data: bytes, path: str) -> float:
+        return self._located(data, path)[1] / self.sample_rate
+
+    def _located(self, data: bytes, path: str) -> tuple[Waveform, int]:
+        from raytag.features.waveform import waveform_of
+
+        return waveform_of(
             data,
             path,
             sample_rate=self.sample_rate,
@@ -76,11 +89,6 @@ class OfRecordings(parts.Features):
             pad_mode=self.pad_mode,
             channel=self.channel,
         )
-        if not self.variant:
-            return found
-        made = varied(found.samples, self.sample_rate, self.variant, path)
-        least = int(self.min_seconds * self.sample_rate)
-        return Waveform(cut(made, 0, made.size, least, "sound"), ())  # the remarks are the recording's
 
     @property
     def highest(self) -> float:

@@ -14,6 +14,7 @@ from raytag.inputs.logmel_images.draws import ADD, SIGMOID
 from raytag.inputs.logmel_images.settings import LogMelImages
 from raytag.inputs.logmel_images.tiles import center_crops, count_tiles, tiles
 from raytag.inputs.mixing import mixed_targets
+from raytag.inputs.tiling import first_frames
 
 
 class LogMelFeed:
@@ -24,7 +25,7 @@ class LogMelFeed:
     def __init__(self, bank: Bank, settings: LogMelImages, features: LogMels) -> None:
         self.bank = bank
         self.augmenter = Augmenter(settings, features.n_mels)
-        self.width, self.step = settings.crop_frames, settings.tile_frames
+        self.width, self.step, self.shifts = settings.crop_frames, settings.tile_frames, settings.shifts
 
     def training(self, drawn: Drawn, rng: np.random.Generator) -> Batch:
         frames = self.bank.frames
@@ -37,8 +38,11 @@ class LogMelFeed:
         return Batch(torch.from_numpy(center_crops(self.bank, rows, self.width)))
 
     def count_tiles(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return count_tiles(self.bank.frames[rows], self.width, self.step)
+        return count_tiles(self.bank.frames[rows], self.width, self.step, self.shifts)
+
+    def first_frames(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return first_frames(self.bank.frames[rows], self.width, self.step, self.shifts)
 
     def tiles(self, rows: NDArray[np.int64], which: slice = ALL) -> tuple[Batch, NDArray[np.int64]]:
-        images, owner = tiles(self.bank, rows, self.width, self.step, which)
+        images, owner = tiles(self.bank, rows, self.width, self.step, which, self.shifts)
         return Batch(torch.from_numpy(images)), owner

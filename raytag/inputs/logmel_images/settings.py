@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from raytag import parts
+from raytag.inputs.tiling import TiledInput, check_grids
 from raytag.space.distributions import Distribution, choice, uniform
 
 
-class LogMelImages(parts.Input):
+class LogMelImages(TiledInput):
     """Images of log-mel spectrograms, argus-freesound's.
 
     In training one is padded, cropped, stretched, masked (SpecAugment), and mixed with a second one of the same
@@ -34,6 +34,7 @@ class LogMelImages(parts.Input):
 
     crop_frames: int = Field(256, ge=16)  # frames; also the width of prediction tiles
     tile_step: int | None = Field(None, ge=1)  # frames between prediction tiles; None: half of crop_frames
+    test_tile_step: int | None = Field(None, ge=1)  # frames between those of test clips; None: as tile_step
     wrap_pad_prob: float = Field(0.5, ge=0, le=1)  # short clips: repeat the clip, else pad with its minimum
     resized_crop_prob: float = Field(0.33, ge=0, le=1)
     resized_crop_scale: tuple[float, float] = (0.8, 1.0)  # share of the area kept
@@ -61,17 +62,20 @@ class LogMelImages(parts.Input):
         low, high = self.sigmoid_radius
         if not 1 <= low <= high:
             raise ValueError(f"sigmoid_radius must be (low, high) with 1 <= low <= high, not ({low}, {high})")
-        if self.tile_frames > self.crop_frames:
-            raise ValueError(
-                f"tile_step {self.tile_step} is above crop_frames {self.crop_frames}: frames between prediction "
-                "tiles would be lost"
-            )
+        for name in ("tile_step", "test_tile_step"):
+            if (getattr(self, name) or 1) > self.crop_frames:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} is above crop_frames {self.crop_frames}: frames between "
+                    "prediction tiles would be lost"
+                )
+        check_grids(self.crop_frames, self.for_test().tile_frames, self.test_shifts)
         return self
 
     @property
     def tile_frames(self) -> int:
         """Frames between the starts of prediction tiles."""
-        return self.tile_step or max(1, self.crop_frames // 2)
+        step = self.test_tile_step if self._for_test else None
+        return step or self.tile_step or self.crop_frames // 2
 
     def shape(self, features: Any) -> tuple[int, ...]:
         return 3, features.n_mels, self.crop_frames

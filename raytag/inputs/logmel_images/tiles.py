@@ -43,13 +43,13 @@ def center_crops(bank: Bank, rows: ArrayLike, crop_frames: int) -> NDArray[np.fl
     return _crops(bank, clips, first, width)
 
 
-def count_tiles(frames: ArrayLike, crop_frames: int, step: int) -> NDArray[np.int64]:
+def count_tiles(frames: ArrayLike, crop_frames: int, step: int, shifts: int = 1) -> NDArray[np.int64]:
     """Tiles that cover a clip of ``frames`` frames, at least one: `raytag.inputs.tiling.count_tiles`."""
-    return tiling.count_tiles(frames, image_width(crop_frames), step)
+    return tiling.count_tiles(frames, image_width(crop_frames), step, shifts)
 
 
 def tiles(
-    bank: Bank, rows: ArrayLike, crop_frames: int, step: int, which: slice = ALL
+    bank: Bank, rows: ArrayLike, crop_frames: int, step: int, which: slice = ALL, shifts: int = 1
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Overlapping images that cover whole clips.
 
@@ -68,6 +68,8 @@ def tiles(
         Frames from one tile to the next.
     which : slice
         Of the tiles of all rows.
+    shifts : int
+        Grids of tiles: `raytag.inputs.tiling.first_frames`.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def tiles(
     """
     width = image_width(crop_frames)
     clips = row_numbers(bank, rows)
-    first, owner = (every[which] for every in tiling.first_frames(lengths(bank, clips), width, step))
+    first, owner = (every[which] for every in tiling.first_frames(lengths(bank, clips), width, step, shifts))
     return _crops(bank, clips[owner], first, width), owner
 
 

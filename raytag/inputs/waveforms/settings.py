@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from raytag import parts
 from raytag.batch import Pooling
+from raytag.inputs.tiling import TiledInput
 from raytag.space.distributions import Distribution, uniform
 
 
-class WaveformCrops(parts.Input):
+class WaveformCrops(TiledInput):
     """Crops of waveforms, as (samples,): a front end or the network makes something of them.
 
     In training a random crop, as loud as it is or less; a second one of the same source may be added.
@@ -29,6 +29,7 @@ class WaveformCrops(parts.Input):
 
     crop_seconds: float = Field(2.0, gt=0)  # s; also the length of prediction tiles
     tile_seconds: float | None = Field(None, gt=0)  # s between prediction tiles; None: half of crop_seconds
+    test_tile_seconds: float | None = Field(None, gt=0)  # s between those of test clips; None: as tile_seconds
     wrap_pad_prob: float = Field(0.5, ge=0, le=1)  # short clips: repeat the clip, else pad with silence
     quieter_db: float = Field(6.0, ge=0)  # a training sample is made quieter by up to this, uniform in dB
     mix_prob: float = Field(0.5, ge=0, le=1)  # of adding another sample
@@ -37,11 +38,12 @@ class WaveformCrops(parts.Input):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.tile_seconds is not None and self.tile_seconds > self.crop_seconds:
-            raise ValueError(
-                f"tile_seconds {self.tile_seconds:g} is above crop_seconds {self.crop_seconds:g}: sound between "
-                "prediction tiles would be lost"
-            )
+        for name in ("tile_seconds", "test_tile_seconds"):
+            if (getattr(self, name) or 0) > self.crop_seconds:
+                raise ValueError(
+                    f"{name} {getattr(self, name):g} is above crop_seconds {self.crop_seconds:g}: sound between "
+                    "prediction tiles would be lost"
+                )
         return self
 
     def span(self, features: Any) -> int:
@@ -52,5 +54,6 @@ class WaveformCrops(parts.Input):
 
     def step(self, features: Any) -> int:
         """Samples between the starts of prediction tiles."""
-        seconds = self.crop_seconds / 2 if self.tile_seconds is None else self.tile_seconds
+        seconds = self.test_tile_seconds if self._for_test else None
+        seconds = seconds or self.tile_seconds or self.crop_seconds / 2
         return max(1, min(round(seconds * features.sample_rate), self.span(features)))
