@@ -21,11 +21,15 @@ from raytag.ensemble.figure import sizes_figure
 from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.pipeline import EnsembleSettings, search_ensemble
 from raytag.ensemble.predictions.oof import OofMatrix, load_oof
+from raytag.ensemble.predictions.windows import windowed
 from raytag.ensemble.screen import show
 from raytag.errors import DamagedError
 from raytag.store.lease import Lease, LeaseError
 from raytag.store.logfile import RunLog
 from raytag.store.run import RunStore
+
+#: Settings that searches of before did not have.
+LATER = ("stackers_from", "stacker_draws", "faithful")
 
 
 def ensemble_search(options: EnsembleOptions, console: Console) -> int:
@@ -55,6 +59,9 @@ def _search(options: EnsembleOptions, console: Console, said: RunLog) -> int:
         stackers=options.stackers,
         seed=options.seed,
         way=None if options.way == "auto" else options.way,
+        stackers_from=options.stackers_from,
+        stacker_draws=options.stacker_draws,
+        faithful=options.faithful,
     )
     search = _identity(stores, oof, options, settings)
     store = stores[0]
@@ -161,7 +168,13 @@ def _shown(store: RunStore, name: str, search: dict[str, Any], console: Console)
 def _identity(
     stores: list[RunStore], oof: OofMatrix, options: EnsembleOptions, settings: EnsembleSettings
 ) -> dict[str, Any]:
-    """Whatever determines the result: the same search is not done twice."""
+    """Whatever determines the result: the same search is not done twice.
+
+    What came later stands there only where it is not its default, for searches of before had none.
+    """
+    later: dict[str, Any] = {name: getattr(settings, name) for name in LATER}
+    later["windows"] = windowed(oof) if settings.stackers else []
+    plain = {name: getattr(EnsembleSettings, name) for name in LATER} | {"windows": []}
     return {
         "runs": [store.name for store in stores],
         "predictions": list(options.predictions),
@@ -174,6 +187,7 @@ def _identity(
         "stackers": settings.stackers,
         "seed": settings.seed,
         "way": options.way,
+        **{name: value for name, value in later.items() if value != plain[name]},
     }
 
 

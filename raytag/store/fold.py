@@ -32,6 +32,8 @@ RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
 PRUNED = "pruned.json"
 PREDICTIONS = ("oof.parquet", "test.parquet")
+#: What it says of each tile of its out-of-fold clips, where that was asked for.
+WINDOWS = "windows.parquet"
 #: What a fold read of its parent: it goes on with the same predictions, wherever it goes on.
 PSEUDO = "pseudo.parquet"
 _PSEUDO_READ = "pseudo.json"
@@ -259,6 +261,13 @@ class FoldStore:
     def oof(self) -> pd.DataFrame:
         """Out-of-fold predictions: fname, then one float32 probability a class in class order."""
         return self.storage.read_parquet("oof.parquet", result_files(self.result())["oof.parquet"])
+
+    def windows(self) -> pd.DataFrame | None:
+        """Of each tile fname, start_s, end_s and one float32 probability a class; None where there are none.
+
+        Rows are in the order of the out-of-fold clips, tiles left to right.
+        """
+        return self.storage.read_parquet(WINDOWS) if self.storage.exists(WINDOWS) else None
 
     def test(self) -> pd.DataFrame | None:
         """Predictions of this fold's model for the test clips, or None when the data have none."""
