@@ -170,8 +170,8 @@ def not_covered(assessment: Assessment, second: SecondLevel | None) -> list[str]
     found = [NOT_COVERED]
     if second is not None and second.faithful:
         found.append(
-            "--faithful: the networks of a fold were stopped and chosen on this very fold, as argus-freesound's, so "
-            "neither in-sample nor nested scores of the ways with MLP stackers are honest: they flatter"
+            "--faithful: the networks of a fold were stopped and chosen on this very fold, as argus-freesound's; "
+            "so scores of the ways with MLP stackers, nested ones too, are not honest: they flatter"
         )
     if second is not None:
         found.append(

@@ -63,8 +63,8 @@ class EnsembleOptions:
     """clips that networks draw an epoch; by default 32768 of the published ones, which takes a CPU hours, and each
     clip once of raytag's"""
     faithful: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """stop and choose a fold's networks on this very fold, and train them on all others, as argus-freesound did: their
-    scores flatter, the nested ones too. Needs --way mlp or subset+mlp"""
+    """train a fold's networks on all other folds, stop and choose them on this very fold, as argus-freesound did:
+    their scores flatter, the nested ones too. Needs --way mlp or subset+mlp"""
     leaky: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """also experiments that are marked leaky: models that saw a fold's labels helped to train what is scored on it,
     so every score that counts them flatters"""
@@ -105,8 +105,8 @@ class EnsembleOptions:
             raise ValueError(f"--stacker-draws {self.stacker_draws}: must be at least 1")
         if self.faithful and (self.way == "auto" or WAYS[self.way].stackers != "mlp"):
             raise ValueError(
-                f"--faithful --way {self.way}: scores of faithful networks flatter, so nothing can be chosen by them; "
-                "say which way to keep: --way subset+mlp, or --way mlp"
+                f"--faithful --way {self.way}: scores of faithful networks flatter, so nothing can be chosen by "
+                "them; say which way to keep: --way subset+mlp, or --way mlp"
             )
         if self.seed < 0:
             raise ValueError(f"--seed {self.seed}: must be at least 0")

@@ -1,4 +1,4 @@
-"""What models say of each tile of the clips that they did not train on, where a run keeps it (``raytag windows``)."""
+"""What models say of each tile of clips that they did not train on, where a run keeps it: ``raytag windows``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
 from raytag.store.fold import WINDOWS
 from raytag.store.predictions import PredictionsError, class_values
 
-#: Mean difference to the clip's prediction, as a share of its mean: precisions and devices make less, a maximum over
-#: tiles in the place of a mean makes more.
+#: Mean difference to the clips' predictions, as a share of their mean: precisions and devices make less, a maximum
+#: over tiles in the place of a mean makes more.
 _AGREES = 0.05
 
 

@@ -1,4 +1,4 @@
-"""Which second-level networks are trained: raytag's random grid, argus-freesound's two, and its three chosen models.
+"""Which second-level networks are trained: raytag's random grid, or argus-freesound's two, or its three chosen.
 
 argus-freesound's searches rs_004 and rs_005 and the models ``stacking_008`` that won Freesound Audio Tagging 2019
 have their published ranges and constants; what is drawn is drawn from raytag's streams. raytag's own ranges are

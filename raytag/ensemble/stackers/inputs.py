@@ -62,7 +62,7 @@ def scaled(odds: NDArray[np.float32], scaling: Scaling) -> NDArray[np.float32]:
 
 
 def side_by_side(probabilities: NDArray[np.float32], scaling: Scaling | None) -> NDArray[np.float32]:
-    """(n_members, n, n_classes) probabilities → (n, n_members * n_classes): log-odds, `scaled`; None: as they are."""
+    """(n_members, n, n_classes) → (n, n_members * n_classes): scaled log-odds; without scaling as they are."""
     if scaling is not None:
         return scaled(log_odds(probabilities), scaling)
     return np.concatenate([*probabilities], axis=1)

@@ -139,7 +139,7 @@ def _windows(oof: OofMatrix, members: Collection[int], console: Console) -> dict
     if lacking:
         say(
             console,
-            "Networks learn from means over all tiles of a clip, not from means over random ones, wherever they read "
+            "Networks learn from means over all tiles of a clip, not over random ones, wherever they read "
             f"{', '.join(lacking)}; raytag windows --run RUN makes windows",
         )
     return found
