@@ -163,8 +163,8 @@ def test_predictions_rank_as_the_scores_do(oof, found, way, kind):
         for k in range(3):
             stackers = [t.test for t in found.second.final(k, family)]
             total = total + blend_scores(np.stack(stackers), kind).sum(axis=0) / 3
-        order = np.argsort(total, axis=1)
-        np.testing.assert_array_equal(np.argsort(test, axis=1), order)
+        in_order = np.take_along_axis(total, np.argsort(test, axis=1), axis=1)
+        assert (np.diff(in_order, axis=1) > -1e-9).all()  # of equal ranks rounding decides
 
 
 def test_without_test_clips_there_are_no_test_predictions(oof, found):

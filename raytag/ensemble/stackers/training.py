@@ -3,9 +3,10 @@
 All random numbers are functions of what they are for: clips and tiles of (case, epoch), first weights of (case,
 network), dropout of (case, network, epoch).
 
-Every network trains to its early stopping. Comparing them before, to go on with the best half or quarter, was
-measured on simulated data (docs/results.md): after one or two of sixteen epochs that loses finalists, and after a
-quarter of the epochs it spares little that early stopping does not.
+Every network trains to its early stopping. Comparing them before that was measured and left: of 16 networks on 20
+simulated models' 4,970 x 80 the better half after a quarter of the epochs holds the same best three and spares 28 %
+of the epochs. The best quarter after one of sixteen spares 72 %; its best three lose 0.001 lwlrap, those of eight
+networks 0.010. On 400 clips no rule is told from another.
 """
 
 from __future__ import annotations
