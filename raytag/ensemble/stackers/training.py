@@ -95,8 +95,9 @@ def train(config: StackerConfig, number: int, task: Task) -> Network:
     """Train a network; its ``number`` names it in streams of random numbers."""
     epochs, stop = limits(config, len(task.y))
     best, best_epoch, epoch, kept = -1.0, 0, 0, {}
-    with torch.random.fork_rng(devices=[]):  # first weights and dropout come from torch's own generator
-        torch.manual_seed(torch_seed(*task.key, _INITIAL, number, 0))
+    # weights and dropout come from torch's own generator; torch.manual_seed would keep a stack trace each time
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch_seed(*task.key, _INITIAL, number, 0))
         net = FCNet(task.x.shape[1], task.y.shape[1], config.base_size, config.reduction_scale, config.dropout)
         if config.reads == "log_odds":
             # start from the classes' frequencies: they are small, and Adam would spend many steps on walking there
@@ -106,7 +107,7 @@ def train(config: StackerConfig, number: int, task: Task) -> Network:
         rate = Plateau(patience=config.patience, factor=config.factor).start(config.lr, 0)
         kept = _copy(net)
         for epoch in range(1, epochs + 1):
-            torch.manual_seed(torch_seed(*task.key, _DROPOUT, number, epoch))
+            torch.default_generator.manual_seed(torch_seed(*task.key, _DROPOUT, number, epoch))
             net.train()
             optimizer.param_groups[0]["lr"] = rate.lr_at(0)
             for x, y in task.batches(config, epoch):
