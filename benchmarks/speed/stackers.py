@@ -3,20 +3,19 @@
     python benchmarks/speed/stackers.py                    # 64 configurations x 5 folds on 20 models' 4,970 x 80
     python benchmarks/speed/stackers.py --peer-epochs 2    # the DataLoader for two epochs a configuration only
 
-The out-of-fold predictions are simulated (`_oof.py`). Three ways train networks of the same grid, on the same inner
+The out-of-fold predictions are simulated (`_oof.py`). Both ways train networks of the same grid, on the same inner
 split, with the same limits of epochs, schedule, early stopping and distribution of first weights:
 
-- DataLoader: a Dataset hands out one clip at a time, its members' log-odds side by side; torch's autograd and plain
-  Adam, one configuration after another, two threads. ``--peers`` configurations are measured, on fold 0; with
-  ``--peer-epochs`` a few epochs of each, times the epochs that the same configuration trained as tensors.
-- tensors: raytag's training for the same configurations, one at a time to their end, no halving, one thread.
-- raytag: every configuration and every fold, with successive halving, a fold a task, through Ray on two cores.
-  Linear models are in it.
+- DataLoader: a Dataset hands out one clip at a time, its members' log-odds side by side; torch's plain Adam, one
+  configuration after another, two threads. ``--peers`` configurations are measured, on fold 0; with
+  ``--peer-epochs`` a few epochs of each, times the epochs that raytag trained the same configuration.
+- raytag: data are tensors, Adam is fused. The same ``--peers`` one after another in one thread; and every
+  configuration and every fold, a fold a task, through Ray on two cores. Linear models are in it.
 
-What the first two would take for the whole grid is extrapolated from the mean configuration, and labelled so.
-Scores are those of fold 0, which no training sees: the geometric mean of the best three networks by inner lwlrap,
-with the standard error over labels of the difference to the first row. Networks start from other random numbers in
-every way but the tensors' and raytag's, which alone moves scores by about as much.
+What the first would take for the whole grid is extrapolated from the mean configuration, and labelled so. Scores
+are those of fold 0, which no training sees: the geometric mean of the best three networks by inner lwlrap, with the
+standard error over labels of the difference to the first row. Networks start from other random numbers in either
+way, which alone moves scores by about as much.
 """
 
 from __future__ import annotations
@@ -35,11 +34,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from raytag.blends.means.base import blend
 from raytag.ensemble.stackers.case import Case, CaseResult, StackerData, Trained, View, one_thread, run_case
+from raytag.ensemble.stackers.fcnet import FCNet
 from raytag.ensemble.stackers.grid import StackerConfig, draw_configs
-from raytag.ensemble.stackers.halving import FINALISTS, max_epochs, plan_rungs, tolerance
-from raytag.ensemble.stackers.inputs import log_odds
-from raytag.ensemble.stackers.stack import parameters
-from raytag.ensemble.stackers.training import Network, Task, train
+from raytag.ensemble.stackers.inputs import Scaling, side_by_side
+from raytag.ensemble.stackers.training import FINALISTS, Task, limits, train
 from raytag.metrics import label_precisions, lwlrap
 from raytag.seeding import torch_seed
 
@@ -51,7 +49,7 @@ OPTIONS = {
     "clips": (CLIPS, "clips"),
     "classes": (CLASSES, "classes"),
     "models": (20, "models whose predictions are read"),
-    "peers": (8, "configurations that the others train"),
+    "peers": (8, "configurations that the DataLoader trains"),
 }
 
 
@@ -70,32 +68,31 @@ def main() -> None:
     configs = draw_configs(args.configs, SEED)
     with one_thread():
         view = View(data, cases[0], SEED)
-        epochs = max_epochs(len(view.fit))
-        task = view.task(epochs)
-    size = [parameters(task.shape(c))[1] / 1e6 for c in configs]
+        task, scaling = view.task("log_odds")
+        epochs, _ = limits(configs[0], len(task.y))
+    with torch.device("meta"):
+        size = [sum(p.numel() for p in build(task, c).parameters()) / 1e6 for c in configs]
     shape = f"{args.models} models' {args.clips:,} x {args.classes}, {len(view.fit):,} clips to train on"
     print(f"{args.configs} configurations x {args.folds} folds on {shape}, at most {epochs} epochs")
     print(
         f"{np.mean(size):.2f} million parameters on average, {np.mean(size[: args.peers]):.2f} in the "
-        f"{len(size[: args.peers])} that the others train"
+        f"{len(size[: args.peers])} that the DataLoader trains"
     )
-    print("rungs: " + ", ".join(f"epoch {r.epochs}, {r.keep} go on" for r in plan_rungs(args.configs, epochs)))
 
-    grid, seconds = whole_grid(data, cases, args.configs)
+    grid, seconds = whole_grid(data, cases, configs)
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports torch's compiler, which workers do once
     tensors, loaded = [], []
     with one_thread():
-        same = run_case(data, cases[0], len(configs[: args.peers]), SEED)
         for i, config in enumerate(configs[: args.peers]):
-            tensors.append(one_by_one(view, task, config, i, epochs))
-            say(f"tensors, {tensors[-1]}")
+            tensors.append(one_by_one(view, task, scaling, config, i))
+            say(f"raytag, {tensors[-1]}")
     torch.set_num_threads(CORES)
-    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # imports torch's compiler: not the peer's fault
     for i, twin in enumerate(tensors):
-        loaded.append(by_loader(view, task, i, twin, epochs, args.peer_epochs))
+        loaded.append(by_loader(view, task, scaling, i, twin, args.peer_epochs))
         say(f"DataLoader, {loaded[-1]}")
 
     title = f"{args.configs} configurations x {args.folds} folds"
-    scores = score_rows(data, grid, same, tensors, loaded if args.peer_epochs is None else [])
+    scores = score_rows(data, grid, tensors, loaded if args.peer_epochs is None else [])
     tables = {title: time_rows(loaded, tensors, seconds, args), "fold 0, left out": scores}
     for name, rows in tables.items():
         print(f"\n{name}\n\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
@@ -128,58 +125,66 @@ class Peer:
         )
 
 
-def whole_grid(data: StackerData, cases: Sequence[Case], n_configs: int) -> tuple[CaseResult, float]:
+def build(task: Task, config: StackerConfig) -> FCNet:
+    return FCNet(task.x.shape[1], task.y.shape[1], config.base_size, config.reduction_scale, config.dropout)
+
+
+def whole_grid(
+    data: StackerData, cases: Sequence[Case], configs: Sequence[StackerConfig]
+) -> tuple[CaseResult, float]:
     """raytag's result of fold 0; its seconds from the first task to the last result, start of workers included."""
     import ray
 
     from raytag.cluster.tasks import run_tasks
 
-    label, weights = f"raytag ({n_configs} x {len(cases)})", [1.0] * len(cases)
+    label, weights = f"raytag ({len(configs)} x {len(cases)})", [1.0] * len(cases)
     ray.init("local", num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     try:
-        outcome = run_tasks(_run_case, (data, n_configs), cases, label=label, weights=weights, console=Console())
+        outcome = run_tasks(_run_case, (data, configs), cases, label=label, weights=weights, console=Console())
     finally:
         ray.shutdown()
     say(f"raytag: {outcome.seconds:.1f} s in {len(outcome.workers)} processes")
     return outcome.results[0], outcome.seconds
 
 
-def _run_case(shared: tuple[StackerData, int], case: Case) -> CaseResult:
+def _run_case(shared: tuple[StackerData, Sequence[StackerConfig]], case: Case) -> CaseResult:
     return run_case(shared[0], case, shared[1], SEED)
 
 
-def one_by_one(view: View, task: Task, config: StackerConfig, number: int, epochs: int) -> Peer:
-    """raytag's training of one configuration to its end."""
+def one_by_one(view: View, task: Task, scaling: Scaling | None, config: StackerConfig, number: int) -> Peer:
+    """raytag's training of one configuration."""
     started = time.perf_counter()
-    network = Network(config, number, task)
-    train([network], epochs)
+    network = train(config, number, task)
     seconds = time.perf_counter() - started
-    return Peer(config, seconds, network.epoch, network.best, view.finish_network(network).oof)
+    oof = view.finish_network(network, scaling).oof
+    return Peer(config, seconds, network.epochs, network.inner_lwlrap, oof)
 
 
 class Clips(Dataset):
     """One clip at a time: its members' scaled log-odds side by side, and its targets."""
 
-    def __init__(self, view: View, odds: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> None:
-        self.odds = ((odds - view.scaling.mean) / view.scaling.deviation).astype(np.float32)
-        self.targets, self.rows = targets, rows
+    def __init__(self, x: Sequence[np.ndarray], targets: np.ndarray) -> None:
+        self.x, self.targets = x, targets
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.targets)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
-        row = self.rows[i]
-        x = np.concatenate([member[row] for member in self.odds])
-        return torch.from_numpy(x), torch.from_numpy(self.targets[row])
+        return torch.from_numpy(np.concatenate([member[i] for member in self.x])), torch.from_numpy(self.targets[i])
 
 
-def by_loader(view: View, task: Task, number: int, twin: Peer, epochs: int, limit: int | None) -> Peer:
+def by_loader(view: View, task: Task, scaling: Scaling | None, number: int, twin: Peer, limit: int | None) -> Peer:
     """The usual way; stopped after ``limit`` epochs, its time is that of as many epochs as its twin trained."""
     config, data = twin.config, view.data
-    fit, inner = (Clips(view, view.odds, view.targets, rows) for rows in (view.fit, view.inner))
+
+    def clips(x: np.ndarray, targets: np.ndarray) -> Clips:
+        return Clips(np.split(x, len(view.members), axis=1), targets)
+
+    fit, inner = clips(task.x.numpy(), task.y.numpy()), clips(task.inner_x.numpy(), task.inner_y)
+    epochs, stop = limits(config, len(fit))
     torch.manual_seed(torch_seed(SEED, number))
     started = time.perf_counter()
-    net = task.shape(config).build(config.dropout)
+    net = build(task, config)
     with torch.no_grad():
         net.layers[-1].bias.copy_(torch.logit((task.y.sum(dim=0) + 0.5) / (len(task.y) + 1)))
     loader = DataLoader(fit, batch_size=config.batch_size, shuffle=True, num_workers=0)
@@ -195,20 +200,19 @@ def by_loader(view: View, task: Task, number: int, twin: Peer, epochs: int, limi
             optimizer.zero_grad()
             loss_function(net(x), y).backward()
             optimizer.step()
-        value = lwlrap(view.targets[view.inner], predictions(net, inner))
+        value = lwlrap(task.inner_y, predictions(net, inner))
         schedule.step(value)
         if value > best:
             best, best_epoch = value, epoch
             kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-        elif epoch - best_epoch >= tolerance(epochs):
+        elif epoch - best_epoch >= stop:
             break
     seconds = time.perf_counter() - started
     if limit is not None:
         return Peer(config, seconds / epoch * twin.epochs, twin.epochs, best, None)
     net.load_state_dict(kept)
-    left = np.flatnonzero(np.isin(data.fold, view.case.left_out))
-    clips = Clips(view, log_odds(data.probabilities[:, left]), data.targets[left], np.arange(len(left)))
-    return Peer(config, seconds, epoch, best, predictions(net, clips))
+    x = side_by_side(data.probabilities[np.ix_(view.members, view.left)], scaling)
+    return Peer(config, seconds, epoch, best, predictions(net, clips(x, data.targets[view.left])))
 
 
 @torch.no_grad()
@@ -224,18 +228,17 @@ def time_rows(
     runs = args.configs * args.folds
     slow, fast = (float(np.mean([p.seconds for p in peers])) * runs for peers in (loaded, tensors))
     how = f"extrapolated from {len(loaded)} configurations on one fold"
-    limited = f", {args.peer_epochs} epochs of each times those that the same trained as tensors"
+    limited = f", {args.peer_epochs} epochs of each times those that raytag trained"
     rows = [
         ("DataLoader, one after another, 2 threads", slow, how + limited * (args.peer_epochs is not None)),
-        ("tensors, one after another, 1 thread", fast, how),
-        (f"the same in {CORES} processes", fast / CORES, f"{how}, if they do not disturb each other"),
+        ("raytag, one after another, 1 thread", fast, how),
         (f"raytag, {CORES} processes", seconds, "measured"),
     ]
     return [{"way": way, "seconds": round(s, 1), "ratio": round(slow / s, 2), "how": how} for way, s, how in rows]
 
 
 def score_rows(
-    data: StackerData, grid: CaseResult, same: CaseResult, tensors: Sequence[Peer], loaded: Sequence[Peer]
+    data: StackerData, grid: CaseResult, tensors: Sequence[Peer], loaded: Sequence[Peer]
 ) -> list[dict[str, object]]:
     """Inner lwlrap of the best network, and lwlrap of the best three on the fold left out."""
     left = data.fold == 0
@@ -248,9 +251,10 @@ def score_rows(
 
     ways: dict[str, tuple[float | None, np.ndarray]] = {f"DataLoader, {some}": best(loaded)} if loaded else {}
     ways |= {
-        f"tensors, {some}": best(tensors),
-        f"raytag, {some}": best(same.finalists[:-1]),  # the last one is linear
-        f"raytag, best 3 of {sum(row['family'] == 'mlp' for row in grid.history)}": best(grid.finalists[:-1]),
+        f"raytag, {some}": best(tensors),
+        f"raytag, best 3 of {sum(row['family'] == 'mlp' for row in grid.history)}": best(
+            grid.finalists[:-1]
+        ),  # the last is linear
         f"raytag, {linear.name}": (linear.inner_lwlrap, linear.oof),
         "the members' blend": (None, blend(data.probabilities[:, left])),
     }

@@ -21,6 +21,7 @@ from raytag.ensemble.figure import sizes_figure
 from raytag.ensemble.options import EnsembleOptions
 from raytag.ensemble.pipeline import EnsembleSettings, search_ensemble
 from raytag.ensemble.predictions.oof import OofMatrix, load_oof
+from raytag.ensemble.predictions.windows import windowed
 from raytag.ensemble.screen import show
 from raytag.errors import DamagedError
 from raytag.store.lease import Lease, LeaseError
@@ -55,6 +56,9 @@ def _search(options: EnsembleOptions, console: Console, said: RunLog) -> int:
         stackers=options.stackers,
         seed=options.seed,
         way=options.way,
+        stackers_from=options.stackers_from,
+        stacker_draws=options.stacker_draws,
+        faithful=options.faithful,
     )
     search = _identity(stores, oof, options, settings)
     store = stores[0]
@@ -174,6 +178,10 @@ def _identity(
         "stackers": settings.stackers,
         "seed": settings.seed,
         "way": options.way,
+        "stackers_from": settings.stackers_from,
+        "stacker_draws": settings.stacker_draws,
+        "faithful": settings.faithful,
+        "windows": windowed(oof) if settings.stackers else [],
     }
 
 

@@ -30,6 +30,7 @@ from raytag.store.predictions import predictions_frame
 from raytag.store.run import REPORT, RunStore
 
 OOF = "oof.parquet"
+FLATTERED = " But --faithful was asked for: these scores flatter."
 
 
 def submission_frame(
@@ -129,7 +130,7 @@ def build_report(
         {
             "raytag": __version__,
             "search": dict(search),
-            "verdict": verdict(assessment, single),
+            "verdict": verdict(assessment, single) + (FLATTERED if second and second.faithful else ""),
             "way": final.way,
             "members": {names[m]: weight for m, weight in ensemble.weights.items()},
             "stackers": _kept_stackers(ensemble),
@@ -142,7 +143,7 @@ def build_report(
             "interval_by": ["fold", "group" if assessment.grouped else "clip"],
             "chance": chance_lwlrap(oof.targets),
             "tied_pairs": tied_pairs(oof.targets, ensemble.oof),
-            "ways": {way: _way(way, scored, choices, names) for way, scored in assessment.ways.items()},
+            "ways": {way: _way(way, scored, choices, names, second) for way, scored in assessment.ways.items()},
             "subset_search": {
                 "exact_sizes": choices.exact_sizes,
                 "other_sizes": choices.other_sizes,
@@ -169,6 +170,11 @@ def build_report(
 def not_covered(assessment: Assessment, second: SecondLevel | None) -> list[str]:
     """What the nested score does not see."""
     found = [NOT_COVERED]
+    if second is not None and second.faithful:
+        found.append(
+            "--faithful: the networks of a fold were stopped and chosen on this very fold, as argus-freesound's; "
+            "so scores of the ways with MLP stackers, nested ones too, are not honest: they flatter"
+        )
     if second is not None:
         found.append(
             "stackers of a fold read out-of-fold predictions of the other folds, which come from first-level "
@@ -200,8 +206,12 @@ def _kept_stackers(ensemble: Ensemble) -> dict[str, list[str]]:
     return {str(k): [t.name for t in second.final(k, family)] for k in range(second.n_folds)}
 
 
-def _way(way: str, scored: Scored, choices: Choices, names: Sequence[str]) -> dict[str, Any]:
+def _way(
+    way: str, scored: Scored, choices: Choices, names: Sequence[str], second: SecondLevel | None
+) -> dict[str, Any]:
     entry: dict[str, Any] = {"title": WAYS[way].title, **_scores(scored)}
+    if second and second.faithful and WAYS[way].stackers == "mlp":
+        entry |= {"title": f"{WAYS[way].title} (nested score not honest)", "leaky": True}
     if not WAYS[way].stackers:
         chosen = [choices.without[left_out].ways[way] for left_out in choices.outer]
         entry["members"] = names_of(choices.on_all.ways[way], names)

@@ -11,6 +11,7 @@ import tyro
 from raytag.blends.means import BLENDS
 from raytag.console import parse_duration
 from raytag.ensemble.choose.ways import RULES, WAYS
+from raytag.ensemble.stackers.grid import SOURCES
 from raytag.families import choice_of
 
 DEFAULT_SIZES = "1-7"
@@ -18,10 +19,12 @@ DEFAULT_SIZES = "1-7"
 if TYPE_CHECKING:
     Blend = str
     WayName = str
+    Source = str
 else:
     Blend = choice_of(BLENDS, "how members are blended. ")
     _WAY = "which way of choosing to keep, or the rule that decides; all are scored either way. "
     WayName = choice_of({**RULES, **WAYS}, _WAY)
+    Source = choice_of(SOURCES, "where second-level networks come from. ")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,15 @@ class EnsembleOptions:
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """how many of the best subsets subsets.parquet keeps"""
     stackers: Annotated[int, tyro.conf.arg(metavar="N")] = 8
-    """size of the grid of second-level networks, which linear models join; 0 for no second level"""
+    """how many second-level networks are trained, of which the best three are kept and which linear models join; 0
+    for no second level"""
+    stackers_from: Source = "raytag"
+    stacker_draws: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """clips that networks draw an epoch; by default 32768 of the published ones, which takes a CPU hours, and each
+    clip once of raytag's"""
+    faithful: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """train a fold's networks on all other folds, stop and choose them on this very fold, as argus-freesound did:
+    their scores flatter, the nested ones too. Needs --way mlp or subset+mlp"""
     leaky: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """also experiments that are marked leaky: models that saw a fold's labels helped to train what is scored on it,
     so every score that counts them flatters"""
@@ -90,6 +101,13 @@ class EnsembleOptions:
             raise ValueError(f"--top {self.top}: must be at least 1")
         if self.stackers < 0:
             raise ValueError(f"--stackers {self.stackers}: must be at least 0")
+        if self.stacker_draws is not None and self.stacker_draws < 1:
+            raise ValueError(f"--stacker-draws {self.stacker_draws}: must be at least 1")
+        if self.faithful and (self.way in RULES or WAYS[self.way].stackers != "mlp"):
+            raise ValueError(
+                f"--faithful --way {self.way}: scores of faithful networks flatter, so nothing can be chosen by "
+                "them; say which way to keep: --way subset+mlp, or --way mlp"
+            )
         if self.seed < 0:
             raise ValueError(f"--seed {self.seed}: must be at least 0")
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):

@@ -20,6 +20,7 @@ from raytag.ensemble.assess.assessment import Assessment, WayScores, assess
 from raytag.ensemble.choose.choices import Choices, choose
 from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
+from raytag.ensemble.stackers.grid import draw_configs
 from raytag.ensemble.stackers.second_level import SecondLevel, train_second_level
 from raytag.ensemble.stored import blend_all
 
@@ -39,11 +40,17 @@ class EnsembleSettings:
     top : int
         Best subsets to list.
     stackers : int
-        Size of the grid of MLPs; 0 for no second level.
+        Number of MLPs; 0 for no second level.
     seed : int
     way : str
         The way of choosing to keep, one of `raytag.ensemble.choose.ways.WAYS`, or the rule that decides, one of
         `raytag.ensemble.choose.ways.RULES`.
+    stackers_from : str
+        One of `raytag.ensemble.stackers.grid.SOURCES`.
+    stacker_draws : int, optional
+        Clips that MLPs draw an epoch; by default what their source says.
+    faithful : bool
+        Whether MLPs are stopped and chosen on the fold that they are scored on.
     """
 
     sizes: tuple[int, ...]
@@ -53,6 +60,9 @@ class EnsembleSettings:
     stackers: int
     seed: int
     way: str = "auto"
+    stackers_from: str = "raytag"
+    stacker_draws: int | None = None
+    faithful: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,8 @@ def search_ensemble(oof: OofMatrix, settings: EnsembleSettings, console: Console
             between_ways=given is None,
         )
         if settings.stackers and choices.outer:
-            second = train_second_level(oof, choices, settings.stackers, settings.seed, console)
+            configs = draw_configs(settings.stackers, settings.seed, settings.stackers_from, settings.stacker_draws)
+            second = train_second_level(oof, choices, configs, settings.seed, console, settings.faithful)
     scores = WayScores(oof, settings.blend, choices, second)
     assessment = assess(scores, settings.seed, settings.way)
     way = assessment.final.way

@@ -33,6 +33,8 @@ RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
 PRUNED = "pruned.json"
 PREDICTIONS = ("oof.parquet", "test.parquet")
+#: What it says of each tile of its out-of-fold clips, where that was asked for.
+WINDOWS = "windows.parquet"
 #: What a fold read of its parent: it goes on with the same predictions, wherever it goes on.
 PSEUDO = "pseudo.parquet"
 _PSEUDO_READ = "pseudo.json"

@@ -29,7 +29,7 @@ from raytag.store.fold import FoldStore
 from raytag.store.lease import Lease, LeaseError, place
 from raytag.store.run import RunStore
 from tests.cli import call, run
-from tests.ensemble.fakes import CLASSES, experiment, make_store
+from tests.ensemble.fakes import CLASSES, add_windows, experiment, make_store
 
 FILES = ["ensemble.json", "oof.parquet", "sizes.csv", "sizes.png", "subsets.parquet"]
 OPTIONS = ["--size", "1-3", "--stackers", "3", "--name", "first"]
@@ -173,6 +173,33 @@ def test_second_level_models_are_stored_and_predict_again(work):
         again = predict_stacker(config, store.weights(), oof.test[members])
         np.testing.assert_allclose(again, store.test()[list(CLASSES)], atol=1e-6)
         assert list(store.oof()["fname"]) == [oof.fnames[i] for i in rows]
+
+
+def test_windows_are_learnt_from_and_make_another_search(workers, tmp_path):
+    """Said once where a member has none; once all have them, the same name is that of another search."""
+    store = make_store(tmp_path, n_models=2)
+    options = EnsembleOptions(runs_dir=str(tmp_path / "runs"), size="2", stackers=1, way="mlp", name="mine")
+    words = "Networks learn from means over all tiles"
+
+    def result(**changes):
+        console = Console(file=io.StringIO(), width=1000)
+        assert ensemble_search(replace(options, **changes), console) == 0
+        tables = store.storage.sub(f"ensembles/{changes.get('name', 'mine')}").read_json("ensemble.json")
+        return console.file.getvalue(), tables["search"]
+
+    text, search = result()
+    assert text.count(words) == 1
+    assert not {"windows", "faithful", "stackers_from", "stacker_draws"} & set(search)
+    assert "nothing to do" in result()[0]
+    assert words not in result(name="linear", stackers=0, way="subset")[0]
+    for m in range(2):
+        add_windows(store, experiment(m).id)
+        text = result(name=f"windows{m}")[0]
+        assert (words in text) == (m == 0)
+        assert (experiment(1).id + " (without windows)" in text) == (m == 0)
+    assert result(name="windows1")[1]["windows"] == sorted(experiment(m).id for m in range(2))
+    with pytest.raises(ValueError, match="other options"):
+        result()
 
 
 def quiet():
@@ -339,6 +366,9 @@ def test_sizes_end_at_the_number_of_experiments():
     [
         ({"top": 0}, "--top"),
         ({"stackers": -1}, "--stackers"),
+        ({"stacker_draws": 0}, "--stacker-draws 0"),
+        ({"faithful": True}, r"--faithful --way auto: .*--way subset\+mlp"),
+        ({"faithful": True, "way": "linear"}, "--faithful --way linear"),
         ({"seed": -1}, "--seed"),
         ({"name": "a/b"}, "--name"),
         ({"budget": "soon"}, "--budget .*45m"),

@@ -1,4 +1,4 @@
-"""What second-level models read: log-odds of the first level's probabilities on a common scale."""
+"""What second-level models read: the first level's probabilities, or their log-odds on a common scale."""
 
 from __future__ import annotations
 
@@ -59,3 +59,10 @@ def scaled(odds: NDArray[np.float32], scaling: Scaling) -> NDArray[np.float32]:
     np.subtract(odds.transpose(1, 0, 2), np.float32(scaling.mean), out=out)
     out *= np.float32(1 / scaling.deviation)
     return out.reshape(n, n_members * n_classes)
+
+
+def side_by_side(probabilities: NDArray[np.float32], scaling: Scaling | None) -> NDArray[np.float32]:
+    """(n_members, n, n_classes) → (n, n_members * n_classes): scaled log-odds; without scaling as they are."""
+    if scaling is not None:
+        return scaled(log_odds(probabilities), scaling)
+    return np.concatenate([*probabilities], axis=1)

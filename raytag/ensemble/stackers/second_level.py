@@ -8,6 +8,7 @@ kept and that predict test clips.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +16,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from raytag.cluster.tasks import Worker, run_tasks
+from raytag.console import say
 from raytag.ensemble.choose.choices import Choices
 from raytag.ensemble.choose.left_out import LeftOut
 from raytag.ensemble.predictions.oof import OofMatrix
-from raytag.ensemble.stackers.case import (
-    Case,
-    CaseResult,
-    StackerData,
-    Trained,
-    run_case,
-)
+from raytag.ensemble.predictions.windows import UNMADE, ClipTiles, load_windows
+from raytag.ensemble.stackers.case import Case, CaseResult, StackerConfig, StackerData, Trained, run_case
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,8 @@ class SecondLevel:
     n_folds : int
     workers : list of Worker
     seconds : float
+    faithful : bool
+        Whether networks were stopped and chosen on the folds that they are scored on.
     """
 
     fold: NDArray[np.int64]
@@ -48,6 +47,7 @@ class SecondLevel:
     n_folds: int
     workers: list[Worker]
     seconds: float
+    faithful: bool = False
 
     def finalists(self, members: tuple[int, ...], left_out: LeftOut, family: str) -> list[Trained]:
         """The best stackers of a family in a case, best first."""
@@ -74,32 +74,43 @@ class SecondLevel:
         return self.cases[self.final_members, (fold,)].finalists
 
 
-def train_second_level(oof: OofMatrix, choices: Choices, n_mlps: int, seed: int, console: Console) -> SecondLevel:
+def train_second_level(
+    oof: OofMatrix,
+    choices: Choices,
+    configs: Sequence[StackerConfig],
+    seed: int,
+    console: Console,
+    faithful: bool = False,
+) -> SecondLevel:
     """Train the stackers of every case.
 
     Parameters
     ----------
     oof : OofMatrix
     choices : Choices
-    n_mlps : int
-        Size of the grid of MLPs; the linear ones come along.
+    configs : sequence of StackerConfig
+        The MLPs; the linear ones come along.
     seed : int
     console : rich.console.Console
         For progress.
+    faithful : bool
+        As of `raytag.ensemble.stackers.values.Case`.
     """
     final = choices.on_all.ways["subset"].members
     has_test = oof.test is not None
     cases: dict[tuple[tuple[int, ...], LeftOut], Case] = {
-        (final, (k,)): Case(final, (k,), with_test=has_test, keep_weights=True) for k in range(oof.n_folds)
+        (final, (k,)): Case(final, (k,), with_test=has_test, keep_weights=True, faithful=faithful)
+        for k in range(oof.n_folds)
     }
     for left_out, choice in choices.without.items():
         members = choice.ways["subset"].members
         if left_out:
-            cases.setdefault((members, left_out), Case(members, left_out, with_test=False, keep_weights=False))
-    data = StackerData(oof.probabilities, oof.targets, oof.fold, oof.group, oof.test)
+            cases.setdefault((members, left_out), Case(members, left_out, faithful=faithful))
+    windows = _windows(oof, {m for members, _ in cases for m in members}, console) if configs else {}
+    data = StackerData(oof.probabilities, oof.targets, oof.fold, oof.group, oof.test, windows)
     outcome = run_tasks(
         _run_case,
-        (data, n_mlps, seed),
+        (data, configs, seed),
         list(cases.values()),
         label=f"stackers ({len(cases)} selections)",
         weights=[float(len(case.members)) for case in cases.values()],
@@ -112,9 +123,31 @@ def train_second_level(oof: OofMatrix, choices: Choices, n_mlps: int, seed: int,
         n_folds=oof.n_folds,
         workers=outcome.workers,
         seconds=outcome.seconds,
+        faithful=faithful,
     )
 
 
-def _run_case(shared: tuple[StackerData, int, int], case: Case) -> CaseResult:
-    data, n_mlps, seed = shared
-    return run_case(data, case, n_mlps, seed)
+def _windows(oof: OofMatrix, members: Collection[int], console: Console) -> dict[int, ClipTiles]:
+    """The tiles of members, and a word about those without."""
+    found: dict[int, ClipTiles] = {}
+    lacking: dict[str, str] = {}
+    for member in sorted(members):
+        windows = load_windows(oof, member)
+        if isinstance(windows, ClipTiles):
+            found[member] = windows
+        else:
+            lacking[oof.experiments[member]] = windows
+    if {*lacking.values()} == {UNMADE} and not found:
+        say(
+            console,
+            "Networks learn from means over all tiles of a clip; raytag windows would give them random ones",
+        )
+    elif lacking:
+        names = ", ".join(f"{name} ({why})" for name, why in lacking.items())
+        say(console, f"Networks learn from means over all tiles of a clip wherever they read {names}")
+    return found
+
+
+def _run_case(shared: tuple[StackerData, Sequence[StackerConfig], int], case: Case) -> CaseResult:
+    data, configs, seed = shared
+    return run_case(data, case, configs, seed)

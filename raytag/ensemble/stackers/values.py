@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from raytag.ensemble.predictions.windows import ClipTiles
 from raytag.ensemble.stackers.grid import StackerConfig
 from raytag.ensemble.stackers.linear import LinearConfig
 
 #: What is told of every configuration of a case; what a family does not have is None.
 HISTORY_COLUMNS = (
     "family", "name", "kind", "penalty", "base_size", "reduction_scale", "batch_size", "dropout", "lr", "patience",
-    "factor", "rung", "epochs_trained", "best_epoch", "inner_lwlrap",
+    "factor", "epochs_trained", "best_epoch", "inner_lwlrap",
 )  # fmt: skip
 
 
@@ -32,6 +34,8 @@ class StackerData:
     group : np.ndarray [shape=(n_clips,)], str
         Clips of a group stay together in inner splits; "" is a group of its own.
     test : np.ndarray [shape=(n_models, n_test, n_classes)], float32, or None
+    windows : dict of int to ClipTiles
+        Tiles by number of model, of those that some case reads and that have any.
     """
 
     probabilities: NDArray[np.float32]
@@ -39,16 +43,21 @@ class StackerData:
     fold: NDArray[np.int64]
     group: NDArray[np.object_]
     test: NDArray[np.float32] | None
+    windows: Mapping[int, ClipTiles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Case:
-    """Which models are read, whose labels are out of sight, and what is wanted."""
+    """Which models are read, whose labels are out of sight, and what is wanted.
+
+    A faithful one lets networks stop, and be chosen, on the very folds left out, as argus-freesound does.
+    """
 
     members: tuple[int, ...]
     left_out: tuple[int, ...]
     with_test: bool = False
     keep_weights: bool = False
+    faithful: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Trained:
     Attributes
     ----------
     inner_lwlrap : float
-        On the inner split of the other folds: what it is selected by.
+        On the inner split of the other folds, of faithful networks on the folds left out: what it is selected by.
     epochs : int
         Epoch whose weights predict; 0 for a linear model.
     oof : np.ndarray [shape=(n, n_classes)], float32

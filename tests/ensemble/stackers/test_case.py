@@ -10,25 +10,20 @@ import safetensors.torch
 import torch
 
 from raytag.ensemble.predictions.oof import EnsembleError
-from raytag.ensemble.stackers import case as cases
+from raytag.ensemble.predictions.windows import ClipTiles
 from raytag.ensemble.stackers.case import (
     HISTORY_COLUMNS,
     Case,
     StackerData,
+    View,
     draw_configs,
     inner_split,
     predict_stacker,
     run_case,
 )
-from raytag.ensemble.stackers.halving import max_epochs, plan_rungs
+from raytag.ensemble.stackers.fcnet import FCNet
 from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    """Networks train 20 epochs at most: eight are compared once, three train to the end."""
-    monkeypatch.setattr(cases, "max_epochs", lambda n_clips: 20)
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +33,14 @@ def data() -> StackerData:
     return StackerData(probabilities[:, :100], targets[:100], np.arange(100) % 4, group, probabilities[:, 100:])
 
 
+CONFIGS = [replace(config, epochs=12) for config in draw_configs(5, 0)]
 CASE = Case(members=(0, 1, 3), left_out=(2,), with_test=True, keep_weights=True)
 PAIR = replace(CASE, left_out=(2, 0))
 
 
 @pytest.fixture(scope="module")
 def results(data):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cases, "max_epochs", lambda n_clips: 20)
-        return {case: run_case(data, case, 8, 0) for case in (CASE, PAIR)}
+    return {case: run_case(data, case, CONFIGS, 0) for case in (CASE, PAIR)}
 
 
 def bits(result, *, oof=True):
@@ -66,7 +60,7 @@ def flipped(data, folds):
 @pytest.mark.parametrize("case", [CASE, PAIR], ids=["one", "two"])
 def test_labels_of_folds_left_out_change_no_bit(data, results, case):
     """argus-freesound stops and chooses a second-level model on the very fold that it is scored on."""
-    result, changed = results[case], run_case(flipped(data, case.left_out), case, 8, 0)
+    result, changed = results[case], run_case(flipped(data, case.left_out), case, CONFIGS, 0)
     assert bits(changed) == bits(result)
     assert changed.history == result.history
     for before, after in zip(result.finalists, changed.finalists, strict=True):
@@ -74,7 +68,7 @@ def test_labels_of_folds_left_out_change_no_bit(data, results, case):
 
 
 def test_labels_of_other_folds_do_change_it(data, results):
-    changed = run_case(flipped(data, [1]), CASE, 2, 0)
+    changed = run_case(flipped(data, [1]), CASE, CONFIGS[:2], 0)
     assert not {t.test.tobytes() for t in results[CASE].finalists} & {t.test.tobytes() for t in changed.finalists}
 
 
@@ -82,19 +76,19 @@ def test_labels_of_other_folds_do_change_it(data, results):
 def test_predictions_of_clips_left_out_do_not_enter_training(data, results, case):
     probabilities = data.probabilities.copy()
     probabilities[:, np.isin(data.fold, case.left_out)] = 0.5
-    changed = run_case(replace(data, probabilities=probabilities), case, 8, 0)
+    changed = run_case(replace(data, probabilities=probabilities), case, CONFIGS, 0)
     assert bits(changed, oof=False) == bits(results[case], oof=False)
 
 
 def test_only_the_members_are_read(data, results):
     probabilities, test = data.probabilities.copy(), data.test.copy()
     probabilities[2] = test[2] = 0.5
-    changed = run_case(replace(data, probabilities=probabilities, test=test), CASE, 8, 0)
+    changed = run_case(replace(data, probabilities=probabilities, test=test), CASE, CONFIGS, 0)
     assert bits(changed) == bits(results[CASE])
 
 
 def test_folds_left_out_are_a_set(data, results):
-    swapped = run_case(data, replace(PAIR, left_out=(0, 2)), 8, 0)
+    swapped = run_case(data, replace(PAIR, left_out=(0, 2)), CONFIGS, 0)
     assert bits(swapped) == bits(results[PAIR])
 
 
@@ -111,12 +105,9 @@ def test_what_a_case_hands_back(data, results):
         assert inner == sorted(inner, reverse=True)
         assert all(tuple(row) == HISTORY_COLUMNS for row in result.history)
         networks = [row for row in result.history if row["family"] == "mlp"]
-        assert [row["name"] for row in networks] == [c.name for c in draw_configs(8, 0)]
-        # the finalists are the best of all, and as the plan says
+        assert [row["name"] for row in networks] == [config.name for config in CONFIGS]
+        # the finalists are the best of all
         assert sorted((row["inner_lwlrap"] for row in networks), reverse=True)[:3] == inner
-        rungs = plan_rungs(8, 20)
-        assert [row["rung"] for row in networks].count(2) == rungs[0].keep == 3
-        assert all(row["epochs_trained"] == rungs[0].epochs for row in networks if row["rung"] == 1)
         linear = [row["inner_lwlrap"] for row in result.history if row["family"] == "linear"]
         assert max(linear) == result.finalists[3].inner_lwlrap
 
@@ -132,9 +123,9 @@ def test_stored_weights_predict_again(data, results):
 
 def test_without_networks_test_clips_or_weights(data):
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    (only,) = run_case(data, Case((0,), (1,)), 0, 0).finalists
+    (only,) = run_case(data, Case((0,), (1,)), [], 0).finalists
     assert (only.family, only.test, only.weights) == ("linear", None, None)
-    whole = run_case(data, Case((0, 1), (), with_test=True), 1, 0)
+    whole = run_case(data, Case((0, 1), (), with_test=True), CONFIGS[:1], 0)
     assert [t.family for t in whole.finalists] == ["mlp", "linear"]
     assert all(t.oof.shape == (0, 5) and t.test.shape == (10, 5) for t in whole.finalists)
     assert torch.equal(state, torch.get_rng_state())
@@ -143,7 +134,7 @@ def test_without_networks_test_clips_or_weights(data):
 
 def test_saturated_inputs_stay_finite(data):
     hard = (data.probabilities > 0.5).astype(np.float32)
-    for t in run_case(replace(data, probabilities=hard), replace(CASE, with_test=False), 2, 0).finalists:
+    for t in run_case(replace(data, probabilities=hard), replace(CASE, with_test=False), CONFIGS[:2], 0).finalists:
         assert np.isfinite(t.oof).all()
         assert ((t.oof > 0) & (t.oof < 1)).all()
 
@@ -168,8 +159,71 @@ def test_too_few_labels_for_an_inner_split(data):
     assert targets[inner].sum() == targets[fit].sum() == 1
     one_group = replace(data, group=np.full(100, "garden", dtype=object))
     with pytest.raises(EnsembleError, match="--stackers 0"):
-        run_case(one_group, CASE, 2, 0)
+        run_case(one_group, CASE, CONFIGS[:2], 0)
 
 
-def test_epochs_by_clips():
-    assert [max_epochs(n) for n in (10, 200, 1000, 3181, 50_000)] == [100, 100, 50, 16, 16]
+# -- published networks, tiles, and argus-freesound's way of choosing
+
+SMALL = {"base_size": 32, "batch_size": 16, "lr": 0.01, "draws": 400, "epochs": 5}
+PUBLISHED = [replace(config, **SMALL) for config in draw_configs(3, 0, "argus")]
+
+
+@pytest.fixture(scope="module")
+def tiled(data) -> StackerData:
+    """Every clip has two tiles, whose mean is its prediction; the second member tells them apart."""
+    windows = {}
+    for m, shift in ((0, 0.02), (1, 0.1), (3, 0.05)):
+        low, high = np.clip(data.probabilities[m], 0, 1) * (1 - shift), data.probabilities[m] * (1 + shift)
+        windows[m] = ClipTiles(np.stack([low, high], axis=1).reshape(-1, 5).clip(0, 1), 2 * np.arange(101))
+    return replace(data, windows=windows)
+
+
+def test_published_networks_read_probabilities(data):
+    result = run_case(data, CASE, PUBLISHED, 0)
+    assert {t.name for t in result.finalists[:3]} == {c.name for c in PUBLISHED}
+    for t in result.finalists[:3]:
+        assert "scaling" not in t.weights
+        assert lwlrap(data.targets[data.fold == 2], t.oof) > 0.6
+        net = FCNet(15, 5, t.config.base_size, t.config.reduction_scale)
+        net.load_state_dict(t.weights)
+        with torch.inference_mode():
+            x = torch.from_numpy(data.test[list(CASE.members)].transpose(1, 0, 2).reshape(10, 15).copy())
+            np.testing.assert_allclose(torch.sigmoid(net.eval()(x)), t.test, rtol=1e-5)
+
+
+@pytest.mark.parametrize("configs", [CONFIGS[:2], PUBLISHED[:1]], ids=["grid", "published"])
+def test_tiles_are_trained_on_where_all_members_have_them(data, tiled, configs):
+    plain, with_tiles = run_case(data, CASE, configs, 0), run_case(tiled, CASE, configs, 0)
+    assert not {t.test.tobytes() for t in plain.finalists[:-1]} & {
+        t.test.tobytes() for t in with_tiles.finalists[:-1]
+    }
+    assert bits(plain)[-1] == bits(with_tiles)[-1]  # the linear model reads means
+    lacking = replace(tiled, windows={m: tiled.windows[m] for m in (0, 1)})
+    assert bits(run_case(lacking, CASE, configs, 0)) == bits(plain)
+
+
+@pytest.mark.parametrize("configs", [CONFIGS[:2], PUBLISHED[:1]], ids=["grid", "published"])
+def test_labels_and_tiles_of_folds_left_out_change_no_bit(tiled, configs):
+    windows = {}
+    for m, own in tiled.windows.items():
+        values = own.values.copy()
+        values[np.repeat(tiled.fold == 2, 2)] = 0.5
+        windows[m] = replace(own, values=values)
+    changed = replace(flipped(tiled, (2,)), windows=windows)
+    assert bits(run_case(changed, CASE, configs, 0)) == bits(run_case(tiled, CASE, configs, 0))
+
+
+def test_faithful_networks_train_on_all_other_folds_and_stop_on_the_one_left_out(data):
+    """And flatter: the inner score is that of the fold left out. Linear models stay as they are."""
+    faithful = replace(CASE, faithful=True)
+    result, honest = run_case(data, faithful, CONFIGS, 0), run_case(data, CASE, CONFIGS, 0)
+    left = data.fold == 2
+    for t in result.finalists[:-1]:
+        assert t.inner_lwlrap == lwlrap(data.targets[left], t.oof)
+    assert bits(result)[-1] == bits(honest)[-1]
+    task = View(data, faithful, 0).task("log_odds")[0]
+    assert len(task.y) == (~left).sum()
+    np.testing.assert_array_equal(task.inner_y, data.targets[left])
+    # a fold without labels has nothing to stop at
+    targets = np.where(left[:, None], 0, data.targets)
+    assert len(View(replace(data, targets=targets), faithful, 0).task("log_odds")[0].y) < (~left).sum()

@@ -1,6 +1,8 @@
-"""Training does not depend on company or interruptions."""
+"""Second-level networks in training."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ import torch
 
 from raytag.ensemble.stackers import training
 from raytag.ensemble.stackers.case import one_thread
+from raytag.ensemble.stackers.fcnet import FCNet
 from raytag.ensemble.stackers.grid import StackerConfig
-from raytag.ensemble.stackers.stack import unpack
-from raytag.ensemble.stackers.training import Network, Task, groups, train
+from raytag.ensemble.stackers.training import Task, limits, train, train_grid
+from raytag.metrics import lwlrap
 from tests.ensemble.fakes import simulate
 
 
@@ -20,122 +23,127 @@ def alone():
         yield
 
 
-def config(i=0, *, lr=2e-3, dropout=0.3, batch_size=16, base_size=16):
-    return StackerConfig(f"s{i}", base_size, 4, dropout, lr, 3, 0.5, batch_size)
+CONFIG = StackerConfig("s", 16, 4, 0.3, 2e-3, 3, 0.5, 16, epochs=5, stop=50)
 
 
-def task_of(tolerance=50, n=60):
-    probabilities, targets = simulate(3, n, 5, signal=2.5)
-    x = torch.from_numpy(np.log(probabilities / (1 - probabilities)).transpose(1, 0, 2).reshape(n, -1)).clone()
-    inner = np.arange(n) % 4 == 0
-    return Task(x[~inner], torch.from_numpy(targets[~inner]), x[inner], targets[inner], (0, 1), tolerance)
+@pytest.fixture(scope="module")
+def task() -> Task:
+    probabilities, targets = simulate(3, 60, 5, signal=2.5)
+    x = torch.from_numpy(np.log(probabilities / (1 - probabilities)).transpose(1, 0, 2).reshape(60, -1)).clone()
+    inner = np.arange(60) % 4 == 0
+    return Task(x[~inner], torch.from_numpy(targets[~inner]), x[inner], targets[inner], (0, 1))
 
 
-CONFIGS = [config(0), config(1, lr=8e-3, dropout=0.0), config(2, lr=1e-3, dropout=0.6)]
+def outputs(network, x):
+    net = FCNet(x.shape[1], 5, network.config.base_size, network.config.reduction_scale)
+    net.load_state_dict(network.weights)
+    with torch.inference_mode():
+        return torch.sigmoid(net.eval()(x)).numpy()
 
 
-def test_a_group_gives_what_groups_of_one_give():
-    task = task_of()
-    together = [Network(c, i, task) for i, c in enumerate(CONFIGS)]
-    alone = [Network(c, i, task) for i, c in enumerate(CONFIGS)]
-    train(together, 5)
-    for network in alone:
-        train([network], 5)
-    for a, b in zip(together, alone, strict=True):
-        torch.testing.assert_close(a.row, b.row, rtol=1e-3, atol=1e-5)
-        assert a.best == pytest.approx(b.best, abs=0.02)
-    assert not torch.allclose(together[0].row, together[1].row, atol=1e-2)
+def equal(a, b):
+    return all(torch.equal(a.weights[name], value) for name, value in b.weights.items())
 
 
-def test_an_interrupted_training_goes_on_to_the_bit():
-    task = task_of()
-    whole, parts = [Network(CONFIGS[0], 0, task)], [Network(CONFIGS[0], 0, task)]
-    train(whole, 6)
-    for until in (1, 4, 6):
-        train(parts, until)
-    assert torch.equal(whole[0].row, parts[0].row)
-    assert torch.equal(whole[0].best_row, parts[0].best_row)
-    assert (whole[0].best, whole[0].best_epoch) == (parts[0].best, parts[0].best_epoch)
+def test_a_training_is_a_function_of_its_number_and_case(task):
+    state = torch.get_rng_state()
+    first, again = (train(CONFIG, 0, task) for _ in range(2))
+    assert equal(first, again)
+    assert not equal(first, train(CONFIG, 1, task))
+    assert not equal(first, train(CONFIG, 0, replace(task, key=(0, 2))))
+    assert torch.equal(state, torch.get_rng_state())
 
 
-def test_dropout_in_chunks_is_the_same_dropout(monkeypatch):
-    task = task_of()
-    rows = []
-    for values in (1 << 21, 1):  # a chunk is at least a batch
-        monkeypatch.setattr(training, "_MASK_VALUES", values)
-        network = Network(CONFIGS[2], 2, task)
-        train([network], 2)
-        rows.append(network.row)
-    assert torch.equal(*rows)
-
-
-def test_a_stopped_network_leaves_the_group():
-    task = task_of(tolerance=2)
-    hopeless = config(0, lr=1e-12, dropout=0.0)  # its first epoch stays its best
-    group = [Network(hopeless, 0, task), Network(config(1), 1, task)]
-    train(group, 8)
-    first, second = group
-    assert (first.epoch, first.best_epoch, first.stopped) == (3, 1, True)
-    assert second.epoch > 3
-    before = first.row.clone()
-    train(group, 9)
-    assert first.epoch == 3
-    assert torch.equal(before, first.row)
-
-
-def test_steps_and_rates_are_those_of_torch():
-    task, rng = task_of(tolerance=99), np.random.default_rng(0)
-    for c in (config(lr=1e-3), config(lr=3e-8)):
-        network = Network(c, 0, task)
-        row = torch.nn.Parameter(network.row.clone())
-        optimizer = torch.optim.Adam([row], lr=c.lr, fused=True)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode="max", factor=c.factor, patience=c.patience, threshold=1e-4, min_lr=1e-8, eps=0
-        )
-        for value in [0.5, 0.6, 0.60005, 0.6001, *rng.uniform(0.5, 0.65, 40)]:
-            gradient = torch.from_numpy(rng.normal(size=len(row)).astype(np.float32))
-            row.grad = gradient.clone()
+def test_steps_are_those_of_a_plain_loop(task):
+    """torch's Adam and plateau schedule, clip orders and dropout drawn anew."""
+    config = replace(CONFIG, lr=0.02, patience=0, epochs=8)
+    torch.manual_seed(training.torch_seed(0, 1, 1, 0, 0))
+    net = FCNet(15, 5, 16, 4, 0.3)
+    net.layers[-1].bias.data = torch.logit((task.y.sum(dim=0) + 0.5) / (len(task.y) + 1))
+    optimizer = torch.optim.Adam(net.parameters(), lr=config.lr, fused=True)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.5, patience=0, min_lr=1e-8
+    )
+    best, kept, rates = -1.0, {}, set()
+    for epoch in range(1, 9):
+        order = torch.from_numpy(training.generator(0, 1, 2, 0, epoch).permutation(45))
+        torch.manual_seed(training.torch_seed(0, 1, 3, 0, epoch))
+        net.train()
+        for rows in order.split(16):
+            optimizer.zero_grad()
+            torch.nn.BCEWithLogitsLoss()(net(task.x[rows]), task.y[rows]).backward()
             optimizer.step()
-            network.step(gradient)
-            torch.testing.assert_close(network.row, row.detach())
-            network.judge(value)
-            schedule.step(value)
-            assert network.lr == optimizer.param_groups[0]["lr"]
-        assert network.lr < c.lr
+        with torch.inference_mode():
+            value = lwlrap(task.inner_y, torch.sigmoid(net.eval()(task.inner_x)).numpy())
+        schedule.step(value)
+        rates.add(optimizer.param_groups[0]["lr"])
+        if value > best:
+            best, best_epoch, kept = value, epoch, {k: v.clone() for k, v in net.state_dict().items()}
+    found = train(config, 0, task)
+    assert len(rates) > 2
+    assert (found.inner_lwlrap, found.best_epoch, found.epochs) == (best, best_epoch, 8)
+    assert all(torch.equal(found.weights[name], value) for name, value in kept.items())
 
 
-def test_best_weights_are_those_of_the_best_epoch():
-    task = task_of()
-    network, again = (Network(config(lr=0.02), 0, task) for _ in range(2))
-    train([network], 30)
-    train([again], network.best_epoch)
-    assert 1 < network.best_epoch < 30
-    assert torch.equal(again.row, network.best_row)
+def test_the_weights_are_those_of_the_best_epoch(task):
+    found = train(replace(CONFIG, lr=0.02, epochs=30, stop=4), 0, task)
+    assert 1 < found.best_epoch < found.epochs == found.best_epoch + 4 < 30
+    assert equal(found, train(replace(CONFIG, lr=0.02, epochs=found.best_epoch), 0, task))
+    assert lwlrap(task.inner_y, outputs(found, task.inner_x)) == found.inner_lwlrap
 
 
-def test_first_outputs_are_the_frequencies_of_classes():
-    task = task_of()
-    network = Network(CONFIGS[0], 0, task)
-    bias = unpack(network.shape, network.best_row)["layers.6.bias"]
+def test_first_outputs_are_the_frequencies_of_classes_or_about_a_half(task):
+    still = replace(CONFIG, lr=1e-12, dropout=0.0, epochs=1)
     frequencies = (task.y.sum(dim=0) + 0.5) / (len(task.y) + 1)
-    torch.testing.assert_close(torch.sigmoid(bias), frequencies)
+    bias = train(still, 0, task).weights["layers.6.bias"]
+    torch.testing.assert_close(torch.sigmoid(bias), frequencies, atol=1e-6, rtol=0)
+    published = train(replace(still, reads="probabilities"), 0, task)
+    assert np.abs(outputs(published, torch.rand(9, 15)) - 0.5).max() < 0.15
 
 
-def test_a_diverged_network_is_no_error():
-    task = task_of(tolerance=3)
-    network = Network(CONFIGS[0], 0, task)
-    network.row.fill_(float("nan"))
-    train([network], 10)
-    assert (network.best, network.best_epoch, network.epoch, network.stopped) == (-1.0, 0, 3, True)
+def test_a_diverged_network_is_no_error(task):
+    found = train(replace(CONFIG, stop=3), 0, replace(task, x=task.x * float("nan")))
+    assert (found.inner_lwlrap, found.best_epoch, found.epochs) == (-1.0, 0, 3)
+    assert np.isfinite(outputs(found, task.inner_x)).all()
 
 
-def test_groups_have_one_shape_and_a_limit(monkeypatch):
-    task = task_of()
-    configs = [config(base_size=b, batch_size=s) for b, s in [(16, 16), (8, 16), (16, 16), (16, 32), (16, 16)]]
-    kinds = [(task.shape(c), c.batch_size) for c in configs]
-    assert groups(kinds) == [[0, 2, 4], [1], [3]]
-    size = training.parameters(kinds[0][0])[1]
-    monkeypatch.setattr(training, "GROUP_PARAMETERS", 2 * size)
-    assert groups(kinds) == [[0, 2], [4], [1], [3]]
-    monkeypatch.setattr(training, "GROUP_PARAMETERS", 1)
-    assert groups(kinds) == [[0], [2], [4], [1], [3]]
+def test_the_best_three_of_a_grid_and_of_equals_the_first(task):
+    configs = [replace(CONFIG, name=str(i), lr=lr, epochs=3) for i, lr in enumerate([1e-5, 8e-3, 1e-4, 4e-3, 2e-3])]
+    finalists, tried = train_grid(configs, task)
+    assert [n.config for n in tried] == configs
+    assert [n.inner_lwlrap for n in finalists] == sorted((n.inner_lwlrap for n in tried), reverse=True)[:3]
+    best = finalists[0]
+    assert equal(best, train(best.config, configs.index(best.config), task))
+    perfect = replace(task, inner_y=np.ones((15, 5), np.float32))  # whatever the ranking
+    assert [n.config.name for n in train_grid(configs, perfect)[0]] == ["0", "1", "2"]
+    assert len(train_grid(configs[:2], perfect)[0]) == 2
+
+
+def test_draws_come_with_replacement_and_are_trained_on_as_augmented(task):
+    seen = []
+
+    def augment(rows, rng):
+        seen.append(rows)
+        return task.x[rows].numpy() + rng.random((len(rows), 1), np.float32)
+
+    other = replace(task, augment=augment)
+    batches = [*other.batches(replace(CONFIG, draws=2100), 1)]
+    assert [len(x) for x, _ in batches] == [16] * 131 + [4]
+    rows = np.concatenate(seen)
+    assert [len(part) for part in seen] == [1024, 1024, 52]
+    assert np.bincount(rows).min() > 15  # of 47 on average
+    assert torch.equal(torch.cat([y for _, y in batches]), task.y[rows])
+    added = torch.cat([x for x, _ in batches]) - task.x[rows]
+    assert 0 < added.min() < 0.01
+    assert 0.99 < added.max() < 1.001
+    again = [*other.batches(replace(CONFIG, draws=2100, batch_size=64), 1)]
+    assert torch.equal(torch.cat([x for x, _ in again]), torch.cat([x for x, _ in batches]))
+    assert not torch.equal(next(other.batches(CONFIG, 1))[0], next(other.batches(CONFIG, 2))[0])
+
+
+def test_limits():
+    plain = replace(CONFIG, epochs=0, stop=0)
+    assert [limits(plain, n)[0] for n in (10, 200, 1000, 3181, 50_000)] == [100, 100, 50, 16, 16]
+    assert [limits(plain, n)[1] for n in (10, 1000, 3181)] == [20, 10, 6]
+    assert limits(replace(plain, draws=1000), 10) == (50, 10)
+    assert limits(CONFIG, 10) == (5, 50)
