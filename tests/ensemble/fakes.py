@@ -9,7 +9,7 @@ import pandas as pd
 
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
-from raytag.store.fold import CURVE_COLUMNS, WINDOWS
+from raytag.store.fold import CURVE_COLUMNS
 from raytag.store.run import RunStore
 
 CLASSES = ("bark", "clock", "hum", "rain", "rooster")
@@ -113,7 +113,7 @@ def add_windows(store, experiment):
         tiles[list(CLASSES)] = (values + 0.3 * values * (1 - values) * noise).clip(0, 1).astype(np.float32)
         tiles.insert(1, "start_s", 0.0)
         tiles.insert(2, "end_s", 1.0)
-        fold.storage.write_parquet(WINDOWS, tiles)
+        fold.keep_windows(tiles)
 
 
 def rewrite(fold, name, frame):

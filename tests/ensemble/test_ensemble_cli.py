@@ -189,14 +189,14 @@ def test_windows_are_learnt_from_and_make_another_search(workers, tmp_path):
 
     text, search = result()
     assert text.count(words) == 1
-    assert not {"windows", "faithful", "stackers_from", "stacker_draws"} & set(search)
+    assert [search[key] for key in ("windows", "faithful", "stackers_from")] == [[], False, "raytag"]
     assert "nothing to do" in result()[0]
     assert words not in result(name="linear", stackers=0, way="subset")[0]
     for m in range(2):
         add_windows(store, experiment(m).id)
         text = result(name=f"windows{m}")[0]
         assert (words in text) == (m == 0)
-        assert (experiment(1).id + " (without windows)" in text) == (m == 0)
+        assert (experiment(1).id + " (without windows" in text) == (m == 0)
     assert result(name="windows1")[1]["windows"] == sorted(experiment(m).id for m in range(2))
     with pytest.raises(ValueError, match="other options"):
         result()

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raytag.ensemble.predictions.oof import EnsembleError, OofMatrix
-from raytag.store.fold import WINDOWS
+from raytag.store.fold import WINDOWS_KEPT
 from raytag.store.predictions import PredictionsError, class_values
 
 #: Mean difference to the clips' predictions, as a share of their mean: precisions and devices make less, a maximum
@@ -40,7 +40,7 @@ def windowed(oof: OofMatrix) -> list[str]:
     return [
         name
         for name, origin in zip(oof.experiments, oof.origin, strict=True)
-        if origin and all(origin[0].fold(origin[1], k).storage.exists(WINDOWS) for k in range(oof.n_folds))
+        if origin and all(origin[0].fold(origin[1], k).storage.exists(WINDOWS_KEPT) for k in range(oof.n_folds))
     ]
 
 

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from raytag.ensemble.predictions.oof import EnsembleError, load_oof
-from raytag.ensemble.predictions.windows import ClipTiles, load_windows, windowed
-from raytag.store.fold import WINDOWS
+from raytag.ensemble.predictions.windows import UNMADE, ClipTiles, load_windows, windowed
 from tests.ensemble.fakes import CLASSES, add_windows, experiment, make_store
 
 
@@ -28,7 +27,7 @@ def test_tiles_come_by_clip_in_the_order_of_the_matrix(tmp_path):
         expected = frames[frames["fname"] == fname][list(CLASSES)]
         np.testing.assert_array_equal(found.values[found.first[i] : found.first[i + 1]], expected)
     assert windowed(oof) == [experiment(1).id]
-    assert load_windows(oof, 1 - model) == "without windows"
+    assert load_windows(oof, 1 - model) == UNMADE
     assert load_windows(replace(oof, origin=(None, None)), model) == "not trained by raytag"
 
 
@@ -39,13 +38,13 @@ def test_windows_that_lack_clips_or_were_pooled_otherwise(tmp_path):
     whole = fold.windows()
     # a clip that the run cannot use any more does not matter, one without tiles does
     odd = whole.assign(fname=whole["fname"].replace(whole["fname"][0], "gone.wav"))
-    fold.storage.write_parquet(WINDOWS, odd)
+    fold.keep_windows(odd)
     with pytest.raises(EnsembleError, match=r"fold 2 .* 1 clips have none, first .* raytag windows --run fake"):
         load_windows(oof, 0)
-    fold.storage.write_parquet(WINDOWS, pd.concat([whole, odd[odd["fname"] == "gone.wav"]]))
+    fold.keep_windows(pd.concat([whole, odd[odd["fname"] == "gone.wav"]]))
     assert isinstance(load_windows(oof, 0), ClipTiles)
-    fold.storage.write_parquet(WINDOWS, whole.assign(bark=np.float32(2)))
+    fold.keep_windows(whole.assign(bark=np.float32(2)))
     with pytest.raises(EnsembleError, match="class 'bark'"):
         load_windows(oof, 0)
-    fold.storage.write_parquet(WINDOWS, whole.assign(bark=np.float32(0.9)))
+    fold.keep_windows(whole.assign(bark=np.float32(0.9)))
     assert load_windows(oof, 0) == "not the mean of its windows"
