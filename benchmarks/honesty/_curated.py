@@ -1,5 +1,7 @@
 """The first of ``noisy.py``'s experiments alone."""
 
-from _noisy import EXPERIMENTS as ALL
+from pathlib import Path
 
-EXPERIMENTS = ALL[:1]
+from raytag.space import load
+
+EXPERIMENTS = [load(str(Path(__file__).with_name("_noisy.py"))).firsts[0]]

@@ -39,6 +39,7 @@ from raytag.console import make_console, say
 from raytag.ensemble.choose.ways import WAYS
 from raytag.ensemble.pipeline import Ensemble, EnsembleSettings, predict_test, search_ensemble
 from raytag.ensemble.predictions.oof import OofMatrix, load_oof
+from raytag.ensemble.stackers.grid import SOURCES
 from raytag.metrics import label_precisions
 from raytag.store.run import RunStore
 
@@ -67,6 +68,9 @@ def main() -> None:
     parser.add_argument("--rotation", nargs="+", required=True, metavar="RUN", help="runs, one a rotation")
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="their folders, in the same order")
     parser.add_argument("--stackers", type=int, default=8)
+    parser.add_argument("--stackers-from", choices=SOURCES, default="raytag")
+    parser.add_argument("--stacker-draws", type=int, help="clips that a stacker draws an epoch")
+    parser.add_argument("--size", type=int, help="members of a subset; by default 1 to 7")
     parser.add_argument("--blend", default="geometric")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
@@ -89,8 +93,17 @@ def rotation(
 ) -> None:
     """Search one run and score everything on its test clips."""
     oof = of_experiments(load_oof(store), common)
-    sizes = tuple(range(1, min(7, len(oof.experiments)) + 1))
-    settings = EnsembleSettings(sizes, args.blend, 600.0, 10, args.stackers, args.seed)
+    sizes = (args.size,) if args.size else tuple(range(1, min(7, len(oof.experiments)) + 1))
+    settings = EnsembleSettings(
+        sizes,
+        args.blend,
+        600.0,
+        10,
+        args.stackers,
+        args.seed,
+        stackers_from=args.stackers_from,
+        stacker_draws=args.stacker_draws,
+    )
     ensemble = search_ensemble(oof, settings, console)
     targets, sources = read_truth(folder / "truth/test.csv", oof.test_fnames, oof.classes)
     _, cv_sources = read_truth(folder / "truth/train_curated.csv", oof.fnames, oof.classes)

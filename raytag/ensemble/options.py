@@ -55,7 +55,7 @@ class EnsembleOptions:
     exchanging members, and the report says so"""
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """how many of the best subsets subsets.parquet keeps"""
-    stackers: Annotated[int, tyro.conf.arg(metavar="N")] = 8
+    stackers: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     """how many second-level networks are trained, of which the best three are kept and which linear models join; 0
     for no second level"""
     stackers_from: Source = "raytag"

@@ -78,7 +78,7 @@ class Assessment:
         Nested score of the final ensemble minus that of the best single model; and minus the out-of-fold score of
         the single model that is the best on all folds, which does not change with the fold.
     runner_up : str or None
-        The way with the second highest nested score (of those that are not the same ensemble).
+        The way with the highest nested score of those that are not the same ensemble.
     to_runner_up : Interval or None
         Nested score of the way that is kept minus the runner-up's, like with like: neither repeats the choice
         between the ways.

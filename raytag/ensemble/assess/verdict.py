@@ -48,8 +48,8 @@ def verdict(assessment: Assessment, single: str) -> str:
             sentence += f" nested ({_words(own)} by its own out-of-fold predictions)"
     if assessment.runner_up is not None and assessment.to_runner_up is not None:
         other, gap = WAYS[assessment.runner_up].title, assessment.to_runner_up
-        word = f"ahead of the runner-up ({other})" if gap.low > 0 else f"not distinguishable from {other}"
-        sentence += f"; {word}, {_words(gap)}"
+        word = "ahead of" if gap.low > 0 else "behind" if gap.high < 0 else "not distinguishable from"
+        sentence += f"; {word} {other}, {_words(gap)}"
     return sentence + "."
 
 

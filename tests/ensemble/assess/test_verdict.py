@@ -41,7 +41,8 @@ def test_the_smaller_difference_decides(way, nested, own, words):
 
 
 def test_the_runner_up_and_what_was_asked_are_said():
-    assert "; ahead of the runner-up (greedy" in said("subset", CLEAR, CLEAR, (0.01, 0.005, 0.02))
+    assert "; ahead of greedy" in said("subset", CLEAR, CLEAR, (0.01, 0.005, 0.02))
     assert "; not distinguishable from greedy" in said("subset", CLEAR, CLEAR)
+    assert "; behind greedy, with replacement, -0.0200" in said("subset", CLEAR, CLEAR, WORSE)
     assert "as asked" in said("single", CLEAR, CLEAR, given=True)
     assert "folds and groups" in said("subset", CLEAR, CLEAR, grouped=True)
