@@ -127,8 +127,8 @@ class Windows:
     def frame(self, fnames: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
         """A table: fname, start_s and end_s (float64), then one float32 column a class; ``fnames`` by clip."""
         found = predictions_frame([fnames[i] for i in self.owner], self.probabilities, classes)
-        found.insert(1, "start_s", self.start)
-        found.insert(2, "end_s", self.end)
+        found.insert(1, "start_s", self.start.round(6))  # microseconds
+        found.insert(2, "end_s", self.end.round(6))
         return found
 
 
