@@ -88,6 +88,7 @@ def test_labels_of_a_fold_change_no_bit_of_what_is_scored_on_it(oof, found, ray_
     } <= differs  # the test can fail: without fold 0's labels stackers become others
     # so is the choice between the ways
     assert found.assessment.decided[0] == changed.assessment.decided[0]
+    assert assess(ours, 0, "auto").decided[0] == assess(theirs, 0, "auto").decided[0]
 
 
 def test_nested_scores_repeat_the_choice_without_each_fold(oof, found):
