@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from raytag.models.blocks.attention import pixels
 from raytag.models.blocks.fused import batch_norm_relu
 
+#: Of fewer input channels than a processor's vector holds, torch's strided 1x1 convolution on a CPU writes beyond its
+#: buffers in the backward pass: gradients are wrong, or the process dies (uxlfoundation/oneDNN, issue 6035).
+_VECTOR = 16
+
 
 class SqueezeExcitation(nn.Module):
     """Each channel is scaled by what a two-layer network makes of the means of all. (B, C, F, T) -> the same shape.
@@ -40,12 +44,24 @@ class SqueezeExcitation(nn.Module):
         return (x * gate[:, None, :]).unflatten(1, size).permute(0, 3, 1, 2)
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution without bias: (B, in_channels, F, T) -> (B, channels, F/s, T/s)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__(in_channels, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.in_channels >= _VECTOR:
+            return super().forward(x)
+        return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight)
+
+
 class Shortcut(nn.Module):
     """A strided 1x1 convolution without bias and batch norm: (B, in_channels, F, T) -> (B, channels, F/s, T/s)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+        self.conv = Pointwise(in_channels, channels, stride)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,7 +137,7 @@ class Bottleneck(nn.Module):
         self.channels = 4 * planes
         middle = planes if middle is None else middle
         first, second = (stride, 1) if early_stride else (1, stride)
-        self.conv1 = nn.Conv2d(in_channels, middle, 1, first, bias=False)
+        self.conv1 = Pointwise(in_channels, middle, first)
         self.norm1 = nn.BatchNorm2d(middle)
         self.conv2 = nn.Conv2d(middle, middle, 3, second, padding=1, groups=groups, bias=False)
         self.norm2 = nn.BatchNorm2d(middle)

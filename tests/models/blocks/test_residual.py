@@ -7,7 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from raytag.models.blocks.residual import BasicBlock, Bottleneck, Shortcut, SqueezeExcitation, stages, widened
+from raytag.models.blocks.residual import (
+    BasicBlock,
+    Bottleneck,
+    Pointwise,
+    Shortcut,
+    SqueezeExcitation,
+    stages,
+    widened,
+)
 
 
 def test_squeeze_and_excitation_scales_channels_by_a_gate_of_their_means() -> None:
@@ -50,3 +58,21 @@ def test_all_stages_but_the_first_halve_the_image(block: type[BasicBlock | Bottl
 
 def test_a_width_is_never_less_than_one_channel() -> None:
     assert [widened(64, width) for width in (1.0, 0.75, 0.001)] == [64, 48, 1]
+
+
+@pytest.mark.parametrize("in_channels", [1, 3, 4, 7, 8, 12, 16, 20])
+def test_strided_convolutions_of_few_channels_have_the_right_gradients(in_channels):
+    """oneDNN's own write beyond their buffers: gradients were wrong, or the process died."""
+    torch.manual_seed(0)
+    layer = Pointwise(in_channels, 8, 2).to(memory_format=torch.channels_last)
+    x = torch.randn(4, in_channels, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
+    weight, there = layer.weight.detach().double().requires_grad_(), x.detach().double().requires_grad_()
+    expected = torch.einsum("bift,oi->boft", there[:, :, ::2, ::2], weight[:, :, 0, 0])
+    upstream = torch.randn(expected.shape).to(memory_format=torch.channels_last)
+    (expected * upstream).sum().backward()
+    for _ in range(3):
+        layer.zero_grad()
+        x.grad = None
+        (layer(x) * upstream).sum().backward()
+        torch.testing.assert_close(layer.weight.grad.double(), weight.grad, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(x.grad.double(), there.grad, rtol=1e-4, atol=1e-4)
