@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from raytag.models.blocks.attention import pixels
 from raytag.models.blocks.fused import batch_norm_relu
 
-#: Of fewer input channels than a processor's vector holds, torch's strided 1x1 convolution on a CPU writes beyond its
-#: buffers in the backward pass: gradients are wrong, or the process dies (uxlfoundation/oneDNN, issue 6035).
+#: Of fewer input channels than a processor's vector holds, torch's strided 1x1 convolution on a CPU writes beyond
+#: its buffers in the backward pass: gradients are wrong, or the process dies (uxlfoundation/oneDNN, issue 6035).
 _VECTOR = 16
 
 
