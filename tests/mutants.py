@@ -256,6 +256,27 @@ MUTANTS = (
         "tests/ensemble/stackers/test_case.py",
     ),
     Mutant(
+        "a blend that is ahead by luck is kept",
+        "raytag/ensemble/assess/rules.py",
+        "difference.mean() <= bootstrap.error(difference)",
+        "difference.mean() <= 0",
+        "tests/ensemble/assess/test_rules.py",
+    ),
+    Mutant(
+        "the verdict rests on the larger difference",
+        "raytag/ensemble/assess/verdict.py",
+        "min(nested, own, key=lambda gap: gap.value)",
+        "max(nested, own, key=lambda gap: gap.value)",
+        "tests/ensemble/assess/test_verdict.py",
+    ),
+    Mutant(
+        "folds are not drawn",
+        "raytag/ensemble/assess/bootstrap.py",
+        "times[:, k] * len(own)",
+        "times[:, 0] * 0 + len(own)",
+        "tests/ensemble/assess",
+    ),
+    Mutant(
         "nested scores are of what was chosen on all folds",
         "raytag/ensemble/assess/assessment.py",
         "nested = collect(outer, lambda _, name=name: name, lambda k: (k,))",
