@@ -141,7 +141,7 @@ def precision(given: np.ndarray, true: np.ndarray) -> float:
 
 
 def rankings(given: np.ndarray, logs: np.ndarray) -> dict[str, np.ndarray]:
-    """Clips by suspicion: raytag's, and those of cleanlab in its own form and with its other aggregation."""
+    """Clips by suspicion: raytag's, lwlrap's, and cleanlab's in its own form and with its other aggregation."""
     from cleanlab.multilabel_classification import get_label_quality_scores
 
     def cleanlab(method: str) -> np.ndarray:
@@ -149,8 +149,11 @@ def rankings(given: np.ndarray, logs: np.ndarray) -> dict[str, np.ndarray]:
         scores = get_label_quality_scores(labels, np.exp(logs), aggregator_kwargs={"method": method})
         return np.argsort(scores, kind="stable")
 
+    scores, _, order = rated(given, logs)
+    certainty = (logs * given).sum(axis=1) / given.sum(axis=1)  # of the many clips with equal scores
     return {
-        "lwlrap of the clip": rated(given, logs)[1][::-1],
+        "margin (raytag labels)": order[::-1],
+        "lwlrap of the clip": np.lexsort((certainty, scores)),
         "cleanlab, moving average": cleanlab("exponential_moving_average"),
         "cleanlab, softmin": cleanlab("softmin"),
     }

@@ -6,6 +6,7 @@
     raytag labels merge doubtful.csv old.json      what you wrote in that table, and older corrections, in one
 
 A clip's score is its lwlrap: 1 where its labels have the highest probabilities, about 0 where they have the lowest.
+Its margin, by which clips are ranked, says how far the least likely of its labels is above all other classes.
 Trainings take the files that select and merge write as sampling.noisy_corrections and sampling.curated_corrections.
 raytag labels score --help, and so on, explains each.
 """
@@ -24,10 +25,11 @@ SCORE = """Rate every noisy clip: how well its labels agree with what models say
 
 Of each clip the geometric mean of those models decides that neither were trained on it nor read weights or
 predictions of one that was; what a model was trained on stands in the run. Experiments that saw all noisy clips
-cannot rate any. The table (fname, labels, score, models) begins with the highest score; of equal scores with the
-labels of higher probability. Recordings are not read: the features come from the cache, the models from the run."""
+cannot rate any. The table (fname, labels, score, margin, models) begins with the highest margin: the difference
+between the log-probabilities of the least likely label and of the likeliest other class. Recordings are not read:
+the features come from the cache, the models from the run."""
 
-SELECT = """Keep the noisy clips with the highest scores, in a corrections file for the noisy subset.
+SELECT = """Keep the noisy clips with the highest margins, in a corrections file for the noisy subset.
 
     raytag labels select scores.csv --share 0.5 --out noisy_corrections.json
 
@@ -40,9 +42,9 @@ LIST = """The curated clips whose labels agree least with out-of-fold prediction
 
     raytag labels list --run RUN --count 50 --out doubtful.csv
 
-The table (fname, labels, score, predicted, action) begins with the lowest score; predicted are the likeliest
-classes. Where the labels are wrong write "remove", or the right ones separated by commas, in the column action;
-leave it empty where they are right; then give the table to raytag labels merge."""
+The table (fname, labels, score, margin, predicted, action) begins with the lowest margin; predicted are the
+likeliest classes. Where the labels are wrong write "remove", or the right ones separated by commas, in the column
+action; leave it empty where they are right; then give the table to raytag labels merge."""
 
 MERGE = """Merge edited tables of raytag labels list, and corrections files, into one corrections file.
 
@@ -78,7 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trust", action="store_true", help="import the plugins that the run's experiments use: somebody's code")
 
     select = command("select", SELECT, "noisy_corrections.json")
-    select.add_argument("scores", metavar="SCORES", type=Path, help="a CSV with the columns fname, labels, score")
+    select.add_argument(
+        "scores", metavar="SCORES", type=Path, help="a CSV: fname, labels, score and perhaps margin"
+    )
     how = select.add_mutually_exclusive_group(required=True)
     how.add_argument("--share", type=float, metavar="S", help="of the clips that are kept, such as 0.5")
     how.add_argument("--count", type=int, metavar="N", help="how many are kept")
@@ -128,8 +132,9 @@ def _score(arguments: argparse.Namespace) -> int:
     with plugins.trusting(arguments.trust), ProgressBar(aside, "rate", len(raters), "models") as progress:
         found = predictions(store, raters, clips, cache, device, aside, progress.advance)
         logs, models = summed(found, len(clips), len(store.classes))
-    scores, order = rated(multi_hot(labels, store.classes), logs)
-    output.write_csv(name, table(noisy["fname"].tolist(), labels, scores, order, models=models))
+    scores, margins, order = rated(multi_hot(labels, store.classes), logs)
+    fnames = noisy["fname"].tolist()
+    output.write_csv(name, table(fnames, labels, scores, order, margin=margins.round(6), models=models))
     report: dict[str, Any] = {
         "run": store.name,
         "clips": len(clips),
@@ -160,8 +165,9 @@ def _select(arguments: argparse.Namespace) -> int:
     from raytag.labels.ratings import trusted
 
     output, name = output_file(arguments.out, arguments.force)
-    labels, scores = read_scores(arguments.scores)
-    kept = trusted(scores, share=arguments.share, count=arguments.count, above=arguments.above)
+    labels, scores, margins = read_scores(arguments.scores)
+    ranked = margins if arguments.above is None else scores
+    kept = trusted(ranked, share=arguments.share, count=arguments.count, above=arguments.above)
     removes = arguments.rest == "remove"
     pairs = zip(labels.items(), kept, strict=True)
     output.write(name, as_json({f: own if keep else None for (f, own), keep in pairs if keep or removes}))
@@ -206,10 +212,11 @@ def _list(arguments: argparse.Namespace) -> int:
     curated = clips[clips["subset"] == "curated"].set_index("fname")
     labels = curated["labels"].loc[list(scores.fnames)].tolist()
     logs = np.log(np.maximum(by_name[of].values, np.finfo(np.float32).tiny)).astype(np.float64)
-    values, order = rated(scores.targets, logs)
+    values, margins, order = rated(scores.targets, logs)
     worst = order[::-1][: arguments.count]
     words = predicted_words(logs, store.classes)
-    frame = table(scores.fnames, labels, values, worst, predicted=words, action=[""] * len(labels))
+    lines = {"predicted": words, "action": [""] * len(labels)}
+    frame = table(scores.fnames, labels, values, worst, margin=margins.round(6), **lines)
     output.write_csv(name, frame)
     report = {"run": store.name, "of": of, "clips": frame.to_dict("records"), "out": output.where(name)}
     _say(
@@ -217,7 +224,7 @@ def _list(arguments: argparse.Namespace) -> int:
         report,
         *(f"Note: {note}" for note in scores.notes),
         f"Run {store.name}, {of}: the {len(frame)} of {len(labels)} clips that agree least, with scores from "
-        f"{values[worst[0]]:.3f} to {values[worst[-1]]:.3f}",
+        f"{values[worst].min():.3f} to {values[worst].max():.3f}",
         f"Written: {report['out']}. Listen, fill the column action (remove, or labels), then: raytag labels merge "
         f"{arguments.out} --run {store.storage.where()}",
     )

@@ -99,18 +99,23 @@ def as_json(actions: Mapping[str, Sequence[str] | None]) -> bytes:
     return f"{text}\n".encode()
 
 
-def read_scores(path: Path) -> tuple[dict[str, tuple[str, ...]], NDArray[np.float64]]:
-    """A CSV with the columns fname, labels and score: labels of each clip, and the scores in its order.
+def read_scores(path: Path) -> tuple[dict[str, tuple[str, ...]], NDArray[np.float64], NDArray[np.float64]]:
+    """A CSV with the columns fname, labels, score and perhaps margin: labels of each clip, and both in its order.
+
+    Without margins they are the scores.
 
     Raises
     ------
     ValueError
-        It is none, names a clip twice, or has labels or scores that are none; with file and line.
+        It is none, names a clip twice, or has labels or numbers that are none; with file and line.
     """
     table = read_csv(path)
     at_fname, at_labels, at_score = table.require("fname", "labels", "score")
+    numbers = {"score": at_score}
+    if "margin" in table.columns:
+        numbers["margin"] = table.columns.index("margin")
     labels: dict[str, tuple[str, ...]] = {}
-    scores = []
+    found: dict[str, list[float]] = {name: [] for name in numbers}
     for line, cells in table.rows:
         where = f"{path}:{line}: {cells[at_fname]}"
         if cells[at_fname] in labels:
@@ -118,12 +123,13 @@ def read_scores(path: Path) -> tuple[dict[str, tuple[str, ...]], NDArray[np.floa
         own = labels_in(cells[at_labels], None, where)
         if not own:
             raise DatasetError(f"{where}: labels are expected, not {cells[at_labels]!r}")
-        try:
-            score = float(cells[at_score])
-        except ValueError:
-            score = float("nan")
-        if not np.isfinite(score):
-            raise DatasetError(f"{where}: the score {cells[at_score]!r} is no number")
+        for name, at in numbers.items():
+            try:
+                number = float(cells[at])
+            except ValueError:
+                number = float("nan")
+            if not np.isfinite(number):
+                raise DatasetError(f"{where}: the {name} {cells[at]!r} is no number")
+            found[name].append(number)
         labels[cells[at_fname]] = own
-        scores.append(score)
-    return labels, np.array(scores)
+    return labels, np.array(found["score"]), np.array(found.get("margin", found["score"]))

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from raytag.blends.means.base import blend_scores
+from raytag.blends.pairs import TINY
 from raytag.metrics import clip_precisions
 
 PREDICTED = 3  # classes of a clip that a table for people shows
@@ -39,8 +40,14 @@ def summed(
     return logs / np.maximum(models, 1)[:, None], models
 
 
-def rated(targets: NDArray[np.float32], logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def rated(
+    targets: NDArray[np.float32], logs: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Agreement of labels with predictions, and the clips by it.
+
+    lwlrap is what predictions are scored by, but says the same of many clips. The margin says how far the least
+    likely of a clip's labels stands above all other classes, or below the likeliest of them; among the clips with
+    the lowest more are truly wrong (``docs/results.md``, noisy labels).
 
     Parameters
     ----------
@@ -53,13 +60,16 @@ def rated(targets: NDArray[np.float32], logs: NDArray[np.float64]) -> tuple[NDAr
     -------
     scores : float64 array (n_clips,)
         lwlrap of each clip (`raytag.metrics.clip_precisions`), in (0, 1].
+    margins : float64 array (n_clips,)
+        The smallest log-probability of a clip's labels less the largest of other classes: above 0 where the score
+        is 1. A clip that has all labels has the floor of probabilities for the latter.
     order : int64 array (n_clips,)
-        The best first. Many clips score exactly 1: of those with one score the ones come first whose labels have
-        the higher mean log-probability, then those that stand first.
+        By margin, the highest first; of equal ones those that stand first.
     """
-    scores = clip_precisions(targets, logs)
-    certainty = (logs * targets).sum(1) / targets.sum(1)
-    return scores, np.lexsort((-certainty, -scores))
+    scores, labelled = clip_precisions(targets, logs), targets > 0
+    rest = np.where(labelled, np.log(TINY), logs).max(axis=1)
+    margins = np.where(labelled, logs, np.inf).min(axis=1) - rest
+    return scores, margins, np.argsort(-margins, kind="stable")
 
 
 def predicted_words(logs: ArrayLike, classes: Sequence[str]) -> list[str]:

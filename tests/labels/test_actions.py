@@ -72,13 +72,19 @@ def test_what_is_wrong_is_named_with_its_line(write, name, text, words):
 
 
 def test_scores_are_read_as_they_stand(write):
-    labels, scores = read_scores(write("s.csv", 'fname,labels,score\nb.wav,"Bark,Meow",1.0\na.wav,Bark,0.5\n'))
+    labels, scores, margins = read_scores(
+        write("s.csv", 'fname,labels,score\nb.wav,"Bark,Meow",1.0\na.wav,Bark,0.5\n')
+    )
+    np.testing.assert_array_equal(margins, scores)
+    _, _, margins = read_scores(write("s.csv", "fname,labels,score,margin\na.wav,Bark,1,0.25\n"))
+    assert margins.tolist() == [0.25]
     assert labels == {"b.wav": ("Bark", "Meow"), "a.wav": ("Bark",)}
     np.testing.assert_array_equal(scores, [1.0, 0.5])
     for text, words in [
         ("fname,score\na.wav,1\n", "s.csv:1: no column labels"),
         ("fname,labels,score\na.wav,Bark,high\n", "s.csv:2: a.wav: the score 'high' is no number"),
         ("fname,labels,score\na.wav,Bark,nan\n", "s.csv:2: a.wav: the score 'nan' is no number"),
+        ("fname,labels,score,margin\na.wav,Bark,1,\n", "s.csv:2: a.wav: the margin '' is no number"),
         ("fname,labels,score\na.wav,,1\n", "s.csv:2: a.wav: labels are expected"),
         ("fname,labels,score\na.wav,Bark,1\na.wav,Bark,1\n", "s.csv:3: a.wav stands twice"),
     ]:

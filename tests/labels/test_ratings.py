@@ -20,25 +20,40 @@ def test_each_clip_gets_the_geometric_mean_of_the_models_that_predict_it():
     np.testing.assert_allclose(np.exp(logs[3]), geometric_mean(p[:, 3]), rtol=1e-6)
     np.testing.assert_allclose(np.exp(logs[4]), p[2, 4], rtol=1e-6)
     targets = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0]]
-    scores, _ = rated(targets, logs)
+    scores, _, _ = rated(targets, logs)
     np.testing.assert_array_equal(
         scores[[0, 4]], clip_precisions(targets, np.stack([p[0, 0]] * 4 + [p[2, 4]]))[[0, 4]]
     )
 
 
-def test_equal_scores_are_ordered_by_certainty_then_as_they_stand():
-    p = np.array([[0.9, 0.1], [0.99, 0.1], [0.2, 0.8], [0.9, 0.1]])
-    targets = np.array([[1, 0]] * 4, np.float32)
-    scores, order = rated(targets, np.log(p))
-    assert scores.tolist() == [1, 1, 0.5, 1]
-    assert order.tolist() == [1, 0, 3, 2]
-    assert table(list("abcd"), ["x"] * 4, scores, order, models=[4, 3, 2, 1]).values.tolist() == [
+def test_clips_are_ranked_by_how_far_the_least_likely_label_stands_above_the_rest():
+    p = np.array(
+        [[0.9, 0.1, 0.1], [0.99, 0.1, 0.1], [0.2, 0.8, 0.1], [0.9, 0.1, 0.1], [0.9, 0.5, 0.1], [0.9, 0.2, 0.1]]
+    )
+    targets = np.array([[1, 0, 0]] * 4 + [[1, 1, 0], [1, 1, 1]], np.float32)
+    scores, margins, order = rated(targets, np.log(p))
+    assert scores.tolist() == [1, 1, 0.5, 1, 1, 1]
+    expected = np.log([9, 9.9, 0.25, 9, 5])
+    np.testing.assert_allclose(margins[:5], expected)
+    assert np.isfinite(margins[5])  # it has all labels
+    assert margins[5] > margins[:5].max()
+    assert order.tolist() == [5, 1, 0, 3, 4, 2]
+    assert table(list("abcd"), ["x"] * 4, scores[:4], order[[1, 2, 3, 5]], models=[4, 3, 2, 1]).values.tolist() == [
         ["b", "x", 1.0, 3],
         ["a", "x", 1.0, 4],
         ["d", "x", 1.0, 1],
         ["c", "x", 0.5, 2],
     ]
-    assert predicted_words(np.log(p[2:3]), ("x", "y")) == ["y 0.80, x 0.20"]
+    assert predicted_words(np.log(p[2:3]), ("x", "y", "z")) == ["y 0.80, x 0.20, z 0.10"]
+
+
+def test_a_margin_is_above_zero_exactly_where_the_score_is_one():
+    rng = np.random.default_rng(0)
+    targets = (rng.random((300, 6)) < 0.3).astype(np.float32)
+    targets[~targets.any(axis=1), 0] = 1
+    scores, margins, _ = rated(targets, np.log(rng.random((300, 6))))
+    assert 0.05 < (scores == 1).mean() < 0.95
+    np.testing.assert_array_equal(scores == 1, margins > 0)
 
 
 @pytest.mark.parametrize(

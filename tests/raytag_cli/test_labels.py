@@ -83,8 +83,8 @@ def test_noisy_clips_are_rated_from_stored_weights_and_cached_features(work, her
         folds.append(predict(model, feed, np.arange(6), torch.device("cpu")))
     expected = clip_precisions(work.table.targets(rows), geometric_mean(np.stack(folds)))
     found = pd.read_csv("scores.csv")
-    assert list(found) == ["fname", "labels", "score", "models"]
-    assert found["score"].is_monotonic_decreasing
+    assert list(found) == ["fname", "labels", "score", "margin", "models"]
+    assert found["margin"].is_monotonic_decreasing
     assert set(found["models"]) == {2}
     given = work.table.clips.iloc[rows].set_index("fname")["labels"]
     assert dict(zip(found["fname"], found["labels"], strict=True)) == given.to_dict()
@@ -116,13 +116,16 @@ def test_listed_clips_are_edited_merged_and_trained_on(work, here, capsys):
     assert labels(work, "list", "--of", work.ids["clean"], "--count", 5) == 0
     assert "raytag labels merge doubtful.csv --run" in capsys.readouterr().out
     found = pd.read_csv("doubtful.csv", keep_default_na=False)
-    assert list(found) == ["fname", "labels", "score", "predicted", "action"]
+    assert list(found) == ["fname", "labels", "score", "margin", "predicted", "action"]
     folds = [work.store.fold(work.ids["clean"], k).oof() for k in range(2)]
     oof = pd.concat(folds).set_index("fname")
     curated = work.table.rows("curated")
     fnames = work.table.clips["fname"][curated]
-    scores = clip_precisions(work.table.targets(curated), oof.loc[fnames].to_numpy())
-    np.testing.assert_allclose(found["score"], np.sort(scores)[:5], atol=1e-6)
+    targets, p = work.table.targets(curated), oof.loc[fnames].to_numpy()
+    scores = pd.Series(clip_precisions(targets, p), index=fnames)
+    np.testing.assert_allclose(found["score"], scores[found["fname"]], atol=1e-6)
+    above = np.log(np.where(targets > 0, p, 1).min(axis=1)) - np.log(np.where(targets > 0, 0, p).max(axis=1))
+    np.testing.assert_allclose(found["margin"], np.sort(above)[:5], atol=1e-5)
     likeliest = oof.loc[found["fname"]].idxmax(axis=1)
     assert [words.split()[0] for words in found["predicted"]] == likeliest.tolist()
     found.loc[0, "action"], found.loc[2, "action"] = "remove", "tone, noise"
@@ -171,7 +174,7 @@ def test_what_is_selected_is_better_labelled_and_drawn_as_curated(work, here, ca
     precision = pd.Series({f: np.mean([label in truth[f].split(",") for label in own]) for f, own in right.items()})
     rng = np.random.default_rng(0)
     scores = (precision + rng.normal(0, 0.5, len(precision))).clip(0, 1)
-    noisy[["fname", "labels"]].assign(score=scores.to_numpy()).to_csv("scores.csv", index=False)
+    noisy[["fname", "labels"]].assign(score=0.5, margin=scores.to_numpy()).to_csv("scores.csv", index=False)
     assert labels(work, "select", "scores.csv", "--share", 0.5) == 0
     assert "Kept 60 of 120 clips" in capsys.readouterr().out
     chosen = json.loads((here / "noisy_corrections.json").read_text())
