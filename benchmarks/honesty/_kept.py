@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytag.datasets import load
+from raytag.ensemble.predictions.oof import OofMatrix
 from raytag.store.run import RunStore
 
 _KEY = b"raytag"
@@ -91,3 +93,15 @@ def _made(rows: pd.DataFrame, told: dict, into: str, run: str, data: str) -> Run
             weights={}, oof=oof, test=test, curve=None, result=result
         )
     return store
+
+
+def of_models(oof: OofMatrix, models: Sequence[int]) -> OofMatrix:
+    """The OOF matrix of some of its models."""
+    chosen = list(models)
+    return replace(
+        oof,
+        experiments=tuple(oof.experiments[m] for m in chosen),
+        probabilities=oof.probabilities[chosen],
+        test=None if oof.test is None else oof.test[chosen],
+        origin=tuple(oof.origin[m] for m in chosen),
+    )

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from _kept import opened
+from _kept import of_models, opened
 from _sources import Sources, interval, read_truth, samples
 from rich.console import Console
 from rich.table import Table
@@ -92,7 +92,8 @@ def rotation(
     store: RunStore, folder: Path, common: set[str], args: argparse.Namespace, pool: Pool, console: Console
 ) -> None:
     """Search one run and score everything on its test clips."""
-    oof = of_experiments(load_oof(store), common)
+    oof = load_oof(store)
+    oof = of_models(oof, [m for m, name in enumerate(oof.experiments) if name in common])
     sizes = (args.size,) if args.size else tuple(range(1, min(7, len(oof.experiments)) + 1))
     settings = EnsembleSettings(
         sizes,
@@ -131,18 +132,6 @@ def rotation(
         f"{store.name}: kept {WAYS[final.way].title} ({len(kept)} models), in-sample {final.in_sample:.4f}, nested "
         f"{final.nested:.4f}, test {pool.values[FINAL, 'test'][-1].mean():.4f}; best single test "
         f"{pool.values['single', 'test'][-1].mean():.4f}",
-    )
-
-
-def of_experiments(oof: OofMatrix, experiments: set[str]) -> OofMatrix:
-    """The OOF matrix of some of its experiments."""
-    chosen = [m for m, e in enumerate(oof.experiments) if e in experiments]
-    return replace(
-        oof,
-        experiments=tuple(oof.experiments[m] for m in chosen),
-        probabilities=oof.probabilities[chosen],
-        test=None if oof.test is None else oof.test[chosen],
-        origin=tuple(oof.origin[m] for m in chosen),
     )
 
 

@@ -26,11 +26,11 @@ from __future__ import annotations
 
 import argparse
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from _kept import opened
+from _kept import of_models, opened
 from _sources import read_truth
 from rich.console import Console
 from rich.table import Table
@@ -88,7 +88,7 @@ def main() -> None:
                 for outcomes in found.values():
                     outcomes.append([])
                 for pool in pools(len(oof.experiments), args.pools, np.random.default_rng([args.seed, number])):
-                    for rule, outcome in judged(of_members(oof, pool), truth).items():
+                    for rule, outcome in judged(of_models(oof, pool.tolist()), truth).items():
                         found.setdefault(rule, [[] for _ in range(number + 1)])[-1].append(outcome)
                     progress.advance(1)
     report(found, console)
@@ -99,18 +99,6 @@ def pools(n_models: int, n: int, rng: np.random.Generator) -> list[np.ndarray]:
     sizes = [size for size in SIZES if size < n_models]
     drawn = [np.sort(rng.choice(n_models, int(rng.choice(sizes)), replace=False)) for _ in range(n - 1)]
     return [np.arange(n_models), *drawn]
-
-
-def of_members(oof: OofMatrix, members: np.ndarray) -> OofMatrix:
-    """The OOF matrix of some of its models."""
-    assert oof.test is not None
-    return replace(
-        oof,
-        experiments=tuple(oof.experiments[m] for m in members),
-        probabilities=oof.probabilities[members],
-        test=oof.test[members],
-        origin=tuple(oof.origin[m] for m in members),
-    )
 
 
 def judged(oof: OofMatrix, truth: np.ndarray) -> dict[str, Outcome]:

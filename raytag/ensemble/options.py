@@ -60,7 +60,7 @@ class EnsembleOptions:
     for no second level"""
     stackers_from: Source = "raytag"
     stacker_draws: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """clips that networks draw an epoch; by default 32768 of the published ones, which takes a CPU hours, and each
+    """clips that networks draw an epoch; by default 32768 of the published ones, which takes a CPU long, and each
     clip once of raytag's"""
     faithful: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """train a fold's networks on all other folds, stop and choose them on this very fold, as argus-freesound did:

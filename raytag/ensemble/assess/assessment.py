@@ -193,12 +193,16 @@ def assess(scores: WayScores, seed: int, way: str = "auto") -> Assessment:
             values[fold_of_label == fold] = precisions(fold, way_of(fold), without(fold))
         return values
 
-    def candidate(name: str, folds: Sequence[int], left_out: LeftOut) -> Candidate:
-        """A way on some folds, with ``left_out`` out of sight and each of these once more."""
-        nested = collect(folds, lambda _: name, lambda j: tuple(sorted((j, *left_out))))
-        own = collect(folds, lambda _: name, lambda _: left_out) if name == SINGLE else nested
-        known = np.isin(fold_of_label, folds)
+    def candidate(name: str, nested: NDArray, own: NDArray, left_out: LeftOut) -> Candidate:
+        known = ~np.isnan(nested)
         return Candidate(nested[known], own[known], bool(WAYS[name].stackers), scores.size(name, left_out))
+
+    def without(name: str, k: int) -> Candidate:
+        """A way on the folds but k, which is out of sight, and so is each of them once more."""
+        others = [j for j in outer if j != k]
+        nested = collect(others, lambda _: name, lambda j: (min(j, k), max(j, k)))
+        own = collect(others, lambda _: name, lambda _: (k,)) if name == SINGLE else nested
+        return candidate(name, nested, own, (k,))
 
     outer = [left_out[0] for left_out in left_outs if len(left_out) == 1]
     bootstrap = drawn(np.full(len(clip), True))
@@ -210,12 +214,12 @@ def assess(scores: WayScores, seed: int, way: str = "auto") -> Assessment:
     decided = {}
     if rule and any(len(left_out) == 2 for left_out in left_outs):
         for k in outer:
-            others = [j for j in outer if j != k]
-            inner = {name: candidate(name, others, (k,)) for name in scores.ways}
-            decided[k] = rule.keep(inner, drawn(np.isin(fold_of_label, others)))
+            inner = {name: without(name, k) for name in scores.ways}
+            decided[k] = rule.keep(inner, drawn(fold_of_label != k))
     kept = way
     if rule:  # with one fold nothing shows that a blend is better
-        kept = rule.keep({name: candidate(name, outer, ()) for name in ways}, bootstrap) if outer else SINGLE
+        found = {name: candidate(name, scored.nested_values, scored.values, ()) for name, scored in ways.items()}
+        kept = rule.keep(found, bootstrap) if outer else SINGLE
     final = ways[kept]
     if decided:
         nested = collect(outer, lambda k: decided[k], lambda k: (k,))
