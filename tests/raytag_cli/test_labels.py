@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
 
@@ -15,36 +13,17 @@ from raytag import datasets
 from raytag.blends.means.base import geometric_mean
 from raytag.cli import main
 from raytag.datasets.table import split_labels
-from raytag.experiment import CorrectionsFile, Experiment, Sampling
-from raytag.features.manifest import feature_folder
+from raytag.experiment import CorrectionsFile, Sampling
 from raytag.features.sets.cached import cached_bank
-from raytag.features.shards import ITEMS, compute_batch
 from raytag.metrics import clip_precisions
 from raytag.predict import predict, restored
-from raytag.store.run import RunStore
 from raytag.train.sources import split
-from tests.raytag_cli.test_predict import LOGMELS, SMALL, finish
-from tests.recordings import make_folder
-
-NETWORK = {"input.crop_frames": 48, "model.base_size": 4}
+from tests.small_runs import clean_and_noisy
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """A run with its cache: an experiment of curated clips, one of noisy clips too."""
-    work = tmp_path_factory.mktemp("labels")
-    table = datasets.load(make_folder(work / "data"))
-    clean = Experiment(name="clean").replace(SMALL | LOGMELS | NETWORK)
-    store = RunStore.open_for(str(work / "runs"), "small", table, "data")
-    items = [{"clip": c, "path": p, "known": []} for c, p in table.clips[["clip", "path"]].itertuples(index=False)]
-    cells = compute_batch(
-        pa.Table.from_pylist(items, ITEMS), feature_folder(clean.features, str(work / "cache")), clean.features
-    ).to_pandas()
-    store.set_contents(dict(zip(cells["clip"], cells["content"], strict=True)))
-    store.set_quarantine(pd.DataFrame({"clip": [], "reason": []}))
-    noisy = Experiment(name="noisy").replace(SMALL | LOGMELS | NETWORK | {"sampling.noisy_prob": 0.5})
-    ids = {own.name: finish(store, table, own) for own in (clean, noisy)}
-    return SimpleNamespace(folder=work, table=table, store=store, ids=ids, clean=clean)
+    return clean_and_noisy(tmp_path_factory.mktemp("labels"))
 
 
 @pytest.fixture

@@ -23,31 +23,17 @@ from raytag.features.bank import Bank
 from raytag.features.shards import compute_clip
 from raytag.predict import TILES_PER_BATCH, restored
 from raytag.store.run import RunStore
-from raytag.train.fold import train_fold
 from tests.conftest import REPOSITORY
 from tests.members import WAVEFORMS
 from tests.recordings import RATE, make_folder, sound, write_wav
+from tests.small_runs import LOGMELS, NETWORK, SMALL, finish
 
-SMALL = {"training.epochs": 1, "training.batch_size": 4, "sampling.noisy_prob": 0.0, "features.sample_rate": 8000}
-LOGMELS = {"features.n_mels": 32, "features.fmax": 4000, "features.n_fft": 512, "features.hop_length": 128}
 PLUGIN = """
 from raytag.models.skip_attention import AuxSkipAttention
 
 class Mine(AuxSkipAttention):
     pass
 """
-
-
-def finish(store, table, experiment):
-    """Train all folds of an experiment."""
-    features = experiment.features.copies()[0]
-    cells = [compute_clip(path, path, (), features) for path in table.clips["path"]]
-    buffer = np.frombuffer(b"".join(cell["features"] for cell in cells), "<i2").reshape(-1, features.width).copy()
-    bank = Bank(buffer, np.cumsum([0, *(cell["frames"] for cell in cells)]), table.clips["clip"].tolist())
-    store.add(experiment)
-    for k in range(table.n_folds):
-        train_fold(experiment, k, table, bank, store.fold(experiment.id, k))
-    return experiment.id
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +44,7 @@ def work(tmp_path_factory):
     for i in range(40):
         write_wav(folder / "test" / f"t{i}.wav", sound("tone", rng, rng.uniform(0.3, 4.0)))
     table = datasets.load(folder)
-    small = {"input.crop_frames": 48, "input.tile_step": 12, "model.base_size": 4}
+    small = NETWORK | {"input.tile_step": 12}
     logmels = Experiment(name="logmels").replace(SMALL | LOGMELS | small)
     crops = {
         "input.crop_seconds": 0.3,

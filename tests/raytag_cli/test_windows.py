@@ -13,11 +13,16 @@ from raytag.cli import main
 from raytag.errors import DamagedError
 from raytag.store.run import RunStore
 from tests.ensemble.fakes import rewrite
-from tests.raytag_cli.test_labels import work  # noqa: F401
+from tests.small_runs import clean_and_noisy
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return clean_and_noisy(tmp_path_factory.mktemp("windows"))
 
 
 @pytest.fixture
-def store(work, tmp_path, monkeypatch):  # noqa: F811
+def store(work, tmp_path, monkeypatch):
     """A copy of a run of two experiments of two folds, and its cache."""
     shutil.copytree(work.folder / "runs", tmp_path / "runs")
     shutil.copytree(work.folder / "cache", tmp_path / "cache")
@@ -37,7 +42,7 @@ def refused(capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_each_fold_gets_the_tiles_whose_mean_its_predictions_are(work, store, capsys):  # noqa: F811
+def test_each_fold_gets_the_tiles_whose_mean_its_predictions_are(work, store, capsys):
     assert windows() == 0
     assert "windows of 4 folds made, of 0 there before; 2 experiments have them" in capsys.readouterr().out
     seconds = 48 * 128 / 8000  # of a tile
@@ -58,7 +63,7 @@ def test_each_fold_gets_the_tiles_whose_mean_its_predictions_are(work, store, ca
     assert main(["status"]) == 0
 
 
-def test_what_is_there_and_whole_is_not_computed_again(work, store, capsys):  # noqa: F811
+def test_what_is_there_and_whole_is_not_computed_again(work, store, capsys):
     clean = work.ids["clean"]
     assert windows("--experiment", clean, "--json") == 0
     made = [f"{clean}/fold_0", f"{clean}/fold_1"]
@@ -81,7 +86,7 @@ def test_what_is_there_and_whole_is_not_computed_again(work, store, capsys):  # 
     assert json.loads(capsys.readouterr().out)["made"] == made
 
 
-def test_other_weights_or_features_are_refused_by_the_name_of_the_fold(work, store, capsys):  # noqa: F811
+def test_other_weights_or_features_are_refused_by_the_name_of_the_fold(work, store, capsys):
     fold = store.fold(work.ids["noisy"], 1)
     oof = fold.oof()
     column = store.classes[1]
@@ -94,7 +99,7 @@ def test_other_weights_or_features_are_refused_by_the_name_of_the_fold(work, sto
     assert "closest that is there" in refused(capsys, "--experiment", work.ids["noisy"] + "x")
 
 
-def test_models_that_are_gone_are_left_out_or_refused_where_they_are_named(work, store, capsys):  # noqa: F811
+def test_models_that_are_gone_are_left_out_or_refused_where_they_are_named(work, store, capsys):
     clean, noisy = work.ids["clean"], work.ids["noisy"]
     fold = store.fold(clean, 0)
     fold.storage.write_json("pruned.json", {"files": ["weights.safetensors"]})
