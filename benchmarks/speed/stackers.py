@@ -2,6 +2,7 @@
 
     python benchmarks/speed/stackers.py                    # 64 configurations x 5 folds on 20 models' 4,970 x 80
     python benchmarks/speed/stackers.py --peer-epochs 2    # the DataLoader for two epochs a configuration only
+    python benchmarks/speed/stackers.py --peer-epochs 2 --measured 2    # raytag on two of the five folds only
 
 The out-of-fold predictions are simulated (`_oof.py`). Both ways train networks of the same grid, on the same inner
 split, with the same limits of epochs, schedule, early stopping and distribution of first weights:
@@ -49,6 +50,7 @@ OPTIONS = {
     "clips": (CLIPS, "clips"),
     "classes": (CLASSES, "classes"),
     "models": (20, "models whose predictions are read"),
+    "measured": (None, "folds that raytag trains, the others are taken to cost as much; all of them"),
     "peers": (8, "configurations that the DataLoader trains"),
 }
 
@@ -56,7 +58,9 @@ OPTIONS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, (default, what) in OPTIONS.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (default {default})")
+        parser.add_argument(
+            f"--{name}", type=int, default=default, help=what + f" (default {default})" * bool(default)
+        )
     parser.add_argument("--peer-epochs", type=int, help="measure the DataLoader for so many epochs a configuration")
     add_json_argument(parser)
     args = parser.parse_args()
@@ -64,7 +68,7 @@ def main() -> None:
     probabilities, targets = simulate(args.models, args.clips, args.classes)
     fold = np.arange(args.clips) % args.folds
     data = StackerData(probabilities, targets, fold, np.full(args.clips, "", dtype=object), None)
-    cases = [Case(tuple(range(args.models)), (k,)) for k in range(args.folds)]
+    cases = [Case(tuple(range(args.models)), (k,)) for k in range(args.measured or args.folds)]
     configs = draw_configs(args.configs, SEED)
     with one_thread():
         view = View(data, cases[0], SEED)
@@ -232,7 +236,11 @@ def time_rows(
     rows = [
         ("DataLoader, one after another, 2 threads", slow, how + limited * (args.peer_epochs is not None)),
         ("raytag, one after another, 1 thread", fast, how),
-        (f"raytag, {CORES} processes", seconds, "measured"),
+        (
+            f"raytag, {CORES} processes",
+            seconds * args.folds / (args.measured or args.folds),
+            f"extrapolated from {args.measured} folds" if args.measured else "measured",
+        ),
     ]
     return [{"way": way, "seconds": round(s, 1), "ratio": round(slow / s, 2), "how": how} for way, s, how in rows]
 
