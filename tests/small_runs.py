@@ -24,12 +24,18 @@ LOGMELS = {"features.n_mels": 32, "features.fmax": 4000, "features.n_fft": 512, 
 NETWORK = {"input.crop_frames": 48, "model.base_size": 4}
 
 
+def bank_of(experiment: Experiment, table: ClipTable) -> Bank:
+    """The features of all clips, and of their variants."""
+    copies, paths = experiment.features.copies(), table.clips["path"]
+    cells = [compute_clip(path, path, (), features) for features in copies for path in paths]
+    joined = np.frombuffer(b"".join(cell["features"] for cell in cells), "<i2")
+    offsets = np.cumsum([0, *(cell["frames"] for cell in cells)])
+    return Bank(joined.reshape(-1, copies[0].width).copy(), offsets, table.clips["clip"].tolist(), len(copies))
+
+
 def finish(store: RunStore, table: ClipTable, experiment: Experiment) -> str:
     """Train all folds of an experiment."""
-    features = experiment.features.copies()[0]
-    cells = [compute_clip(path, path, (), features) for path in table.clips["path"]]
-    buffer = np.frombuffer(b"".join(cell["features"] for cell in cells), "<i2").reshape(-1, features.width).copy()
-    bank = Bank(buffer, np.cumsum([0, *(cell["frames"] for cell in cells)]), table.clips["clip"].tolist())
+    bank = bank_of(experiment, table)
     store.add(experiment)
     for k in range(table.n_folds):
         train_fold(experiment, k, table, bank, store.fold(experiment.id, k))

@@ -1,8 +1,8 @@
 """The command ``raytag``: what is asked of runs that exist, one file a subcommand.
 
 A subcommand is a row of `COMMANDS` and a module with ``add_arguments(parser)`` and ``run(arguments)``, which
-returns the exit code; ``KEPT`` says what is left of a long one that is stopped half-way. Its docstring is its help;
-`look` reads what status shows. Until arguments are parsed nothing that takes time is imported: help must come at
+returns the exit code; ``KEPT`` says what is left of a long one that is stopped half-way. Its docstring is its help.
+Until arguments are parsed nothing that takes time is imported: help must come at
 once, so ``run`` imports what it needs. Imports of raytag whatever lies below: everything.
 """
 
@@ -24,6 +24,7 @@ COMMANDS = {
     "labels": ("raytag.cli.labels", "which labels to trust: noisy clips rated, corrections listed, merged, made"),
     "plugin": ("raytag.cli.plugin", "what a file of your own brings, and whether it keeps what trainings rely on"),
     "predict": ("raytag.cli.predict", "what a run says of recordings that it never saw, as CSV or Parquet"),
+    "preview": ("raytag.cli.preview", "training samples before and after augmentation, as pictures and sounds"),
     "prune": ("raytag.cli.prune", "free the disk from weights and checkpoints that no ensemble needs"),
     "score": ("raytag.cli.score", "lwlrap of a run or a submission by class; what leaderboards said beside CV"),
     "space": ("raytag.cli.space", "what a search space says of itself, what it draws first, and what varies in it"),

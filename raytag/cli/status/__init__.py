@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _once(console: Console, where: tuple[str, str], arguments: argparse.Namespace) -> int:
-    from raytag.cli.look import look
+    from raytag.cli.status.look import look
 
     report = look(*where)
     if arguments.json:
@@ -70,7 +70,7 @@ def _once(console: Console, where: tuple[str, str], arguments: argparse.Namespac
 
 
 def show(console: Console, report: Mapping[str, Any]) -> None:
-    """Print what `raytag.cli.look.look` found."""
+    """Print what `raytag.cli.status.look.look` found."""
     from raytag.console import say, size_words
 
     say(console, f"Run {report['run']} ({report['folds']} folds) on {report['data']}: {report['where']}", "bold")
