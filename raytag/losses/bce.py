@@ -32,7 +32,7 @@ class BCE(LossOfLabels):
 class Focal(LossOfLabels):
     """Binary cross-entropy of each cell times the ``gamma``-th power of the probability of the wrong answer.
 
-    ``present (1 - p)^gamma softplus(-z) + absent p^gamma softplus(z)``, p = sigmoid(z), is averaged over classes and
+    ``present (1 - p)^gamma softplus(-z) + absent p^gamma softplus(z)``, p = sigmoid(z), averaged over classes and
     clips. With gamma = 0 it is `BCE`.
 
     References
@@ -46,5 +46,7 @@ class Focal(LossOfLabels):
         from torch.nn.functional import softplus
 
         missed, raised = softplus(-logits), softplus(logits)  # -log p and -log(1 - p)
-        cells = labels * (-self.gamma * raised).exp() * missed + (1 - labels) * (-self.gamma * missed).exp() * raised
+        cells = (
+            labels * (-self.gamma * raised).exp() * missed + (1 - labels) * (-self.gamma * missed).exp() * raised
+        )
         return mean_of_classes(cells, weights).mean()

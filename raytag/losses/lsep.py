@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def lsep(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """``log(1 + sum of w_pn exp(z_n - z_p))`` of each clip, (B,), over all ordered pairs of classes.
 
-    The pair (p, n) weighs ``max(0, present_p absent_n - present_n absent_p)`` of `raytag.batch.Targets`; with labels
-    y and weights w as they are here that is ``w_p w_n max(0, y_p - y_n)``. A clip without such a pair gives 0.
+    The pair (p, n) weighs ``max(0, present_p absent_n - present_n absent_p)`` of `raytag.batch.Targets`; with
+    labels y and weights w as they are here that is ``w_p w_n max(0, y_p - y_n)``. A clip without such a pair
+    gives 0.
 
     Of labels that are 0 or 1 the sum is a product, see `of_hard`. Whether they are is looked up where that is free,
     on a CPU; `of_any` has the same values and asks nothing, so no GPU is waited for.
@@ -40,8 +41,8 @@ def of_hard(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Te
         share = weights.where(known, 1.0).log()
         up, down, present, absent = up + share, down + share, present & known, absent & known
     # an empty side is -inf, which softplus turns into 0 with a gradient of 0
-    sides = (side.masked_fill(~own, -float("inf")).logsumexp(1) for side, own in ((up, absent), (down, present)))
-    return softplus(sum(sides))
+    below, above = (x.masked_fill(~own, -float("inf")).logsumexp(1) for x, own in ((up, absent), (down, present)))
+    return softplus(below + above)
 
 
 def of_any(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
