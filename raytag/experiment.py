@@ -98,7 +98,7 @@ Corrections = Annotated[CorrectionsFile | None, BeforeValidator(_corrections)]
 
 
 class Sampling(Part):
-    """Where training samples come from. What the two noisy sources leave of draws is drawn from curated clips."""
+    """Where training samples come from. What the two noisy sources leave of the draws are curated clips."""
 
     samples_per_epoch: int | None = Field(None, ge=1)  # None: as many as there are curated training clips
     # shares of draws from the noisy subset, and from noisy clips with corrected labels
@@ -170,7 +170,7 @@ class Training(Part):
     channels_last: bool = True
     seed: int = Field(0, ge=0)
     accumulate: int = Field(1, ge=1)
-    # batches by whose mean gradient the optimizer steps, fewer at the end of an epoch; each is normalised by itself
+    # batches by whose mean gradient the optimizer steps, fewer at the end of an epoch; networks see one at a time
 
 
 def _features(value: Any) -> parts.Features:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from raytag.datasets.table import ClipTable
-from raytag.experiment import Experiment, Sampling
+from raytag.experiment import Experiment, Sampling, data_needs
 from raytag.train.sources import batch_of, part_of_fold, split, steps_per_epoch
 
 PASS = Sampling(epoch="pass", noisy_prob=1)
@@ -132,6 +132,12 @@ def test_a_part_without_clips_is_an_error(table):
 def test_fields_that_mean_nothing_together_are_refused(fields, words):
     with pytest.raises(ValueError, match=words):
         Experiment().replace({f"sampling.{name}": value for name, value in fields.items()})
+
+
+def test_without_noisy_clips_a_pass_is_one_over_the_curated_ones():
+    experiment = Experiment(sampling=Sampling(epoch="pass", noisy_prob=1, noisy_share="fold"))
+    fitted = experiment.replace({key: need.neutral for key, need in data_needs([experiment]).items()})
+    assert fitted.sampling == Sampling(epoch="pass")
 
 
 def test_a_clip_may_not_be_twice_in_a_pass(tmp_path):
