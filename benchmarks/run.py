@@ -38,6 +38,7 @@ def commands() -> dict[str, list[list[str]]]:
         "train_step": [[]],
         "predict": [data],
         "lwlrap": [[]],
+        "lsep": [[]],
         "subsets": [[], ["--task", "all"], ["--task", "thirty"]],
         "stackers": [[]],
     }

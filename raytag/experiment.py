@@ -98,7 +98,7 @@ Corrections = Annotated[CorrectionsFile | None, BeforeValidator(_corrections)]
 
 
 class Sampling(Part):
-    """Where training samples come from. What the two noisy sources leave is drawn from curated clips."""
+    """Where training samples come from. What the two noisy sources leave of the draws are curated clips."""
 
     samples_per_epoch: int | None = Field(None, ge=1)  # None: as many as there are curated training clips
     # shares of draws from the noisy subset, and from noisy clips with corrected labels
@@ -111,16 +111,44 @@ class Sampling(Part):
     # labels; the rest of these, without the relabelled ones; the relabelled (listed) ones alone; or the original
     # subset, removed clips too, with its labels. None: rest where relabelled clips are drawn by
     # corrected_noisy_prob, so that no clip is in two sources, else all
+    epoch: Literal["draws", "pass"] = "draws"
+    # draws: samples_per_epoch clips, each of a source by its share; pass: every training clip once, shuffled. A
+    # pass has no shares: noisy_prob and corrected_noisy_prob are 1, such clips are in it, or 0, they are not
+    noisy_share: Annotated[Literal["all", "fold"], Needs(NOISY_CLIPS, "all")] = "all"
+    # of noisy clips, corrected ones too, a fold trains on all; or on its own of as many parts as there are folds
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.noisy_prob + self.corrected_noisy_prob > 1:
+        probs = {"noisy_prob": self.noisy_prob, "corrected_noisy_prob": self.corrected_noisy_prob}
+        if self.epoch == "pass":
+            self._check_pass(probs)
+        elif sum(probs.values()) > 1:
             raise ValueError("noisy_prob + corrected_noisy_prob must be at most 1")
+        if self.noisy_share == "fold" and not any(probs.values()):
+            raise ValueError(
+                "noisy_share=fold chooses among noisy clips, and noisy_prob and corrected_noisy_prob are 0: set "
+                "one of them above 0, or noisy_share=all"
+            )
         if self.corrected_noisy_prob > 0 and self.noisy_corrections is None:
             raise ValueError("corrected_noisy_prob needs noisy_corrections, the file that says which they are")
         if self.noisy_pool is not None and self.noisy_corrections is None:
             raise ValueError(f"noisy_pool={self.noisy_pool} says what noisy_corrections mean: it needs that file")
         return self
+
+    def _check_pass(self, probs: Mapping[str, float]) -> None:
+        for name, prob in probs.items():
+            if prob not in (0, 1):
+                raise ValueError(
+                    f"{name}={prob:g} is a share of draws, and epoch=pass draws none: set {name}=1 for a pass over "
+                    f"these clips too, {name}=0 for one without them, or epoch=draws"
+                )
+        if self.samples_per_epoch is not None:
+            raise ValueError(
+                f"samples_per_epoch={self.samples_per_epoch} is a number of draws, and epoch=pass draws none: set "
+                "samples_per_epoch=none or epoch=draws"
+            )
+        if all(probs.values()) and self.pool != "rest":
+            raise ValueError(f"noisy_pool={self.pool} has clips twice in a pass: leave it none, or at rest")
 
     @property
     def pool(self) -> str:
@@ -141,6 +169,8 @@ class Training(Part):
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # of training; auto: bf16 where the processor has it
     channels_last: bool = True
     seed: int = Field(0, ge=0)
+    accumulate: int = Field(1, ge=1)
+    # batches by whose mean gradient the optimizer steps, fewer at the end of an epoch; networks see one at a time
 
 
 def _features(value: Any) -> parts.Features:

@@ -15,7 +15,7 @@ def experiment_with(family: str, member: str) -> Experiment:
     fitting: dict[str, Any] = {}
     if member in ("Waveforms", "WaveformCrops", "Mel", "STFT"):
         fitting = dict(WAVEFORMS)
-    elif member in ("ParentWeights", "Top"):
+    elif member in ("ParentWeights", "Top", "Match", "Relabel", "Merge", "Rest"):
         fitting[f"{family}.parent"] = Experiment().replace({"training.seed": 7})
         fitting["sampling.noisy_prob"] = 0.5
     elif member == "WeightsFile":

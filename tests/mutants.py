@@ -62,8 +62,8 @@ MUTANTS = (
     Mutant(
         "inner models are trained on the fold that they are blind to",
         "raytag/train/fold.py",
-        "self.split: Split = split(table, experiment.sampling, fold, self.cell.blind)",
-        "self.split: Split = split(table, experiment.sampling, fold)",
+        "self.split: Split = split(table, experiment.sampling, fold, self.cell.blind, experiment.training.seed)",
+        "self.split: Split = split(table, experiment.sampling, fold, (), experiment.training.seed)",
         "tests/train/stages/test_reading.py -k labels_of_a_fold",
     ),
     Mutant(
@@ -130,6 +130,20 @@ MUTANTS = (
         "tests/train/test_fold.py -k corrected_labels_stop",
     ),
     Mutant(
+        "gradients of the batches that end an epoch are dropped",
+        "raytag/train/fold.py",
+        "if place == together - 1:",
+        "if place == self.experiment.training.accumulate - 1:",
+        "tests/train/test_fold.py -k after_the_tail",
+    ),
+    Mutant(
+        "the labels of clips that agreement chose are replaced, too",
+        "raytag/train/stages/noisy.py",
+        "np.where(best[:, None], noisy.targets, found)",
+        "found",
+        "tests/train/stages/test_noisy.py -k rest_keeps",
+    ),
+    Mutant(
         "the worst epoch is kept",
         "raytag/train/fold.py",
         "if value > self.best:",
@@ -139,8 +153,8 @@ MUTANTS = (
     Mutant(
         "a seed without the step",
         "raytag/train/fold.py",
-        "keys = (self.experiment.training.seed, self.cell.key, self.epoch, step)",
-        "keys = (self.experiment.training.seed, self.cell.key, self.epoch)",
+        "keys = (settings.seed, self.cell.key, self.epoch, step)",
+        "keys = (settings.seed, self.cell.key, self.epoch, 0)",
         "tests/train/test_fold.py -k step",
     ),
     Mutant(

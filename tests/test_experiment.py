@@ -82,7 +82,7 @@ def test_a_field_that_the_chosen_member_lacks_is_an_error_that_names_who_has_it(
         Experiment().replace({"schedule.name": "one_cycle", "schedule.patience": 3})
 
 
-FOR_NOISY = ("noisy_prob", "corrected_noisy_prob", "noisy_corrections", "noisy_pool")
+FOR_NOISY = ("noisy_prob", "corrected_noisy_prob", "noisy_corrections", "noisy_pool", "noisy_share")
 
 
 def test_fields_say_what_they_need_of_the_data():

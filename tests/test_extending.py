@@ -91,7 +91,7 @@ def test_all_of_them_train_in_one_launch_and_are_blended(tmp_path, ray_session):
     used = {part for e in store.complete() for part in json.dumps(fields(store, e)).split('"') if "@" in part}
     assert {name.partition("@")[0] for name in used} >= {
         "FrameAttention",
-        "Focal",
+        "GentleFocal",
         "PlainCrops",
         "Statistics",
         "Head",

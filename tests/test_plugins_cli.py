@@ -29,7 +29,8 @@ SPACE = """
 from raytag.experiment import Experiment, Loss, Model
 
 PLUGINS = ["network.py", "loss.py"]
-EXPERIMENTS = [Experiment(name="mine", model=Model("FrameAttention", width=w), loss=Loss("Focal")) for w in (8, 12)]
+PARTS = {"name": "mine", "loss": Loss("GentleFocal")}
+EXPERIMENTS = [Experiment(model=Model("FrameAttention", width=w), **PARTS) for w in (8, 12)]
 """
 ARGUMENTS = ["--space", "mine.py", "--data", "recordings", "--run", "r", "--epochs", "12", "--stopping", "none"]
 ARGUMENTS += ["--num-samples", "2", "--checkpoint-seconds", "0", "--set", "sampling.samples_per_epoch=64"]

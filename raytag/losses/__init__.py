@@ -31,6 +31,8 @@ LOSSES: Mapping[str, str] = {
     "OnlyNoisyLq": "raytag.losses.noisy:OnlyNoisyLq",
     "BCE": "raytag.losses.bce:BCE",
     "BCEMaxOutlier": "raytag.losses.noisy:BCEMaxOutlier",
+    "Focal": "raytag.losses.bce:Focal",
+    "LSEP": "raytag.losses.lsep:LSEP",
 }
 
 

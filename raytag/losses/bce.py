@@ -1,8 +1,10 @@
-"""Binary cross-entropy."""
+"""Binary cross-entropy, as it is and with less weight on what is easy."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from raytag.losses.base import LossOfLabels, mean_of_classes
 
@@ -25,3 +27,26 @@ class BCE(LossOfLabels):
 
     def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
         return bce(logits, labels, weights).mean()
+
+
+class Focal(LossOfLabels):
+    """Binary cross-entropy of each cell times the ``gamma``-th power of the probability of the wrong answer.
+
+    ``present (1 - p)^gamma softplus(-z) + absent p^gamma softplus(z)``, p = sigmoid(z), averaged over classes and
+    clips. With gamma = 0 it is `BCE`.
+
+    References
+    ----------
+    Lin, Goyal, Girshick, He, Dollar: Focal loss for dense object detection. ICCV 2017.
+    """
+
+    gamma: float = Field(2.0, ge=0)
+
+    def of_labels(self, logits: Tensor, labels: Tensor, weights: Tensor | None, noisy: Tensor) -> Tensor:
+        from torch.nn.functional import softplus
+
+        missed, raised = softplus(-logits), softplus(logits)  # -log p and -log(1 - p)
+        cells = (
+            labels * (-self.gamma * raised).exp() * missed + (1 - labels) * (-self.gamma * missed).exp() * raised
+        )
+        return mean_of_classes(cells, weights).mean()

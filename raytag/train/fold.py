@@ -10,7 +10,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +29,11 @@ from raytag.predict import predict, predict_middles
 from raytag.seeding import generator, torch_seed
 from raytag.store.fold import CURVE_COLUMNS, FoldStore
 from raytag.store.predictions import predictions_frame
+from raytag.train.ahead import made_ahead
 from raytag.train.memory import tune_malloc
 from raytag.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from raytag.train.precision import resolve_precision
-from raytag.train.sources import Split, draw_copies, draw_rows, split, steps_per_epoch
+from raytag.train.sources import Split, batch_of, draw_copies, split, steps_per_epoch
 from raytag.train.stages.lineage import Cell
 from raytag.train.stages.reading import Reading, describe, network_of
 from raytag.train.twins import take_over
@@ -167,7 +167,7 @@ class FoldTraining:
     ) -> None:
         self.experiment, self.table, self.device, self.reading = experiment, table, device, reading
         self.cell = Cell(fold) if reading is None else reading.cell
-        self.split: Split = split(table, experiment.sampling, fold, self.cell.blind)
+        self.split: Split = split(table, experiment.sampling, fold, self.cell.blind, experiment.training.seed)
         self.learned: dict[str, Any] = {}  # from earlier stages, for the result
         if reading is not None:
             self.split, done = experiment.pseudo.learn(self.split, reading)
@@ -183,13 +183,13 @@ class FoldTraining:
         if isinstance(self.loss, torch.nn.Module):
             self.trained = torch.nn.ModuleDict({"model": self.model, "loss": self.loss.to(device)})
         self.optimizer = experiment.optimizer.build(self.trained.parameters())
-        n_curated = len(next(s.rows for s in self.split.sources if s.name == "curated"))
-        self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, n_curated)
-        self.rate = experiment.schedule.start(experiment.optimizer.lr, self.steps * settings.epochs)
+        self.steps = steps_per_epoch(experiment.sampling, settings.batch_size, self.split.sources)  # batches
+        self.updates = -(-self.steps // settings.accumulate)  # steps of the optimizer in an epoch
+        self.rate = experiment.schedule.start(experiment.optimizer.lr, self.updates * settings.epochs)
         self.bank, self.feed = bank, experiment.input.open(bank, experiment.features)
         self.test_feed = experiment.input.for_test().open(bank, experiment.features)
         self.epoch = 0  # epochs done
-        self.step = 0  # steps done in the current epoch
+        self.step = 0  # batches done in the current epoch
         self.restored = False  # whether the state is that of a checkpoint
         self.loss_sum = 0.0
         self.best, self.best_epoch = -1.0, 0
@@ -230,40 +230,35 @@ class FoldTraining:
         return pd.DataFrame(self.rows, columns=CURVE_COLUMNS)
 
     def run_epoch(self) -> Iterator[int]:
-        """Train to the end of the epoch, yielding before each step, when the state may be saved."""
+        """Train to the end of the epoch, yielding before each optimizer step, when the state may be saved."""
         self.model.train()
         batches = self.batches()
         while self.step < self.steps:
-            yield self.step
+            if self.step % self.experiment.training.accumulate == 0:
+                yield self.step
             self.train_step(next(batches))
             self.step += 1
 
     def batches(self) -> Iterator[Batch]:
         """Batches from the current step on. On a GPU the next one is made while the last one trains."""
         steps = range(self.step, self.steps)
-        if self.device.type == "cpu":
-            yield from map(self.make_batch, steps)
-            return
-        with ThreadPoolExecutor(1) as pool:
-            pending = [pool.submit(self.make_batch, s) for s in steps[:2]]
-            for ahead in [*steps[2:], None, None]:
-                if not pending:
-                    return
-                batch = pending.pop(0).result()
-                if ahead is not None:
-                    pending.append(pool.submit(self.make_batch, ahead))
-                yield batch
+        return map(self.make_batch, steps) if self.device.type == "cpu" else made_ahead(self.make_batch, steps)
 
     def make_batch(self, step: int) -> Batch:
         """The batch of a step, on the CPU."""
-        keys = (self.experiment.training.seed, self.cell.key, self.epoch, step)
-        drawn = draw_rows(self.split.sources, self.experiment.training.batch_size, *keys)
+        sampling, settings = self.experiment.sampling, self.experiment.training
+        keys = (settings.seed, self.cell.key, self.epoch, step)
+        drawn = batch_of(sampling, self.split.sources, settings.batch_size, *keys)
         return self.feed.training(draw_copies(drawn, self.bank, *keys), generator(*keys, 1))
 
     def train_step(self, batch: Batch) -> None:
-        global_step = self.epoch * self.steps + self.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate.lr_at(global_step)
+        """Add the gradient of a batch; with the last batch of its group the optimizer steps by their mean."""
+        update, place = divmod(self.step, self.experiment.training.accumulate)
+        together = min(self.experiment.training.accumulate, self.steps - self.step + place)  # fewer at the end
+        if place == 0:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate.lr_at(self.epoch * self.updates + update)
+            self.optimizer.zero_grad(set_to_none=True)
         # dropout draws from torch's own generator: seeding it every step makes a step a pure function
         torch.manual_seed(torch_seed(self.experiment.training.seed, self.cell.key, self.epoch, self.step))
         batch = batch.to(self.device, self.memory_format)
@@ -271,9 +266,9 @@ class FoldTraining:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             outputs = batch.through(self.model)
         loss = self.loss(outputs, batch.targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        (loss / together).backward()
+        if place == together - 1:
+            self.optimizer.step()
         self.loss_sum += float(loss.detach())
         self.first_step = self.first_step or time.time()
 
@@ -287,7 +282,7 @@ class FoldTraining:
                 f"finite. Lower optimizer.lr ({experiment.optimizer.lr:g})"
             )
         value = lwlrap(self.split.validation_targets, scores)
-        lr = self.rate.lr_at(self.epoch * self.steps + self.steps - 1)
+        lr = self.rate.lr_at(self.epoch * self.updates + self.updates - 1)
         self.rate.epoch_end(value)
         self.epoch += 1
         self.rows.append((self.epoch, lr, self.loss_sum / self.steps, value, round(self.seconds, 3)))
@@ -371,7 +366,7 @@ class FoldTraining:
             "clips": len(oof),
             "epochs": self.epoch,
             "kept_epoch": kept,
-            "steps": self.epoch * self.steps,
+            "steps": self.epoch * self.updates,
             "seconds": round(seconds + time.monotonic() - started, 3),
             "resumed_from": resumed,
             "continued_from": self.continued_from,

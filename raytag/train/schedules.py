@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -56,11 +57,25 @@ class CosineRestarts(parts.Schedule):
         return CosineRestartsRate(self, lr)
 
 
+class StepDecay(parts.Schedule):
+    """Steps once in ``every`` epochs, by ``gamma``."""
+
+    every: int = Field(1, ge=1)  # epochs
+    gamma: float = Field(0.5, gt=0, le=1)  # multiplies the rate
+
+    open_ended: ClassVar[bool] = True
+    watches: ClassVar[bool] = False
+
+    def start(self, lr: float, total_steps: int) -> parts.Rate:
+        return StepDecayRate(self, lr)
+
+
 #: Every schedule that an experiment can name, and where its fields stand.
 SCHEDULES: Mapping[str, str] = {
     "Plateau": "raytag.train.schedules:Plateau",
     "OneCycle": "raytag.train.schedules:OneCycle",
     "CosineRestarts": "raytag.train.schedules:CosineRestarts",
+    "StepDecay": "raytag.train.schedules:StepDecay",
 }
 
 
@@ -156,39 +171,61 @@ class OneCycleRate:
             )
 
 
-class CosineRestartsRate:
-    """``min_lr + (lr - min_lr) (1 + cos(pi t / T)) / 2`` in epoch *t* of a cosine over *T* epochs, then again.
+class EpochRate(ABC):
+    """A function of the number of epochs done alone.
 
     Parameters
     ----------
     settings
     lr
-        The rate of the first epoch, and after each restart.
+        The rate of the first epoch.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, settings: Any, lr: float) -> None:
+        self.settings, self.lr, self.epoch = settings, lr, 0
+
+    @abstractmethod
+    def lr_at(self, step: int) -> float:
+        """Rate of any step of this epoch."""
+
+    def epoch_end(self, metric: float) -> None:
+        self.epoch += 1
+
+    def state(self) -> dict[str, Any]:
+        return {"name": self.name, "epoch": self.epoch}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        _check_name(state, self.name)
+        self.epoch = state["epoch"]
+
+
+class CosineRestartsRate(EpochRate):
+    """``min_lr + (lr - min_lr) (1 + cos(pi t / T)) / 2`` in epoch *t* of a cosine over *T* epochs, then again.
 
     References
     ----------
     Loshchilov, Hutter: SGDR: stochastic gradient descent with warm restarts. ICLR 2017.
     """
 
-    def __init__(self, settings: CosineRestarts, lr: float) -> None:
-        self.settings, self.lr, self.epoch = settings, lr, 0
+    name = "cosine_restarts"
 
     def lr_at(self, step: int) -> float:
         into, length = self.epoch, self.settings.first_epochs
         while into >= length:
             into, length = into - length, length * self.settings.times
         low = self.settings.min_lr
-        return low + (self.lr - low) * (1 + math.cos(math.pi * into / length)) / 2
+        return float(low + (self.lr - low) * (1 + math.cos(math.pi * into / length)) / 2)
 
-    def epoch_end(self, metric: float) -> None:
-        self.epoch += 1
 
-    def state(self) -> dict[str, Any]:
-        return {"name": "cosine_restarts", "epoch": self.epoch}
+class StepDecayRate(EpochRate):
+    """``lr gamma^(epoch // every)``, as torch's ``StepLR``."""
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        _check_name(state, "cosine_restarts")
-        self.epoch = state["epoch"]
+    name = "step_decay"
+
+    def lr_at(self, step: int) -> float:
+        return float(self.lr * self.settings.gamma ** (self.epoch // self.settings.every))
 
 
 def _check_name(state: Mapping[str, Any], name: str) -> None:

@@ -1,10 +1,16 @@
-"""What a fold trains on: three sources of clips, drawn with probabilities.
+"""What a fold trains on: three sources of clips, drawn with probabilities or passed over one by one.
 
-Each training sample first picks a source, then a uniformly random clip of it (and, for the mixers, a
-second clip of the same source): ``curated`` (the other folds), ``noisy`` (clips of the noisy subset,
-`raytag.experiment.Sampling.noisy_pool` says which; their loss is bootstrapped) and ``corrected_noisy`` (noisy clips
-whose labels a corrections file replaced, treated as curated). Noisy clips serve every fold alike and are never
-validated on. Where the features have variants, each draw takes one copy of its clip, which keeps the clip's fold.
+The sources are ``curated`` (the other folds), ``noisy`` (clips of the noisy subset,
+`raytag.experiment.Sampling.noisy_pool` and ``noisy_share`` say which; their loss is bootstrapped) and
+``corrected_noisy`` (noisy clips whose labels a corrections file replaced, treated as curated). Noisy clips are
+never validated on. An epoch is either of two things:
+
+    draws    each sample first picks a source, then a uniformly random clip of it (and, for the mixers, a second
+             clip of the same source)
+    pass     all clips of all sources once, in an order that each epoch shuffles anew; what is left after the last
+             whole batch is dropped. The mixers' second clip is any of them, uniformly
+
+Where the features have variants, each sample takes one copy of its clip, which keeps the clip's fold.
 """
 
 from __future__ import annotations
@@ -35,7 +41,7 @@ class Source:
     noisy : bool
         Whether the loss treats these labels as noisy.
     prob : float
-        Share of the draws.
+        Share of the draws; 1 in a pass.
     """
 
     name: str
@@ -64,8 +70,10 @@ class Split:
         return np.unique(np.concatenate([source.rows for source in self.sources if source.prob > 0]))
 
 
-def split(table: ClipTable, sampling: Sampling, fold: int, blind: Sequence[int] = ()) -> Split:
+def split(table: ClipTable, sampling: Sampling, fold: int, blind: Sequence[int] = (), seed: int = 0) -> Split:
     """The sources of ``fold``, which is validated on; ``blind`` are further folds that are not trained on.
+
+    ``seed`` decides which part of the noisy subset is the fold's (`part_of_fold`).
 
     Raises
     ------
@@ -86,24 +94,30 @@ def split(table: ClipTable, sampling: Sampling, fold: int, blind: Sequence[int] 
     if not len(train) or not len(validation):
         raise ValueError(f"fold {fold} has {len(train)} training and {len(validation)} validation clips")
 
-    noisy, corrected, pool = table.rows("noisy"), np.zeros(0, dtype=np.int64), sampling.pool
+    own = table.rows("noisy")
+    if sampling.noisy_share == "fold":
+        own = part_of_fold(own, fold, table.n_folds, seed)
+    noisy, corrected, pool = own, np.zeros(0, dtype=np.int64), sampling.pool
     noisy_targets = targets[noisy]  # as given
     if sampling.noisy_corrections is not None:
         correction = corrected_rows(table, sampling.noisy_corrections, "noisy")
-        corrected = correction.relabelled
-        targets[corrected] = correction.targets
+        targets[correction.relabelled] = correction.targets
+        corrected = correction.relabelled[np.isin(correction.relabelled, own)]
         if pool != "original":
             gone = [correction.removed, corrected] if pool == "rest" else [correction.removed]
             noisy = corrected if pool == "listed" else np.setdiff1d(noisy, np.concatenate(gone))
             noisy_targets = targets[noisy]
+    shares = sampling.noisy_prob, sampling.corrected_noisy_prob
+    rest = 1.0 if sampling.epoch == "pass" else 1.0 - shares[0] - shares[1]
     sources = (
-        Source("curated", train, targets[train], False, 1.0 - sampling.noisy_prob - sampling.corrected_noisy_prob),
-        Source("noisy", noisy, noisy_targets, True, sampling.noisy_prob),
-        Source("corrected_noisy", corrected, targets[corrected], False, sampling.corrected_noisy_prob),
+        Source("curated", train, targets[train], False, rest),
+        Source("noisy", noisy, noisy_targets, True, shares[0]),
+        Source("corrected_noisy", corrected, targets[corrected], False, shares[1]),
     )
     for source in sources:
         if source.prob > 0 and not len(source.rows):
             left = f" left by sampling.noisy_pool={pool}" if source.name == "noisy" and pool != "all" else ""
+            left += " in this fold's part (sampling.noisy_share=fold)" if sampling.noisy_share == "fold" else ""
             raise ValueError(
                 f"sampling.{source.name}_prob is {source.prob:g}, but the dataset has no {source.name} clips{left}"
             )
@@ -112,26 +126,70 @@ def split(table: ClipTable, sampling: Sampling, fold: int, blind: Sequence[int] 
     return Split(drawn, validation, targets[validation], oof)
 
 
-def steps_per_epoch(sampling: Sampling, batch_size: int, n_curated: int) -> int:
-    """Whole batches in ``samples_per_epoch`` draws (by default as many as curated training clips)."""
-    return max(1, (sampling.samples_per_epoch or n_curated) // batch_size)
+def part_of_fold(noisy: np.ndarray, fold: int, n_folds: int, seed: int) -> np.ndarray:
+    """Rows of the noisy subset that are a fold's own: the parts are of equal size, up to one clip, and disjoint.
+
+    They are a function of the training's seed and of how many clips there are, so that trainings of one seed have
+    the same parts, whatever their corrections say.
+    """
+    part = generator(seed, 0, 0, 0, 4).permutation(len(noisy)) % n_folds
+    return noisy[part == fold]
+
+
+def steps_per_epoch(sampling: Sampling, batch_size: int, sources: Sequence[Source]) -> int:
+    """Whole batches in a pass, or in ``samples_per_epoch`` draws (by default as many as curated training clips)."""
+    of_pass = sum(len(source.rows) for source in sources)
+    curated = next(len(source.rows) for source in sources if source.name == "curated")
+    clips = of_pass if sampling.epoch == "pass" else sampling.samples_per_epoch or curated
+    return max(1, clips // batch_size)
+
+
+def batch_of(sampling: Sampling, sources: Sequence[Source], batch_size: int, *keys: int) -> Drawn:
+    """The batch of a step; a pure function of the integers ``keys`` (seed, fold, epoch, step)."""
+    return (pass_rows if sampling.epoch == "pass" else draw_rows)(sources, batch_size, *keys)
 
 
 def draw_rows(sources: Sequence[Source], batch_size: int, *keys: int) -> Drawn:
-    """Draw a batch; a pure function of the integers ``keys`` (seed, fold, epoch, step)."""
+    """Draw a batch of sources by their shares, and partners of the same sources."""
     rng = generator(*keys, 0)
     edges = np.cumsum([source.prob for source in sources])
     which = np.minimum(np.searchsorted(edges, rng.random(batch_size), side="right"), len(sources) - 1)
     sizes = np.array([len(source.rows) for source in sources])[which]
     first = (rng.random(batch_size) * sizes).astype(np.int64)
     second = (rng.random(batch_size) * sizes).astype(np.int64)
-    picked = [(sources[s], a, b) for s, a, b in zip(which, first, second, strict=True)]
+    return _drawn(sources, (which, first), (which, second))
+
+
+def pass_rows(sources: Sequence[Source], batch_size: int, *keys: int) -> Drawn:
+    """The clips that a pass over all sources has at a step, and partners of any source.
+
+    Where there are fewer clips than a batch takes, it has all of them.
+    """
+    ends = np.cumsum([len(source.rows) for source in sources])
+    seed, fold, epoch, step = keys
+    order = generator(seed, fold, epoch, 0, 3).permutation(ends[-1])
+    first = order[step * batch_size : (step + 1) * batch_size]
+    second = (generator(*keys, 0).random(len(first)) * ends[-1]).astype(np.int64)
+
+    def place(of_all: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        which = np.searchsorted(ends, of_all, side="right")
+        return which, of_all - np.append(0, ends)[which]
+
+    return _drawn(sources, place(first), place(second))
+
+
+def _drawn(
+    sources: Sequence[Source], first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+) -> Drawn:
+    """Clips and their partners, given each as sources and places in them."""
+    one = [(sources[s], i) for s, i in zip(*first, strict=True)]
+    other = [(sources[s], i) for s, i in zip(*second, strict=True)]
     return Drawn(
-        rows=np.array([s.rows[a] for s, a, _ in picked]),
-        partners=np.array([s.rows[b] for s, _, b in picked]),
-        present=np.stack([s.targets[a] for s, a, _ in picked]),
-        partner_present=np.stack([s.targets[b] for s, _, b in picked]),
-        noisy=np.array([s.noisy for s, _, _ in picked]),
+        rows=np.array([s.rows[i] for s, i in one]),
+        partners=np.array([s.rows[i] for s, i in other]),
+        present=np.stack([s.targets[i] for s, i in one]),
+        partner_present=np.stack([s.targets[i] for s, i in other]),
+        noisy=np.array([s.noisy for s, _ in one]),
     )
 
 

@@ -98,6 +98,18 @@ def test_each_clip_is_rated_by_the_models_that_left_it_out(world):
         assert {clips[row] for row in rater.rows} == left_out
 
 
+@pytest.mark.parametrize("fields", [{"noisy_prob": 0.5}, {"noisy_prob": 1, "epoch": "pass"}])
+def test_noisy_clips_of_other_folds_parts_are_rated(world, fields):
+    sampling = Sampling(noisy_share="fold", **fields)
+    sharing = train(world, FIRST.replace({"training.epochs": 1}).model_copy(update={"sampling": sampling}))
+    parts = [world.run.fold(sharing, k).trained() - curated(world, k) for k in range(3)]
+    assert sorted(clip for part in parts for clip in part) == sorted(NOISY)
+    clips = noisy_clips(world.run)["clip"].tolist()
+    raters, refused = find_raters(world.run, clips)
+    assert not refused
+    assert [{clips[row] for row in rater.rows} for rater in raters] == [NOISY - part for part in parts]
+
+
 def test_clips_that_all_models_saw_are_an_error_that_says_how_many(world):
     sampling = with_corrections({"noisy/24.wav": "a", "noisy/25.wav": "b"}, corrected_noisy_prob=0.5)
     listed = train(world, FIRST.model_copy(update={"sampling": sampling}))

@@ -49,7 +49,7 @@ def test_names_ignore_case_and_underscores_and_an_experiment_has_the_loss_itself
 def test_unknown_names_fields_and_weights() -> None:
     with pytest.raises(ValueError, match="no loss is called 'OnlyNoisyLSofd'; did you mean OnlyNoisyLSoft"):
         losses.build("OnlyNoisyLSofd")
-    with pytest.raises(ValueError, match="there are OnlyNoisyLSoft, OnlyNoisyLq, BCE, BCEMaxOutlier"):
+    with pytest.raises(ValueError, match="there are OnlyNoisyLSoft, OnlyNoisyLq, BCE, BCEMaxOutlier, Focal, LSEP"):
         losses.build("hinge")
     with pytest.raises(ValueError, match=r"OnlyNoisyLq has no field 'noisy_wait'; did you mean loss\.noisy_weight"):
         losses.build("OnlyNoisyLq", noisy_wait=1.0)

@@ -32,3 +32,15 @@ def test_evidence_is_the_masked_cross_entropy() -> None:
     absent = torch.rand(present.shape, generator=torch.Generator().manual_seed(5)) * 2
     expected = (present * softplus(-logits) + absent * softplus(logits)).mean().item()
     assert value_of(losses.build("BCE"), logits, present, noisy, absent).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_weighs_cells_by_the_probability_of_the_wrong_answer() -> None:
+    logits, targets, noisy = problem()
+    z, y = logits.double(), 0.7 * targets.double() + 0.1
+    p = z.sigmoid()
+    cells = -(y * (1 - p) ** 1.5 * p.log() + (1 - y) * p**1.5 * (1 - p).log())
+    found = value_of(losses.build("Focal", gamma=1.5), z, y, noisy)
+    assert found.item() == pytest.approx(cells.mean().item(), rel=1e-10)
+    plain = value_and_grad(losses.build("BCE"), z, y, noisy)
+    for found, expected in zip(value_and_grad(losses.build("Focal", gamma=0), z, y, noisy), plain, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)

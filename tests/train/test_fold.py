@@ -10,18 +10,20 @@ import pytest
 import torch
 
 from raytag import parts
+from raytag.batch import Batch, Outputs, Targets
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.losses import LOSSES
 from raytag.losses.bce import bce
 from raytag.metrics import lwlrap
+from raytag.models import MODELS
 from raytag.predict import Windows, predict, predict_middles
 from raytag.store.files import Storage
 from raytag.store.fold import FoldStore
 from raytag.store.run import RunStore
 from raytag.train.fold import FoldTraining, train_fold
-from raytag.train.sources import draw_rows, split, steps_per_epoch
+from raytag.train.sources import Source, draw_rows, split, steps_per_epoch
 from raytag.train.twins import shorter_twin
 
 CLASSES = ("a", "b", "c")
@@ -108,6 +110,109 @@ def test_an_interrupted_training_gives_the_same_bits(data, tmp_path, changes, st
     assert content(store) == content(whole)
     columns = ["epoch", "lr", "train_loss", "lwlrap"]
     pd.testing.assert_frame_equal(store.curve()[columns], whole.curve()[columns])
+
+
+def steps_of(training):
+    """Gradients by which the optimizer steps in an epoch, their rates, and the clips of each batch."""
+    gradients, rates, sizes, step = [], [], [], training.optimizer.step
+
+    def watched():
+        gradients.append([p.grad.clone() for p in training.model.parameters()])
+        rates.append(training.optimizer.param_groups[0]["lr"])
+        sizes.append(training.step + 1)
+        return step()
+
+    training.optimizer.step = watched
+    list(training.run_epoch())
+    return gradients, rates, np.diff([0, *sizes]).tolist()
+
+
+def test_the_optimizer_steps_after_each_group_of_batches_and_after_the_tail(data):
+    """ex4sperans steps after the first batch, then after each n, and drops the gradients of an epoch's tail."""
+    table, bank, _ = data
+    changes = {"training__batch_size": 2, "model__dropout": 0.0, "training__precision": "fp32"}
+    trainings = [
+        FoldTraining(small(**changes, training__accumulate=n), 0, table, bank, torch.device("cpu"))
+        for n in (1, 4, 9)
+    ]
+    plain = trainings[0]
+    for training in trainings:
+        training.optimizer.param_groups[0]["lr"] = 0.0
+        training.rate.lr_at = lambda step, own=training.rate.lr_at: own(step) * 0  # weights stay: gradients compare
+    assert plain.steps == 6
+    single, _, sizes = steps_of(plain)
+    assert sizes == [1] * 6
+    for training, expected in zip(trainings[1:], ([4, 2], [6]), strict=True):
+        found, _, sizes = steps_of(training)
+        assert sizes == expected
+        for number, (size, gradients) in enumerate(zip(sizes, found, strict=True)):
+            begin = sum(sizes[:number])
+            means = [torch.stack(own).mean(0) for own in zip(*single[begin : begin + size], strict=True)]
+            for gradient, mean in zip(gradients, means, strict=True):
+                torch.testing.assert_close(gradient, mean, rtol=1e-4, atol=1e-6)
+
+
+def test_the_schedule_counts_steps_of_the_optimizer(data):
+    table, bank, _ = data
+    experiment = small(training__batch_size=2, training__accumulate=4, training__epochs=3)
+    training, found = FoldTraining(experiment, 0, table, bank, torch.device("cpu")), []
+    while not training.done:
+        found += steps_of(training)[1]
+        training.end_epoch()
+    rate = experiment.schedule.start(3e-3, 6)
+    assert found == [rate.lr_at(step) for step in range(6)]
+    assert training.curve()["lr"].tolist() == found[1::2]
+
+
+class PlainNetwork(parts.Network):
+    """No batch normalisation: a sample's gradient does not depend on the batch."""
+
+    def build(self, num_classes, channels):
+        return PlainNet(num_classes, channels)
+
+
+class PlainNet(torch.nn.Module):
+    def __init__(self, num_classes, channels) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Conv2d(channels, 8, 5), torch.nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        return Outputs(self.last(self.first(x).relu().mean((2, 3))))
+
+
+def test_batches_that_are_accumulated_train_as_one_large_batch(data, monkeypatch):
+    monkeypatch.setitem(MODELS, "PlainNetwork", f"{__name__}:PlainNetwork")
+    table, bank, _ = data
+    changes = {"model.name": "PlainNetwork", "training.precision": "fp32", "training.epochs": 2}
+    base = Experiment().replace({"features.n_mels": 32, "input.crop_frames": 48} | changes)
+    large, parts_of = (
+        FoldTraining(base.replace(own), 0, table, bank, torch.device("cpu"))
+        for own in ({"training.batch_size": 6}, {"training.batch_size": 2, "training.accumulate": 3})
+    )
+
+    def third(step):
+        whole, own = large.make_batch(step // 3), slice(step % 3 * 2, step % 3 * 2 + 2)
+        return Batch(whole.x[own], Targets(whole.targets.present[own], whole.targets.noisy[own]))
+
+    parts_of.make_batch = third
+    assert (large.steps, parts_of.steps, parts_of.updates) == (2, 6, 2)
+    list(large.run_epoch())
+    list(parts_of.run_epoch())
+    assert large.loss_sum / 2 == pytest.approx(parts_of.loss_sum / 6, rel=1e-5)
+    for own, other in zip(large.model.parameters(), parts_of.model.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+
+
+def test_an_interrupted_training_with_accumulation_gives_the_same_bits(data, tmp_path):
+    experiment = small(training__accumulate=2, optimizer__name="SGD", optimizer__momentum=0.9)
+    whole, outcome = train(experiment, data, tmp_path / "whole")
+    assert outcome.result["steps"] == 8  # of 3 batches an epoch: two, and the one that is left
+    for more in (3, 3):
+        polls = iter([False] * more + [True])
+        _, stopped = train(experiment, data, tmp_path / "parts", should_stop=lambda polls=polls: next(polls))
+        assert stopped.state == "interrupted"
+    store, _ = train(experiment, data, tmp_path / "parts")
+    assert content(store) == content(whole)
 
 
 class Tempered(parts.Loss):
@@ -369,10 +474,13 @@ def test_what_cannot_be_trained_is_said(data, tmp_path):
 
 
 def test_epochs_are_whole_batches():
-    sampling = Experiment().sampling
-    assert steps_per_epoch(sampling, 16, 100) == 6
-    assert steps_per_epoch(sampling, 128, 100) == 1
-    assert steps_per_epoch(sampling.model_copy(update={"samples_per_epoch": 32768}), 128, 100) == 256
+    sampling, rows = Experiment().sampling, np.zeros(100, np.int64)
+    sources = [Source("curated", rows, rows, False, 1), Source("noisy", rows, rows, True, 1)]
+    assert steps_per_epoch(sampling, 16, sources) == 6
+    assert steps_per_epoch(sampling, 128, sources) == 1
+    assert steps_per_epoch(sampling.model_copy(update={"samples_per_epoch": 32768}), 128, sources) == 256
+    whole = sampling.model_copy(update={"epoch": "pass"})
+    assert [steps_per_epoch(whole, size, sources) for size in (16, 128, 300)] == [12, 1, 1]
 
 
 def test_batches_made_ahead_are_the_same_batches(data):

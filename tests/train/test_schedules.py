@@ -12,7 +12,7 @@ from torch import nn
 
 from raytag import parts
 from raytag.experiment import Schedule
-from raytag.train.schedules import CosineRestarts, OneCycle, Plateau
+from raytag.train.schedules import CosineRestarts, OneCycle, Plateau, StepDecay
 
 
 def test_plateau_follows_the_reference_trace(shared: Path) -> None:
@@ -72,6 +72,19 @@ def test_cosine_restarts_are_torchs_and_continue_from_their_state(times: int) ->
         rate.load(state)
 
 
+@pytest.mark.parametrize(("every", "gamma"), [(1, 0.5), (3, 0.1)])
+def test_step_decay_is_torchs(every: int, gamma: float) -> None:
+    rate = StepDecay(every=every, gamma=gamma).start(0.01, 1)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.01)
+    reference = torch.optim.lr_scheduler.StepLR(optimizer, every, gamma)
+    for epoch in range(10):
+        assert rate.lr_at(5 * epoch) == rate.lr_at(5 * epoch + 4)
+        assert rate.lr_at(5 * epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        rate.epoch_end(0.5)
+        optimizer.step()
+        reference.step()
+
+
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 1000])
 def test_one_cycle_stays_within_its_bounds(total: int) -> None:
     schedule = OneCycle(warmup_share=0.3, start_factor=0.1, end_factor=0.01).start(1.0, total)
@@ -88,7 +101,7 @@ def test_one_cycle_stays_within_its_bounds(total: int) -> None:
             schedule.lr_at(step)
 
 
-@pytest.mark.parametrize("settings", [Plateau(patience=1), OneCycle()])
+@pytest.mark.parametrize("settings", [Plateau(patience=1), OneCycle(), StepDecay(every=2)])
 def test_schedules_continue_from_json(settings: parts.Schedule) -> None:
     metrics = [0.5, 0.6, 0.59, 0.6, 0.58, 0.57, 0.56, 0.55]
     whole = settings.start(1e-3, 80)

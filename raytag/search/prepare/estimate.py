@@ -32,14 +32,17 @@ def predicted_seconds(models: Iterable[tuple[Experiment, Cell]], table: ClipTabl
         kind = f"{experiment.model!r} {experiment.front_end!r} {shape}"
         if kind not in per_step:
             per_step[kind] = _seconds_per_step(experiment, table, cell.fold)
-        n_curated = len(split(table, experiment.sampling, cell.fold, cell.blind).sources[0].rows)
-        steps = steps_per_epoch(experiment.sampling, experiment.training.batch_size, n_curated)
+        sources = split(table, experiment.sampling, cell.fold, cell.blind).sources
+        steps = steps_per_epoch(experiment.sampling, experiment.training.batch_size, sources)
         total += per_step[kind] * steps * experiment.training.epochs * OVERHEAD
     return total
 
 
 def _seconds_per_step(experiment: Experiment, table: ClipTable, fold: int) -> float:
     """Seconds of one training step, on noise: how long a step takes does not depend on the sound."""
+    # a pass over few clips, or a part of them, has no whole batch
+    drawn = experiment.sampling.model_copy(update={"epoch": "draws", "noisy_share": "all"})
+    experiment = experiment.model_copy(update={"sampling": drawn})
     clips = table.clips[table.clips["subset"] != "test"]
     few = clips.groupby(["subset", "fold"]).head(SAMPLED_CLIPS)
     small = table.drop(table.clips["clip"][~table.clips["clip"].isin(few["clip"])].tolist())

@@ -184,7 +184,7 @@ def _check_sampling(sampling: Sampling, table: ClipTable, folds: Sequence[int], 
         for name in ("curated_corrections", "noisy_corrections")
         if getattr(sampling, name) is not None
     }
-    key = json.dumps([shares, files])
+    key = json.dumps([shares, sampling.noisy_share, files])
     if key in done:
         return
     done.add(key)

@@ -17,5 +17,9 @@ INITS: Mapping[str, str] = {
 #: Every rule by which an earlier experiment chooses or labels clips, and where its fields stand.
 PSEUDOS: Mapping[str, str] = {
     "Given": "raytag.train.stages.given:Given",
-    "Top": "raytag.train.stages.top:Top",
+    "Top": "raytag.train.stages.noisy:Top",
+    "Match": "raytag.train.stages.noisy:Match",
+    "Relabel": "raytag.train.stages.noisy:Relabel",
+    "Merge": "raytag.train.stages.noisy:Merge",
+    "Rest": "raytag.train.stages.noisy:Rest",
 }

@@ -113,6 +113,13 @@ def test_labels_of_a_fold_change_no_bit_of_the_child_that_leaves_it_out(tmp_path
     assert same_whatever_the_labels_of_the_fold(experiment, tmp_path)
 
 
+@pytest.mark.parametrize("rule", ["Match", "Relabel", "Merge", "Rest"])
+def test_labels_of_a_fold_change_no_bit_of_a_child_that_labels_noisy_clips(tmp_path, rule):
+    pseudo, sampling = Pseudo(rule, parent=FIRST), Sampling(epoch="pass", noisy_prob=1)
+    experiment = child(pseudo=pseudo, sampling=sampling, init=Init()).replace({"training.epochs": 1})
+    assert same_whatever_the_labels_of_the_fold(experiment, tmp_path)
+
+
 def test_the_same_test_fails_when_the_reader_is_given_another_fold(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "parent_model", lambda parent, cell: Cell((cell.fold + 1) % 3))
     monkeypatch.setattr("raytag.train.stages.lineage.parent_model", lambda parent, cell: Cell((cell.fold + 1) % 3))
