@@ -83,7 +83,7 @@ def measure(experiment: Experiment, batch: int, rounds: int) -> None:
 
 
 def measure_effects(batch: int, rounds: int) -> None:
-    """Batches of clips of 4 to 15 s, each with one kind of effect on every sample; then as ex4sperans made them."""
+    """Batches of clips of 4 to 15 s, one kind of effect on all of them; then as ex4sperans made them."""
     features, rng = Features("Waveforms"), np.random.default_rng(0)
     lengths = rng.integers(4 * features.sample_rate, 15 * features.sample_rate + 1, CLIPS)
     noise = features.noise(int(lengths.sum()), rng)
@@ -101,9 +101,9 @@ def measure_effects(batch: int, rounds: int) -> None:
         "published: mix_prob 0.5, effects_prob 0.75": {"mix_prob": 0.5, "effects_prob": 0.75},
     }
     feeds = {kind: Input("WholeWaveforms", **fields).open(bank, features) for kind, fields in kinds.items()}
-    samples = float(bank.frames[drawn.rows].sum())
+    millions = float(bank.frames[drawn.rows].sum()) / 1e6
     candidates = {kind: partial(feed.training, drawn, rng) for kind, feed in feeds.items()}
-    print_table(f"{batch} clips, one core", compare(candidates, rounds=rounds, per=samples, unit="samples"))
+    print_table(f"{batch} clips, one core", compare(candidates, rounds=rounds, per=millions, unit="million"))
 
 
 if __name__ == "__main__":
