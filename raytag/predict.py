@@ -223,7 +223,7 @@ def _batches(
     """The order in which clips are predicted, and which of all their samples, ``counts`` of each, share a batch.
 
     They share it as they come, at most TILES_PER_BATCH at a time, of a long clip never all at once. Padded ones are
-    ordered by length, and batches hold ``feed.batch_frames`` as well.
+    ordered by length, and batches hold at most ``feed.batch_frames`` besides.
     """
     if not isinstance(feed, PaddedFeed):
         n = int(counts.sum())

@@ -256,8 +256,7 @@ def _forward(experiment: Experiment, n_classes: int) -> Outputs:
     seen = f"images of {bands} bands x {frames} frames" if bands else f"waveforms of {frames} samples"
     with _mended_by("--set model.FIELD=VALUE"):
         model = tagger(experiment, n_classes)
-    takes = min(len(signature(module.forward).parameters) for module in (model, network_of(model)))
-    if experiment.input.pads and takes < 2:
+    if experiment.input.pads and not all(map(_takes_lengths, (model, network_of(model)))):
         raise _Fault(
             f"input.name={experiment.input.name} pads clips to the longest of their batch, and the network of "
             f"model.name={experiment.model.name} with front_end.name={experiment.front_end.name} takes no lengths",
@@ -285,6 +284,14 @@ def _forward(experiment: Experiment, n_classes: int) -> Outputs:
                 f"{mend}, or another network: --set model.name=NAME",
             )
     return found
+
+
+def _takes_lengths(module: torch.nn.Module) -> bool:
+    try:
+        signature(module.forward).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def low_rate(table: ClipTable, features: parts.Features) -> list[str]:
