@@ -8,7 +8,7 @@ Shapes: B samples, C classes, T frames of a network's output.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,7 +150,10 @@ class Outputs:
 
 
 class Feed(Protocol):
-    """A bank as an input reads it: batches to train on, and clips to predict."""
+    """A bank as an input reads it: batches to train on, and clips to predict.
+
+    Where its samples have lengths of their own, it is a `PaddedFeed`.
+    """
 
     pooling: Pooling
 
@@ -178,6 +181,23 @@ class Feed(Protocol):
 
         Of all these samples only those are made that ``which`` says: an hour of sound has thousands.
         """
+        ...
+
+
+@runtime_checkable
+class PaddedFeed(Feed, Protocol):
+    """A feed whose samples are padded to the longest of their batch.
+
+    Attributes
+    ----------
+    batch_frames : int
+        Of a batch that is predicted, padding included, but for one that has a single sample.
+    """
+
+    batch_frames: int
+
+    def sample_frames(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Frames of each clip's samples, int64 (n,): of all its tiles, and of its middle."""
         ...
 
 

@@ -264,6 +264,11 @@ class Experiment(Part):
         return self.pseudo.reads_by in LEAKY or any(parent.leaky for parent in self.parents)
 
     @property
+    def open_ended(self) -> bool:
+        """Whether the first steps are the same however many epochs it has."""
+        return self.schedule.open_ended and self.input.open_ended
+
+    @property
     def watches(self) -> bool:
         """Whether the labels of the fold that is left out decide on the epoch or the rate, here or in a parent."""
         training = self.training

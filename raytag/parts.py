@@ -172,19 +172,32 @@ class Input(Member):
         `open` is its own.
     sizes : tuple of str
         Dotted keys of the fields that decide how large a sample is.
+    pads : bool
+        Whether samples have lengths of their own, which batches tell (`raytag.batch.Batch.lengths`).
     """
 
     reads: ClassVar[str]
     feed: ClassVar[str]
     sizes: ClassVar[tuple[str, ...]] = ()
+    pads: ClassVar[bool] = False
 
     @abstractmethod
     def shape(self, features: Any) -> tuple[int, ...]:
-        """Of a sample: (channels, bands, frames) or (samples,)."""
+        """Of a sample: (channels, bands, frames) or (samples,); of one that is padded, the most in training."""
 
     @abstractmethod
     def span(self, features: Any) -> int:
-        """Frames of the bank that a sample covers."""
+        """Frames of the bank that a sample covers; where `pads`, the most in training."""
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether `in_epoch` gives the same however many epochs a training has (`Schedule.open_ended`)."""
+        return True
+
+    def in_epoch(self, epoch: int, epochs: int) -> Input:
+        """What makes the batches of an epoch, counted from 0, of so many: this input itself, or a copy that reads
+        clips as they are."""
+        return self
 
     def for_test(self) -> Input:
         """What reads test clips and recordings that a run never saw: this input itself, or a copy that tiles them

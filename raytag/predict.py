@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from raytag.batch import Batch, Feed
+from raytag.batch import Batch, Feed, PaddedFeed
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
 from raytag.models.tagger import tagger
 from raytag.store.predictions import predictions_frame
 
 TILES_PER_BATCH = 64
+BATCHES_TO_SORT = 8  # of clips of many lengths, so that those of similar length meet
 
 
 def predict(
@@ -54,15 +55,17 @@ def predict(
     """
     counts = feed.count_tiles(rows)
     total: list[np.ndarray] = []
-    for chunk in _chunks(counts):
-        numbers = np.arange(counts[chunk].sum())
+    for chunk in _chunks(feed, rows):
+        order, parts = _batches(feed, rows[chunk], counts[chunk])
         logits, owners = [], []
-        for part in np.array_split(numbers, _parts(len(numbers))):  # of a long clip never all tiles at once
-            batch, owner = feed.tiles(rows[chunk], slice(part[0], part[-1] + 1))
+        for part in parts:
+            batch, owner = feed.tiles(rows[chunk][order], part)
             logits.append(_logits(model, batch, device))
-            owners.append(torch.from_numpy(owner))
-            advance(len(part))
+            owners.append(torch.from_numpy(order[owner]))
+            advance(part.stop - part.start)
         probabilities, of = torch.sigmoid(torch.cat(logits)), torch.cat(owners)
+        back = torch.argsort(of, stable=True)  # as the clips came
+        probabilities, of = probabilities[back], of[back]
         if tiles is not None:
             tiles.append(probabilities.numpy())
         pooled = torch.zeros(chunk.stop - chunk.start, probabilities.shape[1])
@@ -85,8 +88,8 @@ class Windows:
     owner : int64 array (n_tiles,)
         Number of the clip; each has a tile.
     start, end : float64 array (n_tiles,)
-        Seconds from where the clip's features begin, or in its recording; outside of the clip where a tile is
-        padded.
+        Seconds from where the clip's features begin, or in its recording; outside of the clip where a tile of a
+        fixed length is padded.
     probabilities : float32 array (n_tiles, n_classes)
     """
 
@@ -106,7 +109,10 @@ class Windows:
     ) -> Self:
         """Of the tiles of ``rows``: ``values`` are what `predict` gives, ``begins`` where the clips begin, s."""
         first, owner = feed.first_frames(rows)
-        rate, span = experiment.features.rate, experiment.input.span(experiment.features)
+        rate = experiment.features.rate
+        span: Any = experiment.input.span(experiment.features)
+        if isinstance(feed, PaddedFeed):
+            span = feed.sample_frames(rows)[owner]
         offset = np.zeros(len(first)) if begins is None else np.asarray(begins)[owner]
         return cls(owner, first / rate + offset, (first + span) / rate + offset, values)
 
@@ -162,7 +168,7 @@ class Line:
         buffer = np.concatenate([np.empty((0, self._features.width), np.int16), *self._waiting])
         rows = np.arange(len(self._waiting))
         feed = self._input.open(Bank(buffer, offsets, [str(row) for row in rows]), self._features)
-        chunks = _chunks(feed.count_tiles(rows))
+        chunks = _chunks(feed, rows)
         ready = len(rows) if last or not chunks else chunks[-1].start
         self._waiting = self._waiting[ready:]
         return feed, rows[:ready]
@@ -185,28 +191,53 @@ def predict_middles(model: torch.nn.Module, feed: Feed, rows: np.ndarray, device
     -------
     float32 array (n, n_classes)
     """
-    parts = [
-        torch.sigmoid(_logits(model, feed.middles(part), device)).numpy()
-        for part in np.array_split(rows, _parts(len(rows)))
-    ]
-    return np.concatenate(parts)
+    order, parts = _batches(feed, rows, np.ones_like(rows))
+    found = [torch.sigmoid(_logits(model, feed.middles(rows[order][part]), device)).numpy() for part in parts]
+    return np.concatenate(found)[np.argsort(order)]
 
 
-def _chunks(counts: np.ndarray) -> list[slice]:
-    """Runs of clips with about TILES_PER_BATCH tiles in all, so that memory stays bounded."""
+def _chunks(feed: Feed, rows: NDArray[np.int64]) -> list[slice]:
+    """Runs of clips whose batches no other clip joins, so that memory stays bounded.
+
+    They have about TILES_PER_BATCH tiles in all; where samples are padded, about as many frames as BATCHES_TO_SORT
+    batches have.
+    """
+    if isinstance(feed, PaddedFeed):
+        sizes, most = feed.sample_frames(rows) * feed.count_tiles(rows), BATCHES_TO_SORT * feed.batch_frames
+    else:
+        sizes, most = feed.count_tiles(rows), TILES_PER_BATCH
     chunks, start, held = [], 0, 0
-    for i, count in enumerate(counts):
-        if held and held + count > TILES_PER_BATCH:
+    for i, size in enumerate(sizes):
+        if held and held + size > most:
             chunks.append(slice(start, i))
             start, held = i, 0
-        held += int(count)
+        held += int(size)
     if held:
-        chunks.append(slice(start, len(counts)))
+        chunks.append(slice(start, len(sizes)))
     return chunks
 
 
-def _parts(n: int) -> int:
-    return max(1, -(-n // TILES_PER_BATCH))
+def _batches(
+    feed: Feed, rows: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[slice]]:
+    """The order in which clips are predicted, and which of all their samples, ``counts`` of each, share a batch.
+
+    They share it as they come, at most TILES_PER_BATCH at a time, of a long clip never all at once. Padded ones are
+    ordered by length, and batches hold at most ``feed.batch_frames`` besides.
+    """
+    if not isinstance(feed, PaddedFeed):
+        n = int(counts.sum())
+        parts = np.array_split(np.arange(n), max(1, -(-n // TILES_PER_BATCH)))
+        return np.arange(len(rows)), [slice(part[0], part[-1] + 1) for part in parts]
+    sizes = feed.sample_frames(rows)
+    order = np.argsort(sizes, kind="stable")
+    slices, start = [], 0
+    longest = np.repeat(sizes[order], counts[order])
+    for i, frames in enumerate(longest):  # the shorter ones are padded to the longest, which comes last
+        if i > start and (i - start == TILES_PER_BATCH or (i - start + 1) * frames > feed.batch_frames):
+            slices.append(slice(start, i))
+            start = i
+    return order, [*slices, slice(start, len(longest))]
 
 
 @torch.inference_mode()

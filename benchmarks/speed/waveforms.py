@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What a batch of waveform crops costs on one core: the crops, their spectrogram, a training step on them.
+"""What a batch of waveforms costs on one core: the crops, their spectrogram, a training step on them; effects.
 
-python benchmarks/speed/waveforms.py
+python benchmarks/speed/waveforms.py             # crops, front ends, networks
+python benchmarks/speed/waveforms.py --effects   # whole clips: samples a second, by effect and all together
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from _timing import compare, print_table
 
 from raytag.batch import Drawn
-from raytag.experiment import Experiment
+from raytag.experiment import Experiment, Features, Input
 from raytag.features.bank import Bank
+from raytag.inputs.waveforms.effects.settings import WithEffects
 from raytag.models.tagger import Tagger, tagger
 
 CLIPS, SECONDS, CLASSES = 64, 6, 80
@@ -28,8 +33,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--base-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--effects", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.effects:
+        measure_effects(args.batch, args.rounds)
+        return
     for name in ("Mel", "STFT"):
         fields = {**WAVEFORMS, "front_end.name": name, "model.base_size": args.base_size}
         measure(Experiment().replace(fields), args.batch, args.rounds)
@@ -71,6 +80,30 @@ def measure(experiment: Experiment, batch: int, rounds: int) -> None:
     parts = ", ".join(f"{what} {1e3 * statistics.median(seconds):.1f} ms" for what, seconds in taken.items())
     seen = f"{batch} samples, {experiment.front_end.name} {tuple(images.shape[1:])}"
     print(f"{seen}: {parts} (CPU time, median of {rounds})")
+
+
+def measure_effects(batch: int, rounds: int) -> None:
+    """Batches of clips of 4 to 15 s, one kind of effect on all of them; then as ex4sperans made them."""
+    features, rng = Features("Waveforms"), np.random.default_rng(0)
+    lengths = rng.integers(4 * features.sample_rate, 15 * features.sample_rate + 1, CLIPS)
+    noise = features.noise(int(lengths.sum()), rng)
+    bank = Bank(noise, np.cumsum([0, *lengths]), [str(i) for i in range(CLIPS)])
+    labels = np.zeros((batch, CLASSES), np.float32)
+    rows = rng.integers(0, CLIPS, (2, batch))
+    drawn = Drawn(rows[0], rows[1], labels, labels, np.zeros(batch, bool))
+    none = {"reverb_most": None, "pitch_cents": 0, "overdrive_db": None, "speed_share": 0}
+    four = {name: {key: value for key, value in none.items() if key != name} for name in none}
+    kinds: dict[str, dict[str, Any]] = {
+        "none": {},
+        **{name: {"effects_prob": 1.0, **others} for name, others in four.items()},
+        "speed_by=tempo": {"effects_prob": 1.0, **four["speed_share"], "speed_by": "tempo"},
+        **{name: {name: 1.0} for name in WithEffects.model_fields if name.endswith("_prob")},
+        "published: mix_prob 0.5, effects_prob 0.75": {"mix_prob": 0.5, "effects_prob": 0.75},
+    }
+    feeds = {kind: Input("WholeWaveforms", **fields).open(bank, features) for kind, fields in kinds.items()}
+    millions = float(bank.frames[drawn.rows].sum()) / 1e6
+    candidates = {kind: partial(feed.training, drawn, rng) for kind, feed in feeds.items()}
+    print_table(f"{batch} clips, one core", compare(candidates, rounds=rounds, per=millions, unit="million"))
 
 
 if __name__ == "__main__":

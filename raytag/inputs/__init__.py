@@ -11,4 +11,5 @@ from collections.abc import Mapping
 INPUTS: Mapping[str, str] = {
     "LogMelImages": "raytag.inputs.logmel_images.settings:LogMelImages",
     "WaveformCrops": "raytag.inputs.waveforms.settings:WaveformCrops",
+    "WholeWaveforms": "raytag.inputs.waveforms.whole:WholeWaveforms",
 }

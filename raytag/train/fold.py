@@ -224,13 +224,16 @@ class FoldTraining:
     @property
     def may_go_on(self) -> bool:
         """Whether a longer twin would go on from here: then the last checkpoint is kept."""
-        return self.experiment.schedule.open_ended and not self.stopped_early
+        return self.experiment.open_ended and not self.stopped_early
 
     def curve(self) -> pd.DataFrame:
         return pd.DataFrame(self.rows, columns=CURVE_COLUMNS)
 
     def run_epoch(self) -> Iterator[int]:
         """Train to the end of the epoch, yielding before each optimizer step, when the state may be saved."""
+        own = self.experiment.input.in_epoch(self.epoch, self.experiment.training.epochs)
+        if own is not self.experiment.input:  # it predicts as that does
+            self.feed = own.open(self.bank, self.experiment.features)
         self.model.train()
         batches = self.batches()
         while self.step < self.steps:

@@ -1,8 +1,8 @@
 """A longer training of an experiment goes on from where its shorter twin ended, to the same bits.
 
-Every draw of a training is a function of (seed, fold, epoch, step), so where the learning rate of a step is too
-(`raytag.train.schedules.RateSchedule.open_ended`), twins that differ in ``training.epochs`` alone make the same
-steps up to the end of the shorter one.
+Every draw of a training is a function of (seed, fold, epoch, step), so where the learning rate of a step and what
+an epoch reads are too (`raytag.experiment.Experiment.open_ended`), twins that differ in ``training.epochs`` alone
+make the same steps up to the end of the shorter one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def shorter_twin(run: RunStore, experiment: Experiment, fold: int, device: str) 
     It was trained on the same kind of ``device`` (cpu or cuda) in the same precision. Twins are found by their
     identity, which changes with the content of corrections and with the algorithm, so nothing else can differ.
     """
-    if not experiment.schedule.open_ended:
+    if not experiment.open_ended:
         return None
     training = experiment.training
     precision = resolve_precision(training.precision, torch.device(device))

@@ -15,6 +15,8 @@ from raytag.compiled.once import once
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment, Model
 from raytag.features.bank import SCALE, Bank
+from raytag.inputs.waveforms.effects.reverb import reverberated
+from raytag.inputs.waveforms.effects.stretch import at_tempo
 from raytag.train.fold import FoldTraining
 
 FRAMES = 48  # of a clip
@@ -22,7 +24,12 @@ FRAMES = 48  # of a clip
 
 def warm_up() -> None:
     """Make this process ready to train; of a node's processes only one compiles."""
-    once("train", _train_on_noise)
+    once("train", _compile_all)
+
+
+def _compile_all() -> None:
+    _train_on_noise()
+    at_tempo(reverberated(np.zeros(1000, np.float32), 8000, 1.0, 1.0), 8000, 1.1)
 
 
 def _train_on_noise(model: parts.Network | None = None, size: int = 32) -> None:

@@ -214,11 +214,16 @@ for rate, fmax in ((44100, 22050.0), (8000, 4000.0)):
 """
 
 TRAIN = """
-from raytag.experiment import Model
-from raytag.train.warmup import _train_on_noise
+import numpy
+from raytag.experiment import Input, Model
+from raytag.inputs.waveforms.effects.chain import Effects
+from raytag.train.warmup import _compile_all, _train_on_noise
 
-_train_on_noise()
+_compile_all()
 before = compiled_types()
+for speed_by in ("speed", "tempo"):
+    effects = Effects(Input("WholeWaveforms", speed_by=speed_by), 44100)
+    effects.four(numpy.zeros(9000, numpy.float32), numpy.random.default_rng(0))
 for name in Model.table:
     small = {"base_size": 4} if "base_size" in Model.pick(name).model_fields else {"width": 1 / 16}
     _train_on_noise(Model(name, **small), 64)

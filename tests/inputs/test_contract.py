@@ -14,11 +14,14 @@ import torch
 from raytag.batch import ALL
 from raytag.experiment import Features, Input
 from raytag.inputs import INPUTS
+from raytag.inputs.waveforms.effects.settings import WithEffects
 from raytag.testing.inputs import check_input
 
 FIELDS: dict[str, dict[str, Any]] = {
     "LogMelImages": {"crop_frames": 32},
     "WaveformCrops": {"crop_seconds": 0.05, "mix_prob": 0.7},
+    "WholeWaveforms": {"max_seconds": 0.05, "whole_seconds": 0.06, "plain_share": 0.1, "mix_prob": 0.7}
+    | {name: 0.7 for name in WithEffects.model_fields if name.endswith("_prob")},
 }
 
 
@@ -30,7 +33,8 @@ def make(name: str, **fields: Any):
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_input_keeps_the_contract(name: str) -> None:
     check_input(*make(name))
-    check_input(*make(name, test_shifts=3))
+    if "test_shifts" in Input.pick(name).model_fields:
+        check_input(*make(name, test_shifts=3))
 
 
 def of_feed(change: Callable[[Any], dict[str, Any]]):
@@ -82,6 +86,18 @@ def everyone(feed):
         return replace(batch, x=batch.x - batch.x.mean()), owner
 
     return {"tiles": tiles}
+
+
+def of_whole(change: Callable[[Any], dict[str, Any]]):
+    """The padding input with some of its feed's functions changed."""
+
+    def opened(bank, features):
+        feed = make("WholeWaveforms")[0].open(bank, features)
+        names = ("training", "middles", "count_tiles", "first_frames", "tiles", "pooling", "bank")
+        names += ("sample_frames", "batch_frames")
+        return SimpleNamespace(**{name: getattr(feed, name) for name in names} | change(feed))
+
+    return opened
 
 
 def every_tile(feed):
@@ -141,3 +157,21 @@ def test_a_bad_input_is_told_what_it_breaks(bad: str) -> None:
     change, message = BAD[bad]
     with pytest.raises(AssertionError, match=message):
         check_input(*make("WaveformCrops"), of_feed(change))
+
+
+BAD_PADDED: dict[str, tuple[Callable[[Any], dict[str, Any]], str]] = {
+    "no lengths": (lambda f: {"middles": lambda rows: replace(f.middles(rows), lengths=None)}, "no lengths"),
+    "hiss": (lambda f: x_of(f, lambda x: x + 0.1), "something behind a sample's length"),
+    "large": (lambda f: {"batch_frames": 100}, "of 100 frames a batch holds no tile of 480"),
+    "half told": (
+        lambda f: {"middles": lambda rows: replace(b := f.middles(rows), lengths=b.lengths // 2 + 1)},
+        "something behind|x is",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_PADDED)
+def test_a_bad_padding_input_is_told_what_it_breaks(bad: str) -> None:
+    change, message = BAD_PADDED[bad]
+    with pytest.raises(AssertionError, match=message):
+        check_input(*make("WholeWaveforms"), of_whole(change))

@@ -35,6 +35,26 @@ class Mine(AuxSkipAttention):
     pass
 """
 
+LOUDNESS = """
+import torch
+from raytag import parts
+from raytag.batch import Outputs
+
+class Loudness(parts.Network):
+    def build(self, num_classes, channels):
+        return LoudnessNet(num_classes)
+
+class LoudnessNet(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv, self.head = torch.nn.Conv1d(1, 8, 64, 16), torch.nn.Linear(8, num_classes)
+
+    def forward(self, x, lengths):
+        bands = self.conv(x[:, None]).abs()
+        sound = torch.arange(bands.shape[2]) < lengths[:, None] // 16
+        return Outputs(self.head((bands * sound[:, None]).sum(2) / lengths[:, None] * 16))
+"""
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
@@ -62,6 +82,12 @@ def work(tmp_path_factory):
     name = plugins.load(work / "mine.py").members["model"][0].name
     other = RunStore.open_for(str(work / "runs"), "plugin", table, str(folder))
     ids["plugin"] = finish(other, table, logmels.replace({"model.name": name, "model.base_size": 4}))
+    (work / "loudness.py").write_text(LOUDNESS)
+    network = {"model.name": plugins.load(work / "loudness.py").members["model"][0].name}
+    whole = {"input.name": "WholeWaveforms", "input.whole_seconds": 1.5, "input.batch_seconds": 3.0}
+    other = RunStore.open_for(str(work / "runs"), "whole", table, str(folder))
+    whole_clips = Experiment(name="whole").replace(SMALL | WAVEFORMS | whole | network)
+    ids["whole"] = finish(other, table, whole_clips)
     return work, table, store, ids
 
 
@@ -80,13 +106,15 @@ def values(table, classes):
     return table[list(classes)].to_numpy()
 
 
-@pytest.mark.parametrize("name", ["logmels", "waveforms"])
+@pytest.mark.parametrize("name", ["logmels", "waveforms", "whole"])
 def test_the_datasets_own_test_files_get_the_bits_of_the_runs_test_predictions(work, here, monkeypatch, name):
     """Read seven at a time; several batches of tiles, some of which hold clips that were read at other times."""
     folder, table, store, ids = work
     fnames = table.clips["fname"][table.rows("test")].tolist()
     monkeypatch.chdir(folder / "data" / "test")
-    assert predict(work, *fnames, "--experiment", ids[name], "--out", str(here / "p.parquet")) == 0
+    own = ["--run", "whole"] if name == "whole" else []
+    store = RunStore(str(folder / "runs"), "whole") if own else store
+    assert predict(work, *fnames, *own, "--experiment", ids[name], "--out", str(here / "p.parquet")) == 0
     found = pd.read_parquet(here / "p.parquet")
     assert list(found.columns) == ["fname", *table.classes]
     assert found["fname"].tolist() == fnames

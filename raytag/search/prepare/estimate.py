@@ -29,7 +29,7 @@ def predicted_seconds(models: Iterable[tuple[Experiment, Cell]], table: ClipTabl
     total = 0.0
     for experiment, cell in models:
         shape = experiment.training.batch_size, experiment.input.shape(experiment.features)
-        kind = f"{experiment.model!r} {experiment.front_end!r} {shape}"
+        kind = f"{experiment.model!r} {experiment.front_end!r} {experiment.input.name} {shape}"
         if kind not in per_step:
             per_step[kind] = _seconds_per_step(experiment, table, cell.fold)
         sources = split(table, experiment.sampling, cell.fold, cell.blind).sources
@@ -47,8 +47,11 @@ def _seconds_per_step(experiment: Experiment, table: ClipTable, fold: int) -> fl
     few = clips.groupby(["subset", "fold"]).head(SAMPLED_CLIPS)
     small = table.drop(table.clips["clip"][~table.clips["clip"].isin(few["clip"])].tolist())
     frames, names = 2 * experiment.input.span(experiment.features), small.clips["clip"].tolist()
+    lengths = np.full(len(names), frames)
+    if experiment.input.pads:  # then it depends on how long clips are
+        lengths = np.clip(np.rint(small.clips["duration"] * experiment.features.rate).astype(int), 1, frames)
     noise = experiment.features.noise(frames, np.random.default_rng(0))
-    bank = Bank(np.concatenate([noise] * len(names)), np.arange(len(names) + 1) * frames, names)
+    bank = Bank(np.concatenate([noise[:n] for n in lengths]), np.cumsum([0, *lengths]), names)
     training = FoldTraining(experiment, fold, small, bank, torch.device("cpu"))
     started = 0.0
     for step in range(STEPS + 1):

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from raytag.space import Branch, Space, plain
 from raytag.space.spaces import is_name
 from raytag.train.sources import split
 from raytag.train.stages.lineage import models
+from raytag.train.stages.reading import network_of
 
 SAMPLES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
@@ -233,7 +235,8 @@ def _check_network(experiment: Experiment, n_classes: int, outputs: dict[str, Ou
     # numbers between 0 and 1, such as dropout, change no shape: one forward pass serves all of them
     built = [experiment.model, experiment.front_end]
     shapes = [{k: v for k, v in part.model_dump().items() if not isinstance(v, float)} for part in built]
-    key = json.dumps([shapes, experiment.input.shape(experiment.features), experiment.features.sample_rate])
+    sample = experiment.input.shape(experiment.features), experiment.input.pads
+    key = json.dumps([shapes, sample, experiment.features.sample_rate])
     with _mended_by("--set features.FIELD=VALUE"):
         experiment.features.check()
     if key not in outputs:
@@ -253,13 +256,20 @@ def _forward(experiment: Experiment, n_classes: int) -> Outputs:
     seen = f"images of {bands} bands x {frames} frames" if bands else f"waveforms of {frames} samples"
     with _mended_by("--set model.FIELD=VALUE"):
         model = tagger(experiment, n_classes)
+    if experiment.input.pads and not all(map(_takes_lengths, (model, network_of(model)))):
+        raise _Fault(
+            f"input.name={experiment.input.name} pads clips to the longest of their batch, and the network of "
+            f"model.name={experiment.model.name} with front_end.name={experiment.front_end.name} takes no lengths",
+            "a network that does: --set model.name=NAME, or another input: --set input.name=NAME",
+        )
     mend = " or ".join(f"--set {key}=VALUE" for key in experiment.input.sizes + experiment.front_end.sizes)
     mend = mend or "--set input.FIELD=VALUE"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for one sample; more would wait for each other where others train
     try:
         with _mended_by(mend), torch.no_grad():
-            found = Batch(torch.zeros(SAMPLES, *shape)).through(model.eval())
+            lengths = torch.full((SAMPLES,), shape[-1]) if experiment.input.pads else None
+            found = Batch(torch.zeros(SAMPLES, *shape), lengths=lengths).through(model.eval())
     finally:
         torch.set_num_threads(threads)
     if not isinstance(found, Outputs):
@@ -274,6 +284,14 @@ def _forward(experiment: Experiment, n_classes: int) -> Outputs:
                 f"{mend}, or another network: --set model.name=NAME",
             )
     return found
+
+
+def _takes_lengths(module: torch.nn.Module) -> bool:
+    try:
+        signature(module.forward).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def low_rate(table: ClipTable, features: parts.Features) -> list[str]:

@@ -1,0 +1,60 @@
+"""A room: how long it sounds, how loud, when it begins."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from raytag.inputs.waveforms.effects.reverb import reverberated
+
+RATE = 22050
+CLICK = np.zeros(3 * RATE, np.float32)
+CLICK[100] = 1.0
+
+
+def room(reverberance: float, scale: float = 40.0, **fields) -> np.ndarray:
+    """What is added to a click."""
+    return reverberated(CLICK, RATE, reverberance, scale, **fields) - CLICK
+
+
+def decay(tail: np.ndarray) -> float:
+    """Seconds in which the energy that is left falls by 30 dB (Schroeder's backward integral)."""
+    left = np.cumsum(tail[::-1].astype(np.float64) ** 2)[::-1]
+    return float(np.argmax(left < left[0] / 1000) / RATE)
+
+
+def test_decay_time_and_energy_grow_with_reverberance_and_decay_with_the_room():
+    tails = [room(percent) for percent in (0, 25, 50, 75)]
+    for shorter, longer in itertools.pairwise(tails):
+        assert decay(longer) > 1.2 * decay(shorter)
+        assert np.sum(longer**2) > 1.1 * np.sum(shorter**2)
+    assert decay(room(50, 90)) > 1.5 * decay(room(50, 20))
+
+
+def test_the_longest_combs_decay_as_their_feedback_says():
+    """Of the slowest one in a large room, 1617 samples at 44.1 kHz, whose low-pass lets low frequencies pass."""
+    tail, delay = room(100, 100, damping=0), 1617 * RATE // 44100
+    slow = tail - np.mean(tail)
+    rounds = 20
+    halves = [np.sum(slow[start : start + 10 * delay] ** 2) for start in (RATE, RATE + rounds * delay)]
+    assert halves[1] / halves[0] == pytest.approx(0.98 ** (2 * rounds), rel=0.5)
+
+
+def test_the_room_answers_after_the_pre_delay_and_is_linear():
+    assert np.flatnonzero(room(50, 0))[0] > 100 + round(0.02 * RATE)
+    assert not room(50, pre_delay=4.0).any()
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0, 0.1, (2, RATE)).astype(np.float32)
+    both = reverberated(a + b, RATE, 30, 30)
+    np.testing.assert_allclose(reverberated(a, RATE, 30, 30) + reverberated(b, RATE, 30, 30), both, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 50, 9000])
+def test_silence_stays_silent_and_nothing_is_written_into(n):
+    silence = np.zeros(n, np.float32)
+    assert not reverberated(silence, 8000, 49, 0).any()
+    loud = np.ones(n, np.float32)
+    assert np.isfinite(reverberated(loud, 8000, 100, 100)).all()
+    assert (loud == 1).all()
