@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
+    from raytag.batch import Batch
     from raytag.datasets.table import ClipTable
     from raytag.experiment import Experiment
     from raytag.features.bank import Bank
@@ -167,33 +168,41 @@ def samples(experiment: Experiment, table: ClipTable, fold: int, epoch: int, con
 
     from raytag.console import say
     from raytag.seeding import generator
-    from raytag.train.sources import draw_copies, draw_rows, split, steps_per_epoch
+    from raytag.train.sources import batch_of, draw_copies, split, steps_per_epoch
     from raytag.train.stages.lineage import Cell
 
-    settings, sources = experiment.training, split(table, experiment.sampling, fold).sources
+    settings, sampling = experiment.training, experiment.sampling
+    sources = split(table, sampling, fold).sources
+    own = experiment.input.in_epoch(epoch, settings.epochs)
     told: dict[int, str] = {}  # which are unusable
-    curated = next(len(source.rows) for source in sources if source.name == "curated")
-    for step in range(steps_per_epoch(experiment.sampling, settings.batch_size, curated)):
+    for step in range(steps_per_epoch(sampling, settings.batch_size, sources)):
         keys = (settings.seed, Cell(fold).key, epoch, step)
-        drawn = draw_rows(sources, settings.batch_size, *keys)
+        drawn = batch_of(sampling, sources, settings.batch_size, *keys)
         wanted, numbers = np.unique(np.concatenate([drawn.rows, drawn.partners]), return_inverse=True)
         bank, bad = _bank(experiment, table, wanted, console)
         for row in bad.keys() - told.keys():
             say(console, f"left out, unusable: {table.clips['fname'][row]}: {bad[row]}", "yellow")
         told |= bad
         rows, partners = np.split(numbers, 2)
-        feed = experiment.input.open(bank, experiment.features)
+        feed = own.open(bank, experiment.features)
         placed = replace(drawn, rows=rows, partners=partners)
         batch = feed.training(draw_copies(placed, bank, *keys), generator(*keys, 1))
-        before = feed.middles(rows).x.numpy()
+        before = feed.middles(rows)
         assert batch.targets is not None
         for i, (row, partner) in enumerate(zip(drawn.rows, drawn.partners, strict=True)):
             if row in bad or partner in bad:
                 continue
-            length = batch.x.shape[-1] if batch.lengths is None else int(batch.lengths[i])
             frames = bank.buffer[bank.offsets[rows[i]] : bank.offsets[rows[i] + 1]]
             present, noisy = batch.targets.present[i].numpy(), bool(batch.targets.noisy[i])
-            yield Sample(row, partner, frames, before[i], batch.x[i, ..., :length].numpy(), present, noisy)
+            yield Sample(
+                row, partner, frames, _without_padding(before, i), _without_padding(batch, i), present, noisy
+            )
+
+
+def _without_padding(batch: Batch, i: int) -> NDArray[np.float32]:
+    length = batch.x.shape[-1] if batch.lengths is None else int(batch.lengths[i])
+    found: NDArray[np.float32] = batch.x[i, ..., :length].numpy()
+    return found
 
 
 def _bank(
