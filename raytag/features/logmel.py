@@ -5,7 +5,7 @@
     logmel      = max(10 log10(max(mel, 1e-10)), maximum - top_db)              dB re 1
 
 Frames are centred on multiples of ``hop_length``; beyond the ends the signal is zero (the default of librosa
-since 0.10) or mirrored (its default before). Sixteen frames are transformed side by side (`raytag.compiled.frames`);
+since 0.10) or mirrored (its default before). Sixteen frames are transformed at once (`raytag.compiled.frames`);
 of the filterbank only the non-zeros are multiplied.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from raytag.compiled.frames import Bands, Frames, band, cut_bands, cut_frames, logarithm, make_room, power_of
-from raytag.compiled.vectors import LANES, load, maximum, splat, store
+from raytag.compiled.vectors import LANES, maximum, splat, store
 
 #: Smallest power that is told from none: -100 dB.
 AMIN = 1e-10

@@ -13,7 +13,7 @@ import torch
 from raytag import parts
 from raytag.compiled.once import once
 from raytag.datasets.table import ClipTable
-from raytag.experiment import Experiment, Model
+from raytag.experiment import Experiment, Features, FrontEnd, Model
 from raytag.features.bank import SCALE, Bank
 from raytag.train.fold import FoldTraining
 
@@ -22,7 +22,15 @@ FRAMES = 48  # of a clip
 
 def warm_up() -> None:
     """Make this process ready to train; of a node's processes only one compiles."""
-    once("train", _train_on_noise)
+    once("train", _compile)
+
+
+def _compile() -> None:
+    _train_on_noise()
+    for name in ("MagnitudeMel", "MagnitudeSTFT"):
+        front_end = FrontEnd(name).build(Features("Waveforms"))
+        assert front_end is not None
+        front_end(torch.zeros(1, 4000))
 
 
 def _train_on_noise(model: parts.Network | None = None, size: int = 32) -> None:
