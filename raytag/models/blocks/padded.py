@@ -30,11 +30,14 @@ class Sound:
     Attributes
     ----------
     padding : bool (B, 1, 1, frames)
+    kept : float32 (B, 1, 1, frames)
+        1 where a frame is sound, else 0. To multiply takes one pass there and one back, where to fill takes two.
     """
 
     def __init__(self, lengths: Tensor, frames: int) -> None:
         self.lengths, self.frames = lengths, frames
         self.padding = (torch.arange(frames, device=lengths.device) >= lengths[:, None])[:, None, None]
+        self.kept = (~self.padding).float()
 
     def halved(self, rounds_up: bool = False) -> Sound:
         """The same behind what halves the frames: pooling, or (``rounds_up``) strided convolutions with padding."""
@@ -67,8 +70,8 @@ def heard(x: Tensor, lengths: Tensor | None, least: int) -> tuple[Tensor, Sound 
 
 
 def silenced(x: Tensor, sound: Sound | None) -> Tensor:
-    """(B, C, F, T) with zeros for padding."""
-    return x if sound is None else x.masked_fill(sound.padding, 0.0)
+    """(B, C, F, T) with zeros for padding, which must be finite."""
+    return x if sound is None else x * sound.kept.to(x.dtype)
 
 
 def loudest(x: Tensor, sound: Sound | None) -> Tensor:
@@ -111,14 +114,14 @@ class _NormOfSound(torch.autograd.Function):
             torch.zeros_like(norm.running_mean),
             torch.zeros_like(norm.running_var),
         )  # they say in what precision
-        mean, variance = torch.batch_norm_update_stats(x.masked_fill(sound.padding, 0.0), *unused, 0.0)
+        mean, variance = torch.batch_norm_update_stats(silenced(x, sound), *unused, 0.0)
         mean, square = mean * share, (variance + mean.square()) * share
         variance = (square - mean.square()).clamp_min(0.0)
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * count / (count - 1).clamp_min(1), norm.momentum)
         norm.num_batches_tracked += 1
         ctx.save_for_backward(x, weight, mean, variance, count)
-        ctx.eps, ctx.padding = norm.eps, sound.padding
+        ctx.eps, ctx.kept = norm.eps, sound.kept.to(x.dtype)
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=norm.eps)
 
     @staticmethod
@@ -133,4 +136,4 @@ class _NormOfSound(torch.autograd.Function):
         slope = -weight * inverse.square() * grad_weight / count
         offset = -weight * inverse * grad_bias / count - slope * mean
         line = torch.addcmul(offset[:, None, None], x, slope[:, None, None])
-        return found.add_(line).masked_fill_(ctx.padding, 0.0), grad_weight, grad_bias, None, None
+        return found.add_(line).mul_(ctx.kept), grad_weight, grad_bias, None, None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from raytag.batch import Outputs
-from raytag.models.blocks.convolution import check_images
+from raytag.models.blocks.convolution import Pixelwise, check_images
 from raytag.models.blocks.heads import NormalisedHead
 from raytag.models.blocks.padded import Sound, batch_norm, heard, loudest, silenced
 
@@ -34,12 +34,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, kernel: tuple[int, int]) -> None:
         super().__init__()
-        self.conv1, self.act1 = nn.Conv2d(channels, channels, 1), Activation(channels)
+        self.conv1, self.act1 = Pixelwise(channels, channels), Activation(channels)
         self.conv2, self.act2 = (
             nn.Conv2d(channels, channels, kernel, padding=(kernel[0] // 2, 1)),
             Activation(channels),
         )
-        self.conv3, self.norm3 = nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels)
+        self.conv3, self.norm3 = Pixelwise(channels, channels), nn.BatchNorm2d(channels)
         self.slopes = nn.PReLU(channels)
 
     def forward(self, x: Tensor, sound: Sound | None) -> Tensor:
