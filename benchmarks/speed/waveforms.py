@@ -26,7 +26,7 @@ from raytag.features.bank import Bank
 from raytag.models.nets.magnitude import Magnitudes
 from raytag.models.tagger import Tagger, tagger
 
-CLIPS, CLASSES = 64, 80
+CLIPS, CLASSES = 16, 80
 WAVEFORMS = {"features.name": "Waveforms", "input.name": "WaveformCrops", "model.name": "PlainConv"}
 IMAGES = {"front_end.name": "MagnitudeMel", "front_end.channels": 2, "model.name": "TwoDimensionalCNN"}
 LINES = {"front_end.name": "MagnitudeSTFT", "model.name": "HierarchicalCNN"}

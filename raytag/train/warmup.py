@@ -27,6 +27,7 @@ def warm_up() -> None:
 
 def _compile() -> None:
     _train_on_noise()
+    _train_on_noise(Model("TwoDimensionalCNN", base_size=4, blocks=2))
     for name in ("MagnitudeMel", "MagnitudeSTFT"):
         front_end = FrontEnd(name).build(Features("Waveforms"))
         assert front_end is not None

@@ -215,9 +215,9 @@ for rate, fmax in ((44100, 22050.0), (8000, 4000.0)):
 
 TRAIN = """
 from raytag.experiment import Model
-from raytag.train.warmup import _train_on_noise
+from raytag.train.warmup import _compile, _train_on_noise
 
-_train_on_noise()
+_compile()
 before = compiled_types()
 for name in Model.table:
     small = {"base_size": 4} if "base_size" in Model.pick(name).model_fields else {"width": 1 / 16}

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from raytag.batch import Outputs
 from raytag.models.blocks.convolution import Pixelwise, check_images
+from raytag.models.blocks.fused import PReLU
 from raytag.models.blocks.heads import NormalisedHead
 from raytag.models.blocks.padded import Sound, batch_norm, heard, loudest, silenced
 
@@ -23,7 +24,7 @@ class Activation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm, self.slopes = nn.BatchNorm2d(channels), nn.PReLU(channels)
+        self.norm, self.slopes = nn.BatchNorm2d(channels), PReLU(channels)
 
     def forward(self, x: Tensor, sound: Sound | None) -> Tensor:
         return self.slopes(batch_norm(x, self.norm, sound))
@@ -40,7 +41,7 @@ class ResidualBlock(nn.Module):
             Activation(channels),
         )
         self.conv3, self.norm3 = Pixelwise(channels, channels), nn.BatchNorm2d(channels)
-        self.slopes = nn.PReLU(channels)
+        self.slopes = PReLU(channels)
 
     def forward(self, x: Tensor, sound: Sound | None) -> Tensor:
         y = silenced(self.act1(self.conv1(x), sound), sound)
