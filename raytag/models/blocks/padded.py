@@ -110,11 +110,9 @@ class _NormOfSound(torch.autograd.Function):
         assert norm.num_batches_tracked is not None
         count = sound.lengths.sum() * x.shape[2]
         share = x.numel() / x.shape[1] / count  # how many numbers there are for one that is sound
-        unused = (
-            torch.zeros_like(norm.running_mean),
-            torch.zeros_like(norm.running_var),
-        )  # they say in what precision
-        mean, variance = torch.batch_norm_update_stats(silenced(x, sound), *unused, 0.0)
+        # running statistics, of no use here, say in what precision a batch's are given
+        none = torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)
+        mean, variance = torch.batch_norm_update_stats(silenced(x, sound), *none, 0.0)
         mean, square = mean * share, (variance + mean.square()) * share
         variance = (square - mean.square()).clamp_min(0.0)
         norm.running_mean.lerp_(mean, norm.momentum)

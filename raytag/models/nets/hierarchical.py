@@ -36,10 +36,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, kernel: tuple[int, int]) -> None:
         super().__init__()
         self.conv1, self.act1 = Pixelwise(channels, channels), Activation(channels)
-        self.conv2, self.act2 = (
-            nn.Conv2d(channels, channels, kernel, padding=(kernel[0] // 2, 1)),
-            Activation(channels),
-        )
+        self.conv2 = nn.Conv2d(channels, channels, kernel, padding=(kernel[0] // 2, 1))
+        self.act2 = Activation(channels)
         self.conv3, self.norm3 = Pixelwise(channels, channels), nn.BatchNorm2d(channels)
         self.slopes = PReLU(channels)
 
