@@ -217,9 +217,13 @@ class FrontEnd(Member):
     ----------
     sizes : tuple of str
         Dotted keys of its fields that decide how large a sample is.
+    takes_lengths : bool
+        Whether its module takes ``(x, lengths)`` of padded batches too, see `raytag.batch.Batch`, and then returns
+        what the network sees and how many frames of each sample are sound, int64 (B,).
     """
 
     sizes: ClassVar[tuple[str, ...]] = ()
+    takes_lengths: ClassVar[bool] = False
 
     @abstractmethod
     def shape(self, features: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -244,9 +248,23 @@ class Network(Member):
     tried_on : tuple of tuple of int
         What its contract tries it on where that cannot be any size (`raytag.testing.models`): (bands, frames) of
         images, or (samples,).
+    takes_lengths : bool
+        Whether its module takes ``(x, lengths)`` of padded batches too, see `raytag.batch.Batch`. Any other network
+        behind a front end takes padding for silence.
+    bands_are_channels : bool
+        Whether each band of an image is a channel to it, because it hears in one dimension: then `build` is told
+        channels x bands.
     """
 
     tried_on: ClassVar[tuple[tuple[int, ...], ...]] = ()
+    takes_lengths: ClassVar[bool] = False
+    bands_are_channels: ClassVar[bool] = False
+
+    def channels(self, shape: tuple[int, ...]) -> int:
+        """What `build` is told of samples of that shape, (channels, bands, frames) or (samples,)."""
+        if len(shape) == 1:
+            return 1
+        return shape[0] * shape[1] if self.bands_are_channels else shape[0]
 
     @abstractmethod
     def build(self, num_classes: int, channels: int) -> nn.Module:

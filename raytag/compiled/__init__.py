@@ -1,4 +1,4 @@
-"""All that concerns compiled code as such: where numba keeps it, and how a node compiles it once.
+"""Compiled code as such (where numba keeps it, how a node compiles it once), and kernels that several rooms share.
 
 Imports of raytag `raytag.console` alone.
 """

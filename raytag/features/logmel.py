@@ -5,9 +5,8 @@
     logmel      = max(10 log10(max(mel, 1e-10)), maximum - top_db)              dB re 1
 
 Frames are centred on multiples of ``hop_length``; beyond the ends the signal is zero (the default of librosa
-since 0.10) or mirrored (its default before). Sixteen frames are transformed side by side (`raytag.features.fft`),
-each as a complex transform of half the length, in a working set that stays in the processor's second cache; of the
-filterbank only the non-zeros are multiplied.
+since 0.10) or mirrored (its default before). Sixteen frames are transformed at once (`raytag.compiled.frames`);
+of the filterbank only the non-zeros are multiplied.
 """
 
 from __future__ import annotations
@@ -20,16 +19,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numba import njit
 
-from raytag.compiled.vectors import (
-    LANES,
-    load,
-    maximum,
-    splat,
-    split_power_of_two,
-    store,
-    store_transposed,
-)
-from raytag.features import fft
+from raytag.compiled.frames import Bands, Frames, band, cut_bands, cut_frames, logarithm, make_room, power_of
+from raytag.compiled.vectors import LANES, maximum, splat, store
 
 #: Smallest power that is told from none: -100 dB.
 AMIN = 1e-10
@@ -155,69 +146,32 @@ def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax:
 class _Tables(NamedTuple):
     """Constants of one set of parameters, in the form that the kernels read."""
 
-    n_fft: int
-    hop_length: int
-    begin: int  # of the first frame, in the signal as the kernel gets it
-    width: int  # columns of the transposed signal: hops that sixteen frames touch
-    window: np.ndarray  # float32 (n_fft,): Hann / 2 (the split of even and odd samples needs the half)
-    places: np.ndarray  # int64 (n_fft,): where sample n of the sixteen frames begins in the transposed signal
-    plan: fft.FftPlan  # of length n_fft / 2
-    rotations: np.ndarray  # float32 (n_fft / 2 + 2,): cos and sin of exp(-2πi k/n_fft), k <= n_fft / 4
-    first_bins: np.ndarray  # int64 (n_mels,): a band's first non-zero bin
-    starts: np.ndarray  # int64 (n_mels + 1,): a band's weights are weights[starts[m] : starts[m + 1]]
-    weights: np.ndarray  # float32
+    frames: Frames
+    bands: Bands
 
 
 @functools.lru_cache(maxsize=8)
 def _tables(logmel: LogMel) -> _Tables:
-    n_fft, hop = logmel.n_fft, logmel.hop_length
-    samples = np.arange(n_fft)
-    width = LANES + (n_fft - 1) // hop
-    quarter = np.exp(-2j * np.pi * np.arange(n_fft // 4 + 1) / n_fft)
+    n_fft = logmel.n_fft
     bank = mel_filterbank(logmel.sample_rate, n_fft, logmel.n_mels, logmel.fmin, logmel.fmax)
-    nonzeros = [np.flatnonzero(band) for band in bank]
-    firsts = [int(bins[0]) if bins.size else 0 for bins in nonzeros]
-    lasts = [int(bins[-1]) if bins.size else -1 for bins in nonzeros]
-    weights = [band[a : b + 1] for band, a, b in zip(bank, firsts, lasts, strict=True)]
-    return _Tables(
-        n_fft=n_fft,
-        hop_length=hop,
-        begin=0 if logmel.pad_mode == "reflect" else -(n_fft // 2),
-        width=width,
-        window=(0.25 - 0.25 * np.cos(2 * np.pi * samples / n_fft)).astype(np.float32),
-        places=samples % hop * width + samples // hop,
-        plan=fft.plan(n_fft // 2),
-        rotations=np.stack([quarter.real, quarter.imag], axis=1).reshape(-1).astype(np.float32),
-        first_bins=np.array(firsts, np.int64),
-        starts=np.cumsum([0, *map(len, weights)]),
-        weights=np.concatenate(weights),
-    )
+    begin = 0 if logmel.pad_mode == "reflect" else -(n_fft // 2)
+    return _Tables(cut_frames(n_fft, logmel.hop_length, begin), cut_bands(bank))
 
 
 @njit(cache=True, nogil=True)
 def _logmel(samples: np.ndarray, out: np.ndarray, tables: Any, top_db: np.float32) -> None:
     n_mels, n_frames = out.shape
     flat = out.reshape(-1)
-    half = tables.n_fft // 2
-    hops = np.empty(min(tables.hop_length, tables.n_fft) * tables.width, np.float32)
-    margin = np.empty(LANES * min(tables.hop_length, tables.n_fft), np.float32)
-    x = np.empty(half * 32, np.float32)
-    y = np.empty(half * 32, np.float32)
-    power = np.empty((half + 1) * LANES, np.float32)
+    frames, bands = tables.frames, tables.bands
+    room = make_room(frames)
     last = np.empty(LANES, np.float32)
     peaks = splat(np.float32(-1000))
     peak = np.float32(-1000)
     for first in range(0, n_frames, LANES):
-        _advance(samples, first, tables, hops, margin)
-        _window(hops, tables.window, tables.places, x)
-        _power(fft.transform(x, y, tables.plan), tables.rotations, power)
+        power = power_of(samples, first, frames, room)
         valid = n_frames - first
         for m in range(n_mels):
-            total = splat(np.float32(0))
-            row = (tables.first_bins[m] - tables.starts[m]) * LANES
-            for i in range(tables.starts[m], tables.starts[m + 1]):
-                total = total + splat(tables.weights[i]) * load(power, row + i * LANES)
-            decibels = _decibels(total)
+            decibels = _decibels(band(power, bands, m))
             if valid >= LANES:
                 store(flat, m * n_frames + first, decibels)
                 peaks = maximum(peaks, decibels)
@@ -234,97 +188,8 @@ def _logmel(samples: np.ndarray, out: np.ndarray, tables: Any, top_db: np.float3
         flat[i] = max(flat[i], floor)
 
 
-@njit(cache=True, nogil=True)
-def _advance(samples, first, tables, hops, margin):  # type: ignore[no-untyped-def]
-    """hops[r * width + h] = samples[begin + (first + h) * hop_length + r], zero beyond the ends.
-
-    Sample n = q·hop_length + r of frames first .. first + 15 is then one run of sixteen, at r * width + q: a
-    sample is moved once although it stands in n_fft / hop_length frames. Hops that the frames before have
-    touched too are shifted down, the others are transposed in tiles of 16 x 16.
-    """
-    hop, width = tables.hop_length, tables.width
-    length = len(margin) // LANES
-    begin = tables.begin + first * hop
-    kept = 0
-    if first:
-        kept = width - LANES
-        for r in range(length):
-            for h in range(0, kept, LANES):
-                store(hops, r * width + h, load(hops, r * width + h + LANES))
-    for h in range(kept, width, LANES):
-        h = min(h, width - LANES)
-        source, start, step = samples, begin + h * hop, hop
-        if start < 0 or start + LANES * hop > len(samples):
-            for i in range(LANES):
-                row = start + i * hop
-                low = min(max(-row, 0), length)
-                high = max(min(len(samples) - row, length), low)
-                margin[i * length : i * length + low] = 0
-                margin[i * length + low : i * length + high] = samples[row + low : row + high]
-                margin[i * length + high : (i + 1) * length] = 0
-            source, start, step = margin, 0, length
-        _transpose(source, start, step, hops, h, width, length)
-
-
-@njit(cache=True, nogil=True)
-def _transpose(source, start, step, hops, h, width, length):  # type: ignore[no-untyped-def]
-    """Sixteen runs of ``length`` samples become sixteen columns of ``hops``."""
-    if length < LANES:
-        for i in range(LANES):
-            for r in range(length):
-                hops[r * width + h + i] = source[start + i * step + r]
-        return
-    for r in range(0, length, LANES):
-        r = min(r, length - LANES)
-        store_transposed(source, start + r, step, hops, r * width + h, width)
-
-
-@njit(cache=True, nogil=True)
-def _window(hops, window, places, x):  # type: ignore[no-untyped-def]
-    """Even samples become real parts, odd samples imaginary parts (STEP floats for a pair)."""
-    for n in range(len(window)):
-        store(x, n * LANES, splat(window[n]) * load(hops, places[n]))
-
-
-@njit(cache=True, nogil=True)
-def _power(z, rotations, power):  # type: ignore[no-untyped-def]
-    """|X[k]|² of real sequences from the transform Z of (even + i·odd samples) / 2.
-
-    With E, O the transforms of even and odd samples and M = n_fft / 2: 2 E[k] = Z[k] + conj Z[M - k],
-    2 O[k] = -i (Z[k] - conj Z[M - k]), X[k] = E + w O and X[M - k] = conj(E - w O), w = exp(-2πi k/n_fft). The
-    half is in the window. (Sorensen et al., *Real-valued fast Fourier transform algorithms*, 1987.)
-    """
-    m = len(z) // 32
-    re, im = load(z, 0), load(z, 16)
-    two = splat(np.float32(2))
-    total, difference = (re + im) * two, (re - im) * two
-    store(power, 0, total * total)
-    store(power, m * LANES, difference * difference)
-    for k in range(1, m // 2 + 1):
-        ar, ai = load(z, 32 * k), load(z, 32 * k + 16)
-        br, bi = load(z, 32 * (m - k)), load(z, 32 * (m - k) + 16)
-        er, ei, pr, pi = ar + br, ai - bi, ai + bi, br - ar
-        c, s = splat(rotations[2 * k]), splat(rotations[2 * k + 1])
-        qr, qi = pr * c - pi * s, pr * s + pi * c
-        ur, ui, vr, vi = er + qr, ei + qi, er - qr, ei - qi
-        store(power, k * LANES, ur * ur + ui * ui)
-        store(power, (m - k) * LANES, vr * vr + vi * vi)
-
-
 @njit(cache=True, nogil=True, inline="always")
 def _decibels(power):  # type: ignore[no-untyped-def]
-    """10 log10 of a vector, at least -100; Cephes' polynomial for the logarithm (S. Moshier, 1989), to 1e-7."""
-    m, exponent = split_power_of_two(maximum(power, splat(np.float32(AMIN))))
-    f = m - splat(np.float32(1))
-    p = splat(np.float32(7.0376836292e-2))
-    p = p * f + splat(np.float32(-1.1514610310e-1))
-    p = p * f + splat(np.float32(1.1676998740e-1))
-    p = p * f + splat(np.float32(-1.2420140846e-1))
-    p = p * f + splat(np.float32(1.4249322787e-1))
-    p = p * f + splat(np.float32(-1.6668057665e-1))
-    p = p * f + splat(np.float32(2.0000714765e-1))
-    p = p * f + splat(np.float32(-2.4999993993e-1))
-    p = p * f + splat(np.float32(3.3333331174e-1))
-    square = f * f
-    natural = f + (square * f * p - square * splat(np.float32(0.5)))
+    """10 log10 of a vector, at least -100."""
+    natural, exponent = logarithm(maximum(power, splat(np.float32(AMIN))))
     return natural * splat(np.float32(10 / math.log(10))) + exponent * splat(np.float32(10 * math.log10(2)))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 #: Every network that an experiment can name, and where its fields stand.
 MODELS: Mapping[str, str] = {
     "AuxSkipAttention": "raytag.models.skip_attention:AuxSkipAttention",
+    "CNNBackbone": "raytag.models.resnet:CNNBackbone",
     "FeatureExtractor": "raytag.models.feature_extractor:FeatureExtractor",
+    "HierarchicalCNN": "raytag.models.hierarchical:HierarchicalCNN",
     "PlainConv": "raytag.models.plain:PlainConv",
     "ResNet18": "raytag.models.resnet:ResNet18",
     "ResNet34": "raytag.models.resnet:ResNet34",
@@ -30,6 +32,7 @@ MODELS: Mapping[str, str] = {
     "SimpleAttention": "raytag.models.simple:SimpleAttention",
     "SimpleKaggle": "raytag.models.simple:SimpleKaggle",
     "SkipAttention": "raytag.models.skip_attention:SkipAttention",
+    "TwoDimensionalCNN": "raytag.models.hierarchical:TwoDimensionalCNN",
 }
 
 

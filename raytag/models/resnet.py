@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -47,3 +47,18 @@ class ResNet50(Residual):
         from raytag.models.nets import resnet
 
         return resnet.ResNet(num_classes, channels, (3, 4, 6, 3), bottleneck=True, **self.fields())
+
+
+class CNNBackbone(Residual):
+    """ex4sperans's: the layers of ResNet18 or 34, global maximum pooling and a two-layer classifier."""
+
+    takes_lengths: ClassVar[bool] = True
+
+    backbone: Literal["resnet18", "resnet34"] = "resnet18"
+    dropout: float = Field(0.5, ge=0, lt=1)  # before the classifier's last layer
+
+    def build(self, num_classes: int, channels: int) -> nn.Module:
+        from raytag.models.nets import resnet
+
+        depths = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}[self.backbone]
+        return resnet.CNNBackbone(num_classes, channels, depths, width=self.width, dropout=self.dropout)

@@ -47,6 +47,8 @@ def check_front_end(member: FrontEnd, shapes: Sequence[tuple[int, ...]] = SHAPES
             assert promised == shape, f"builds nothing, and promises {promised} of {shape}"
             continue
         _check_module(module, shape, promised)
+        if member.takes_lengths:
+            _check_lengths(module, shape)
         again = member.build(features)
         x = _samples(2, shape)
         assert again is not None
@@ -80,4 +82,25 @@ def _check_module(module: nn.Module, shape: tuple[int, ...], promised: tuple[int
         alone = module(sample[None])[0]
         torch.testing.assert_close(
             again[i], alone, rtol=1e-4, atol=1e-5, msg=lambda words: f"{shape}: depends on its batch: {words}"
+        )
+
+
+@torch.no_grad()
+def _check_lengths(module: nn.Module, shape: tuple[int, ...]) -> None:
+    n = shape[-1]
+    lengths = torch.tensor([n, n - 1, n // 3, 100, 2, 1]).clamp_max(n)
+    x = _samples(len(lengths), shape)
+    for sample, length in zip(x, lengths.tolist(), strict=True):
+        sample[..., length:] = 0.0
+    together, frames = module(x, lengths)
+    assert together.shape == module(x).shape, f"{shape}: with lengths it gives another shape"
+    assert frames.dtype == torch.int64, f"{shape}: numbers of frames are {frames.dtype}, not int64"
+    for i, length in enumerate(lengths.tolist()):
+        alone = module(x[i : i + 1, ..., :length])[0]
+        assert frames[i] == alone.shape[-1], (
+            f"{shape}: {int(frames[i])} frames of {length}, and alone {alone.shape[-1]}"
+        )
+        found = together[i, ..., : alone.shape[-1]]
+        torch.testing.assert_close(
+            found, alone, rtol=1e-4, atol=1e-5, msg=lambda words: f"{shape}: depends on its padding: {words}"
         )

@@ -19,6 +19,7 @@ Build = Callable[[int], nn.Module]
 Size = tuple[int, ...]
 SIZES: Sequence[Size] = ((32, 48), (64, 31), (128, 256))
 WAVES: Sequence[Size] = ((8000,), (7919,), (22050,))
+CHANNELS = 3  # of images
 _CLASSES = 5
 
 
@@ -45,7 +46,7 @@ def check_network(member: parts.Network) -> str:
                 sizes = WAVES
             elif refused is not None:
                 raise refused
-    check_model(lambda classes: member.build(classes, _channels(sizes[0])), sizes)
+    check_model(lambda classes: member.build(classes, _channels(member, sizes[0])), sizes, member.takes_lengths)
     return ("waveforms of {}" if len(sizes[0]) == 1 else "images of {}").format(
         ", ".join(" x ".join(map(str, size)) for size in sizes)
     )
@@ -54,13 +55,13 @@ def check_network(member: parts.Network) -> str:
 def _refuses(member: parts.Network, size: Size) -> Exception | None:
     """What a network says to samples of that size."""
     try:
-        member.build(_CLASSES, _channels(size)).eval()(_samples(1, size))
+        member.build(_CLASSES, _channels(member, size)).eval()(_samples(1, size))
     except Exception as error:
         return error
     return None
 
 
-def check_model(build: Build, sizes: Sequence[Size] = SIZES) -> None:
+def check_model(build: Build, sizes: Sequence[Size] = SIZES, takes_lengths: bool = False) -> None:
     """Hold a network to all that training and prediction rely on.
 
     Parameters
@@ -70,6 +71,8 @@ def check_model(build: Build, sizes: Sequence[Size] = SIZES) -> None:
         global generator. A small one.
     sizes : sequence of (bands, frames) or (samples,)
         Of the samples that it has to take.
+    takes_lengths : bool
+        Whether it takes padded batches and their lengths too.
 
     Raises
     ------
@@ -90,6 +93,8 @@ def check_model(build: Build, sizes: Sequence[Size] = SIZES) -> None:
         _check_batch_mates(build, images)
         _check_layout(build, images)
         _check_autocast(build, sizes[0])
+        if takes_lengths:
+            _check_lengths(build, images)
 
 
 def logits_of(outputs: Outputs) -> tuple[Tensor, ...]:
@@ -109,8 +114,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _channels(size: Size) -> int:
-    return 1 if len(size) == 1 else 3
+def _channels(member: parts.Network, size: Size) -> int:
+    return member.channels(size if len(size) == 1 else (CHANNELS, *size))
 
 
 def _samples(batch: int, size: Size) -> Tensor:
@@ -118,7 +123,7 @@ def _samples(batch: int, size: Size) -> Tensor:
     noise = torch.Generator().manual_seed(0)
     if len(size) == 1:
         return 0.1 * torch.randn(batch, *size, generator=noise)
-    return torch.randn(batch, _channels(size), *size, generator=noise)
+    return torch.randn(batch, CHANNELS, *size, generator=noise)
 
 
 def _last(x: Tensor) -> Tensor:
@@ -237,6 +242,30 @@ def _check_autocast(build: Build, size: Size) -> None:
             f"under autocast the gradient of {name} is {parameter.grad.dtype}"
         )
         assert parameter.grad.isfinite().all(), f"under autocast the gradient of {name} is not finite"
+
+
+def _check_lengths(build: Build, images: Tensor) -> None:
+    """Of a padded batch; what stands in the padding must not matter."""
+    net, frames = _trained(build, images), images.shape[-1]
+    lengths = torch.tensor([frames, frames - 1, frames // 2 + 1, frames // 3, 2, 1])
+    with torch.no_grad():
+        together = logits_of(net(images, lengths))
+        alone = [logits_of(net(image[None, ..., :n])) for image, n in zip(images, lengths.tolist(), strict=True)]
+    for i, output in enumerate(together):
+        expected = torch.cat([one[i] for one in alone])
+        _close(output, expected, "the prediction of a clip depends on its padding or on its batch")
+    padding = (torch.arange(frames) >= lengths[:, None]).view(len(images), *[1] * (images.ndim - 2), frames)
+    for x in (images, images.masked_fill(padding, 3.0)):
+        torch.manual_seed(0)
+        net = _fresh(build).train()
+        torch.manual_seed(0)
+        found = net(x, lengths)
+        _loss(found).backward()
+        now = [*logits_of(found), *(p.grad for p in net.parameters() if p.grad is not None)]
+        if x is images:
+            before = now
+    for a, b in zip(before, now, strict=True):
+        _close(a.detach(), b.detach(), "what is learned from a clip depends on its padding")
 
 
 def _loss(output: Outputs) -> Tensor:

@@ -94,7 +94,7 @@ def test_it_lies_where_the_user_says_and_children_keep_their_parents(cache_home,
 def test_numba_keeps_kernels_there(before, tmp_path):
     """Also where it was imported before; importing raytag alone does not import it."""
     code = f"import sys; {before}; print('numba' in sys.modules)\n"
-    code += "from raytag.features.fft import transform; print(transform.stats.cache_path)"
+    code += "from raytag.compiled.fft import transform; print(transform.stats.cache_path)"
     env = environment() | {"NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": str(tmp_path)}
     if sys.platform == "darwin":
         env |= {"HOME": str(tmp_path)}

@@ -135,7 +135,7 @@ def test_the_digest_changes_with_a_source(monkeypatch, tmp_path):
 
 def test_checkouts_that_share_a_folder_compile_each_their_own(tmp_path):
     """numba keeps code by the path of its source: a stamp of the same sources elsewhere must not count."""
-    code = "from raytag.compiled.once import stamp_of; from raytag.features.fft import transform as kernel\n"
+    code = "from raytag.compiled.once import stamp_of; from raytag.compiled.fft import transform as kernel\n"
     code += "print(stamp_of('features'), kernel.stats.cache_path)"
     shutil.copytree(
         REPOSITORY / "raytag", tmp_path / "copy" / "raytag", ignore=shutil.ignore_patterns("__pycache__")
@@ -217,9 +217,9 @@ TRAIN = """
 import numpy
 from raytag.experiment import Input, Model
 from raytag.inputs.waveforms.effects.chain import Effects
-from raytag.train.warmup import _compile_all, _train_on_noise
+from raytag.train.warmup import _compile, _train_on_noise
 
-_compile_all()
+_compile()
 before = compiled_types()
 for speed_by in ("speed", "tempo"):
     effects = Effects(Input("WholeWaveforms", speed_by=speed_by), 44100)

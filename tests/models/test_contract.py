@@ -16,10 +16,13 @@ from raytag.testing.models import check_model, check_network
 
 SKIP = {"last_fc": 2, "dropout": 0.0}
 NARROW = [{"width": 1 / 16}, {"width": 1 / 8}]
+READ = [{"growth": 1.2}, {"aggregation": "rnn", "blocks": 3}]
 #: Small forms of every network.
 SMALL = {
     "AuxSkipAttention": [{"base_size": 4} | SKIP, {"base_size": 16} | SKIP],
+    "CNNBackbone": [fields | {"dropout": 0.0} for fields in NARROW],
     "FeatureExtractor": [{"base_size": 4}, {"base_size": 16, "dropout": 0.0}],
+    "HierarchicalCNN": [{"base_size": 6, "dropout": 0.0} | more for more in READ],
     "PlainConv": [{"base_size": n, "hidden": 8, "dropout": 0.0} for n in (4, 16)],
     "ResNet18": NARROW,
     "ResNet34": NARROW[:1],
@@ -30,6 +33,7 @@ SMALL = {
     "SimpleAttention": [{"base_size": 4, "dropout": 0.0}, {"base_size": 16}],
     "SimpleKaggle": [{"base_size": 4, "dropout": 0.0}, {"base_size": 16}],
     "SkipAttention": [{"base_size": 4} | SKIP, {"base_size": 16} | SKIP],
+    "TwoDimensionalCNN": [{"base_size": 6, "dropout": 0.0} | more for more in READ],
 }
 
 
@@ -45,8 +49,10 @@ def test_every_clip_is_scored_and_learned_from_with_auxiliary_classifiers_or_wit
     """argus-freesound scores the first of whatever a network returns, which without auxiliary classifiers is the
     batch's first clip."""
     torch.manual_seed(0)
-    net = Model(name, **SMALL[name][0]).build(5, 3).eval()
-    images, labels = torch.randn(4, 3, 64, 64), torch.eye(5)[:4]
+    member = Model(name, **SMALL[name][0])
+    size = (member.tried_on or [(64, 64)])[0]
+    net = member.build(5, member.channels((3, *size))).eval()
+    images, labels = torch.randn(4, 3, *size), torch.eye(5)[:4]
 
     class Middles:
         def middles(self, rows: np.ndarray) -> Batch:
@@ -277,3 +283,39 @@ class Two(Plain):
 def test_a_bad_network_is_told_what_it_breaks(bad: type[nn.Module], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_model(bad, sizes=[(32, 48)])
+
+
+class Mean(Plain):
+    """Of padded batches too: batch norm of means over what is sound, of which it may look ``beyond``."""
+
+    beyond = 0
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Outputs:
+        ends = [x.shape[3]] * len(x) if lengths is None else [n + self.beyond for n in lengths.tolist()]
+        means = torch.stack([row[..., :n].mean((1, 2)) for row, n in zip(x, ends, strict=True)])
+        return Outputs(
+            self.head(F.relu(self.norm(self.conv(means[:, :, None, None].expand(-1, -1, 3, 3)))).flatten(1))
+        )
+
+
+class Deaf(Mean):
+    beyond = 100
+
+
+class DeafInTraining(Mean):
+    @property
+    def beyond(self) -> int:  # type: ignore[override]
+        return 1 if self.training else 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (Deaf, "the prediction of a clip depends on its padding or on its batch"),
+        (DeafInTraining, "what is learned from a clip depends on its padding"),
+    ],
+)
+def test_padding_must_not_be_heard(bad: type[nn.Module], message: str) -> None:
+    check_model(Mean, sizes=[(32, 48)], takes_lengths=True)
+    with pytest.raises(AssertionError, match=message):
+        check_model(bad, sizes=[(32, 48)], takes_lengths=True)

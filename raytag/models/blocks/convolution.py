@@ -49,6 +49,22 @@ class ConvBlock(nn.Module):
         return batch_norm_relu(self.conv2(x), self.norm2, pool=2)
 
 
+class Pixelwise(nn.Conv2d):
+    """A 1x1 convolution: (B, in_channels, F, T) -> (B, out_channels, F, T).
+
+    On a CPU a matrix product of all pixels, where torch's convolution copies small batches to another layout.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = x.permute(0, 2, 3, 1)
+        if x.device.type != "cpu" or not pixels.is_contiguous():
+            return super().forward(x)
+        return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class SkipBlock(nn.Module):
     """Average pooling by ``pool`` (1: none), then a 3x3 convolution without bias, batch norm, ReLU.
 

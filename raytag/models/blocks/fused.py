@@ -8,7 +8,8 @@ about to average; prediction takes one pass. The numbers are those of the three 
 rounding, of which there is less: bfloat16 activations are rounded once instead of three times.
 
 `batch_norm_relu` uses them where they apply and torch's own operations everywhere else (GPU, contiguous
-layout, many threads).
+layout, many threads). So does `PReLU`, whose way back is one pass: torch's writes the gradient of the slopes for
+every pixel before it adds them up.
 """
 
 from __future__ import annotations
@@ -146,6 +147,39 @@ class _BatchNormReLU(torch.autograd.Function):
         _gradient(g, images, *tiled, _array(out))
         parameters = (torch.from_numpy(v).to(weight.dtype) for v in (grad_weight, sums))
         return out, *parameters, None, None  # type: ignore[return-value]
+
+
+class PReLU(nn.PReLU):
+    """torch's, with a slope for each channel; the same numbers up to rounding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        fast = (
+            torch.is_grad_enabled()
+            and x.device.type == "cpu"
+            and x.dtype in (torch.float32, torch.bfloat16)
+            and x.ndim == 4
+            and x.permute(0, 2, 3, 1).is_contiguous()
+            and torch.get_num_threads() <= MAX_THREADS
+        )
+        return _PReLU.apply(x, self.weight) if fast else super().forward(x)
+
+
+class _PReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slopes)
+        return F.prelu(x, slopes.to(x.dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, slopes = ctx.saved_tensors
+        b, c, f, t = x.shape
+        grad = grad.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        out = torch.empty_like(x, memory_format=torch.channels_last)
+        tiled = _tile(slopes.detach().double().numpy(), _lanes(c, b * f * t))
+        (sums,) = _fold((_prelu_gradient(_array(grad), _array(x), tiled, _array(out)),), c)
+        return out, torch.from_numpy(sums).to(slopes.dtype)
 
 
 def _array(x: Tensor) -> NDArray[Any]:
@@ -325,3 +359,26 @@ def _gradient(gradient, x, scale, shift, gain, slope, offset, out):  # type: ign
             v = _load(row, i)
             masked = _load(g, i) * np.float32(v * scale[i] + shift[i] > zero)
             _store(to, i, gain[i] * masked + slope[i] * v + offset[i])
+
+
+@_jit
+def _prelu_gradient(gradient, x, slopes, out):  # type: ignore[no-untyped-def]
+    """out = the gradient, where x is negative times the slope; returns per lane the sum of gradient * min(x, 0)."""
+    lanes = slopes.shape[0]
+    flat_x, flat_g, flat_out = x.reshape(-1), gradient.reshape(-1), out.reshape(-1)
+    rows = flat_x.shape[0] // lanes
+    one, zero = np.float32(1), np.float32(0)
+    sums, part = np.zeros(lanes), np.empty(lanes, np.float32)
+    for start in range(0, rows, _BLOCK):
+        part[:] = 0
+        for r in range(start, min(start + _BLOCK, rows)):
+            row, g = flat_x[r * lanes : (r + 1) * lanes], flat_g[r * lanes : (r + 1) * lanes]
+            to = flat_out[r * lanes : (r + 1) * lanes]
+            for i in range(lanes):
+                v, d = _load(row, i), _load(g, i)
+                positive = np.float32(v > zero)
+                _store(to, i, d * (positive + (one - positive) * slopes[i]))
+                part[i] += d * min(v, zero)
+        for i in range(lanes):
+            sums[i] += part[i]
+    return sums

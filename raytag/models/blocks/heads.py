@@ -23,3 +23,17 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(pixels(x).mean(dim=1))
+
+
+class NormalisedHead(nn.Sequential):
+    """A classifier of two layers, batch norm before each. (B, in_features) -> logits (B, num_classes)."""
+
+    def __init__(self, in_features: int, num_classes: int, dropout: float) -> None:
+        super().__init__(
+            nn.BatchNorm1d(in_features),
+            nn.Linear(in_features, in_features),
+            nn.BatchNorm1d(in_features),
+            nn.PReLU(in_features),
+            nn.Dropout(dropout),
+            nn.Linear(in_features, num_classes),
+        )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from raytag.models.blocks.attention import pixels
 from raytag.models.blocks.fused import batch_norm_relu
+from raytag.models.blocks.padded import Sound, batch_norm, batch_norm_relu_silenced, silenced
 
 #: Of fewer input channels than a processor's vector holds, torch's strided 1x1 convolution on a CPU writes beyond
 #: its buffers in the backward pass: gradients are wrong, or the process dies (uxlfoundation/oneDNN, issue 6035).
@@ -64,8 +65,8 @@ class Shortcut(nn.Module):
         self.conv = Pointwise(in_channels, channels, stride)
         self.norm = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x))
+    def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
+        return batch_norm(self.conv(x), self.norm, sound)
 
 
 def _shortcut(in_channels: int, channels: int, stride: int) -> nn.Module:
@@ -75,6 +76,8 @@ def _shortcut(in_channels: int, channels: int, stride: int) -> nn.Module:
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions whose result is added to their input. (B, in_channels, F, T) -> (B, planes, F/s, T/s).
+
+    Of a padded batch it takes which of the frames that it puts out are sound, and puts out zeros for the others.
 
     References
     ----------
@@ -90,9 +93,11 @@ class BasicBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(planes)
         self.shortcut = _shortcut(in_channels, planes, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = batch_norm_relu(self.conv1(x), self.norm1)
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+    def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
+        y = batch_norm_relu_silenced(self.conv1(x), self.norm1, sound)
+        y = batch_norm(self.conv2(y), self.norm2, sound)
+        skipped = self.shortcut(x, sound) if isinstance(self.shortcut, Shortcut) else x
+        return silenced(F.relu(y + skipped), sound)
 
 
 class Bottleneck(nn.Module):
@@ -155,7 +160,7 @@ class Bottleneck(nn.Module):
 class Stem(nn.Module):
     """A 7x7 convolution of stride 2 without bias, batch norm, ReLU.
 
-    (B, in_channels, F, T) -> (B, channels, F/2, T/2).
+    (B, in_channels, F, T) -> (B, channels, F/2, T/2); ``sound`` as in `BasicBlock`.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
@@ -163,8 +168,8 @@ class Stem(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels, 7, 2, padding=3, bias=False)
         self.norm = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return batch_norm_relu(self.conv(x), self.norm)
+    def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
+        return batch_norm_relu_silenced(self.conv(x), self.norm, sound)
 
 
 def widened(channels: int, width: float) -> int:

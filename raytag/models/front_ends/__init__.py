@@ -10,6 +10,8 @@ from collections.abc import Mapping
 #: Every front end that an experiment can name, and where its fields stand.
 FRONT_ENDS: Mapping[str, str] = {
     "AsIs": "raytag.models.front_ends.as_is:AsIs",
+    "MagnitudeMel": "raytag.models.front_ends.magnitude:MagnitudeMel",
+    "MagnitudeSTFT": "raytag.models.front_ends.magnitude:MagnitudeSTFT",
     "Mel": "raytag.models.front_ends.spectra:Mel",
     "STFT": "raytag.models.front_ends.spectra:STFT",
 }

@@ -9,21 +9,18 @@ from pydantic import Field, model_validator
 from raytag import parts
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
 
-class STFT(parts.FrontEnd):
-    """Spectrograms of waveforms: (B, samples) -> (B, 1, 1 + n_fft / 2, frames), power in dB / 100.
-
-    Frames are centred on multiples of ``hop_length``, with a Hann window and zeros beyond the ends; what lies more
-    than ``top_db`` below a sample's maximum is raised to that.
-    """
+class Framed(parts.FrontEnd):
+    """What all spectrograms of waveforms have: frames centred on multiples of ``hop_length``."""
 
     sizes: ClassVar[tuple[str, ...]] = ("front_end.n_fft", "front_end.hop_length")
 
     n_fft: int = Field(1024, ge=2)  # samples; even
     hop_length: int = Field(512, ge=1)  # samples
-    top_db: float = Field(80.0, gt=0)  # dB below the sample's maximum: the floor
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -36,6 +33,10 @@ class STFT(parts.FrontEnd):
         """Rows of a spectrogram."""
         return 1 + self.n_fft // 2
 
+    def filters(self, features: Any) -> NDArray[np.float32] | None:
+        """What turns the bins of a transform into bands, (bands, 1 + n_fft / 2); None: every bin is one."""
+        return None
+
     def shape(self, features: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) != 1:
             raise ValueError(
@@ -44,14 +45,29 @@ class STFT(parts.FrontEnd):
             )
         return 1, self.bands, 1 + shape[0] // self.hop_length
 
+
+class STFT(Framed):
+    """Spectrograms of waveforms: (B, samples) -> (B, 1, 1 + n_fft / 2, frames), power in dB / 100.
+
+    Frames are centred on multiples of ``hop_length``, with a Hann window and zeros beyond the ends; what lies more
+    than ``top_db`` below a sample's maximum is raised to that.
+    """
+
+    top_db: float = Field(80.0, gt=0)  # dB below the sample's maximum: the floor
+
     def build(self, features: Any) -> nn.Module:
+        import torch
+
         from raytag.models.nets.spectra import Spectra
 
-        return Spectra(self.n_fft, self.hop_length, self.top_db)
+        filters = self.filters(features)
+        return Spectra(
+            self.n_fft, self.hop_length, self.top_db, None if filters is None else torch.from_numpy(filters)
+        )
 
 
-class Mel(STFT):
-    """The same in mel bands: (B, samples) -> (B, 1, n_mels, frames), numbers as of `raytag.features.LogMel`."""
+class InMel(Framed):
+    """What spectrograms in mel bands have besides."""
 
     sizes: ClassVar[tuple[str, ...]] = ("front_end.n_mels", "front_end.hop_length")
 
@@ -63,6 +79,14 @@ class Mel(STFT):
     def bands(self) -> int:
         return self.n_mels
 
+    def filters(self, features: Any) -> NDArray[np.float32]:
+        import librosa  # takes a while to import
+
+        filters: NDArray[np.float32] = librosa.filters.mel(
+            sr=features.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels, fmin=self.fmin, fmax=self.fmax
+        )
+        return filters
+
     def shape(self, features: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
         half = features.sample_rate / 2
         if not self.fmin < (self.fmax or half) <= half:
@@ -72,12 +96,6 @@ class Mel(STFT):
             )
         return super().shape(features, shape)
 
-    def build(self, features: Any) -> nn.Module:
-        import librosa  # takes a while to import
-        import torch
 
-        from raytag.models.nets.spectra import Spectra
-
-        rate = features.sample_rate
-        filters = librosa.filters.mel(sr=rate, n_fft=self.n_fft, n_mels=self.n_mels, fmin=self.fmin, fmax=self.fmax)
-        return Spectra(self.n_fft, self.hop_length, self.top_db, torch.from_numpy(filters))
+class Mel(InMel, STFT):
+    """The same in mel bands: (B, samples) -> (B, 1, n_mels, frames), numbers as of `raytag.features.LogMel`."""

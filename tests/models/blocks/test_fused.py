@@ -196,3 +196,21 @@ def test_a_network_gets_the_same_gradients(monkeypatch: pytest.MonkeyPatch, prec
     theirs = gradients(copy.deepcopy(model), x, precision == "bf16")
     assert error(ours[0], exact) < 1.2 * error(theirs, exact)
     assert error(ours[0], exact) < (0.2 if precision == "bf16" else 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(4, 16, 32, 64), (3, 5, 1, 10), (5, 300, 4, 2)])
+def test_a_fast_prelu_is_torchs(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x, grad = (torch.randn(shape).to(dtype).to(memory_format=torch.channels_last) for _ in range(2))
+    slopes, results = torch.linspace(-0.5, 0.5, shape[1]).bfloat16(), []
+    for layer, cast in ((fused.PReLU(shape[1]), dtype), (nn.PReLU(shape[1]).double(), torch.float64)):
+        layer.weight.data.copy_(slopes)
+        leaf = x.detach().to(cast, copy=True).requires_grad_()
+        y = layer(leaf)
+        y.backward(grad.to(cast))
+        results.append({"y": y, "x": leaf.grad, "slopes": layer.weight.grad})
+    assert results[0]["x"].is_contiguous(memory_format=torch.channels_last)
+    for name, value in results[0].items():
+        assert value.dtype == (torch.float32 if name == "slopes" else dtype)
+        assert error(value, results[1][name]) < (4e-3 if dtype == torch.bfloat16 else 1e-6), name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ from raytag.testing.front_ends import check_front_end
 
 TAKEN = {
     "AsIs": "22050, 8000, 3 x 128 x 256, 3 x 64 x 31, 1 x 40 x 50",
+    "MagnitudeMel": "22050, 8000",
+    "MagnitudeSTFT": "22050, 8000",
     "Mel": "22050, 8000",
     "STFT": "22050, 8000",
 }
@@ -122,3 +124,33 @@ def test_a_bad_front_end_is_told_what_it_breaks(bad: type[nn.Module], message: s
         check_front_end(Own(module=bad))
     with pytest.raises(AssertionError, match="takes none of"):
         check_front_end(Own(module=bad, least=10**6))
+
+
+class Padded(Own):
+    takes_lengths: ClassVar[bool] = True
+
+
+class Lengths(Doubled):
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
+        return 2 * x if lengths is None else (2 * x, lengths)
+
+
+class Miscounting(Doubled):
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
+        return 2 * x if lengths is None else (2 * x, lengths + 1)
+
+
+class Centred(Doubled):
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
+        centred = x - x.mean(dim=-1, keepdim=True)
+        return centred if lengths is None else (centred, lengths)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [(Miscounting, "8001 frames of 8000, and alone 8000"), (Centred, "depends on its padding")],
+)
+def test_padding_must_not_be_heard(bad: type[nn.Module], message: str) -> None:
+    check_front_end(Padded(module=Lengths))
+    with pytest.raises(AssertionError, match=message):
+        check_front_end(Padded(module=bad), [(8000,)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raytag.features import fft
+from raytag.compiled import fft
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 10, 16, 30, 97, 200, 512, 551, 1024, 1280, 1470])
