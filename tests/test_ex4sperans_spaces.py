@@ -28,7 +28,12 @@ def test_they_are_as_published():
         own, front, read, rate = e.model, e.front_end, e.input, e.schedule
         assert (own.name, own.aggregation, own.base_size, own.dropout) == (network, aggregation, base, dropout)
         assert (own.blocks, own.growth, own.first_read) == (5, 1.5, 1)
-        assert (read.mix_prob, read.effects_prob, read.chunks_prob, read.max_seconds) == (mixed, effects, chunks, 15)
+        assert (read.mix_prob, read.effects_prob, read.chunks_prob, read.max_seconds) == (
+            mixed,
+            effects,
+            chunks,
+            15,
+        )
         assert (read.reverb_most, read.pitch_cents, read.overdrive_db, read.speed_share) == (49, 300, (2, 9), 0.1)
         assert (read.overlap, read.chunk_seconds, read.speed_by) == ("add", 0.5, "speed")
         assert read.in_epoch(plain - 1, epochs) is read
@@ -47,8 +52,24 @@ def test_they_are_as_published():
         assert cycle.lr_at(1000) == pytest.approx(1e-7)
 
 
+def test_stages_add_more_and_more_noisy_clips_and_label_the_rest():
+    first, *stages = space.load("ex4sperans_noisy").firsts
+    assert (first.pseudo.name, first.sampling.noisy_prob) == ("Given", 0)
+    assert [e.pseudo.parent.id for e in stages] == [e.id for e in (first, *stages[:-1])]
+    assert [e.pseudo.name for e in stages] == ["Top"] * 5 + ["Rest"]
+    published = [1000, 2000, 3000, 4000, 5000, 5000]
+    assert [e.pseudo.share for e in stages] == pytest.approx([n / 19815 for n in published], abs=0.003)
+    for e in (first, *stages):
+        assert (e.model.blocks, e.model.base_size, e.model.dropout, e.training.epochs) == (6, 100, 0.7, 150)
+        assert e.input.in_epoch(139, 150) is e.input
+        assert e.input.in_epoch(140, 150).effects_prob == 0
+        assert not e.leaky
+    without = space.load("ex4sperans_noisy").fit((), {}).firsts
+    assert [e.pseudo.name for e in without] == ["Given"]
+
+
 def test_help_names_a_small_form_that_they_take():
-    for name in ("ex4sperans_2d", "ex4sperans_1d", "ex4sperans_rnn"):
+    for name in ("ex4sperans_2d", "ex4sperans_1d", "ex4sperans_rnn", "ex4sperans_noisy"):
         told = space.load(name)
         words = told.help.replace("\\\n", " ").split()
         small = dict(w.split("=") for before, w in zip(words, words[1:], strict=False) if before == "--set")
