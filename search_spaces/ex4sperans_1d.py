@@ -1,7 +1,7 @@
-"""The one-dimensional network of ex4sperans, third place of Freesound Audio Tagging 2019: every frequency a channel.
+"""The one-dimensional network of ex4sperans, third place of Freesound Audio Tagging 2019.
 
-It reads transforms of 6 ms of waveforms of up to 15 s; otherwise it is trained as ``augmented_2d`` of
-``ex4sperans_2d``. For a few hundred short clips on a small machine:
+Every frequency is a channel of it. It reads transforms of 6 ms of waveforms of up to 15 s; otherwise it is trained
+as ``augmented_2d`` of ``ex4sperans_2d``. For a few hundred short clips on a small machine:
 
     python launch.py --space ex4sperans_1d --data recordings --set model.base_size=24 --set training.epochs=12 \\
         --set input.max_seconds=4

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from raytag import space
 
-#: network, channels of its front end, aggregation, base size, dropout, mixup, effects, chunks, epochs, plain from on
+#: network, front end's channels, aggregation, base size, dropout, mixup, effects, chunks, epochs, plain from on
 PUBLISHED = {
     "basic_2d": ("TwoDimensionalCNN", 2, "max", 50, 0.0, 0.0, 0.0, 0.5, 20, 15),
     "augmented_2d": ("TwoDimensionalCNN", 2, "max", 100, 0.5, 0.5, 0.75, 0.5, 100, 90),
@@ -72,6 +74,6 @@ def test_help_names_a_small_form_that_they_take():
     for name in ("ex4sperans_2d", "ex4sperans_1d", "ex4sperans_rnn", "ex4sperans_noisy"):
         told = space.load(name)
         words = told.help.replace("\\\n", " ").split()
-        small = dict(w.split("=") for before, w in zip(words, words[1:], strict=False) if before == "--set")
+        small = dict(w.split("=") for before, w in itertools.pairwise(words) if before == "--set")
         assert {"model.base_size", "training.epochs", "input.max_seconds"} == set(small)
         assert all(e.training.epochs == int(small["training.epochs"]) for e in told.fix(small).firsts)
