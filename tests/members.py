@@ -13,7 +13,7 @@ WAVEFORMS = {"features.name": "Waveforms", "input.name": "WaveformCrops"}
 def experiment_with(family: str, member: str) -> Experiment:
     """The defaults but for the member, and for what it cannot do without."""
     fitting: dict[str, Any] = {}
-    if member in ("Waveforms", "WaveformCrops", "WholeWaveforms", "Mel", "STFT"):
+    if member in ("Waveforms", "WaveformCrops", "WholeWaveforms", "Mel", "STFT", "MagnitudeMel", "MagnitudeSTFT"):
         fitting = dict(WAVEFORMS)
     elif member in ("ParentWeights", "Top", "Match", "Relabel", "Merge", "Rest"):
         fitting[f"{family}.parent"] = Experiment().replace({"training.seed": 7})
