@@ -7,6 +7,12 @@ from raytag.ensemble.assess.bootstrap import Interval
 from raytag.ensemble.assess.rules import SINGLE
 from raytag.ensemble.choose.ways import WAYS
 
+#: Out-of-fold predictions come from one network an experiment, those of new recordings from one a fold.
+_CAUTION = (
+    " Expect less on new recordings: there the mean over folds' models gives a single experiment part of what a "
+    "blend gains."
+)
+
 
 def verdict(assessment: Assessment, single: str) -> str:
     """Keep it, or what it cannot be told from.
@@ -27,6 +33,7 @@ def verdict(assessment: Assessment, single: str) -> str:
             "No verdict: with labels in a single fold nothing could be left out, so how much of the score is "
             "selection is unknown."
         )
+    caution = ""
     final, by = assessment.final, "folds and groups" if assessment.grouped else "folds and clips"
     if final.way == SINGLE:
         reason = (
@@ -37,7 +44,7 @@ def verdict(assessment: Assessment, single: str) -> str:
         least, name = min(nested, own, key=lambda gap: gap.value), f"the ensemble ({WAYS[final.way].title})"
         size = f"{_words(least)} lwlrap (95 %, over {by})"
         if least.low > 0:
-            sentence = f"Keep {name}: {size} against the best single model, {single}"
+            sentence, caution = f"Keep {name}: {size} against the best single model, {single}", _CAUTION
         elif least.high < 0:
             sentence = f"Use the best single model, {single}: {name} is worse, {size}"
         else:
@@ -50,7 +57,7 @@ def verdict(assessment: Assessment, single: str) -> str:
         other, gap = WAYS[assessment.runner_up].title, assessment.to_runner_up
         word = "ahead of" if gap.low > 0 else "behind" if gap.high < 0 else "not distinguishable from"
         sentence += f"; {word} {other}, {_words(gap)}"
-    return sentence + "."
+    return sentence + "." + caution
 
 
 def _words(gap: Interval) -> str:

@@ -38,6 +38,7 @@ CLEAR, UNCLEAR, WORSE = (0.02, 0.01, 0.03), (0.01, -0.01, 0.03), (-0.02, -0.03, 
 def test_the_smaller_difference_decides(way, nested, own, words):
     sentence = said(way, nested, own)
     assert all(word in sentence for word in words), sentence
+    assert ("Expect less on new recordings" in sentence) == sentence.startswith("Keep the ensemble")
 
 
 def test_the_runner_up_and_what_was_asked_are_said():
