@@ -22,6 +22,7 @@ from raytag.errors import NoRoomError, redacted
 from raytag.features.bank import Bank, mapped_bank
 from raytag.features.cache import Manifest
 from raytag.features.manifest import feature_hash
+from raytag.inputs.waveforms.warmup import warm_up as warm_up_waveforms
 from raytag.parts import Features
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
@@ -116,6 +117,8 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         plugins.trust(shared.trusted)
         store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
         experiment = store.experiment(config["experiment"])
+        if experiment.features.name == "Waveforms":
+            warm_up_waveforms()
         should_stop = StopFlag(store.storage, shared.stop_file)
         if shared.waits_for_room:
             store.storage.patience = partial(wait_for_room, should_stop=should_stop, tell=tell)

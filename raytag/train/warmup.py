@@ -13,10 +13,8 @@ import torch
 from raytag import parts
 from raytag.compiled.once import once
 from raytag.datasets.table import ClipTable
-from raytag.experiment import Experiment, Features, FrontEnd, Model
+from raytag.experiment import Experiment, Model
 from raytag.features.bank import SCALE, Bank
-from raytag.inputs.waveforms.effects.reverb import reverberated
-from raytag.inputs.waveforms.effects.stretch import at_tempo
 from raytag.train.fold import FoldTraining
 
 FRAMES = 48  # of a clip
@@ -30,11 +28,6 @@ def warm_up() -> None:
 def _compile() -> None:
     _train_on_noise()
     _train_on_noise(Model("TwoDimensionalCNN", base_size=4, blocks=2))
-    for name in ("MagnitudeMel", "MagnitudeSTFT"):
-        front_end = FrontEnd(name).build(Features("Waveforms"))
-        assert front_end is not None
-        front_end(torch.zeros(1, 4000))
-    at_tempo(reverberated(np.zeros(1000, np.float32), 8000, 1.0, 1.0), 8000, 1.1)
 
 
 def _train_on_noise(model: parts.Network | None = None, size: int = 32) -> None:

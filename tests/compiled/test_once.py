@@ -116,6 +116,7 @@ def test_the_digest_covers_every_kernel():
     import raytag.features.warmup
     import raytag.features.waveform
     import raytag.inputs.logmel_images.feed
+    import raytag.inputs.waveforms.warmup
     import raytag.models.blocks.fused
     import raytag.train.warmup  # noqa: F401
 
@@ -217,9 +218,11 @@ TRAIN = """
 import numpy
 from raytag.experiment import Input, Model
 from raytag.inputs.waveforms.effects.chain import Effects
+from raytag.inputs.waveforms import warmup
 from raytag.train.warmup import _compile, _train_on_noise
 
 _compile()
+warmup._compile()
 before = compiled_types()
 for speed_by in ("speed", "tempo"):
     effects = Effects(Input("WholeWaveforms", speed_by=speed_by), 44100)
