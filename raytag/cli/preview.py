@@ -250,7 +250,7 @@ def picture(experiment: Experiment, shown: dict[str, NDArray[np.float32]]) -> by
         else:  # of several channels the first
             axes.imshow(value[0], origin="lower", aspect="auto", vmin=lowest, vmax=highest)
             axes.set(xlabel="frame", ylabel="band")
-        axes.set_title(textwrap.fill(title, 60), fontsize=8)
+        axes.set_title(textwrap.fill(title.replace(",", ", "), 60), fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
