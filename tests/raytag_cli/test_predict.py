@@ -41,6 +41,8 @@ from raytag import parts
 from raytag.batch import Outputs
 
 class Loudness(parts.Network):
+    takes_lengths = True
+
     def build(self, num_classes, channels):
         return LoudnessNet(num_classes)
 

@@ -26,6 +26,8 @@ RATE, CLASSES = 1000, ("a", "b", "c")
 
 
 class Loudness(parts.Network):
+    takes_lengths = True
+
     def build(self, num_classes, channels):
         return LoudnessNet(num_classes)
 
@@ -131,10 +133,18 @@ def check(experiment, table) -> None:
 
 def test_preflight_asks_for_a_network_that_takes_lengths(data, loudness):
     check(small(), data[0])
-    with pytest.raises(
-        preflight.PreflightError, match=r"pads clips to the longest of their batch, and the network"
+    pair = {"model__name": "TwoDimensionalCNN", "model__base_size": 4, "front_end__fmax": 500}
+    check(small(**pair, front_end__name="MagnitudeMel"), data[0])
+    for wrong in (
+        {"model__name": "PlainConv", "front_end__name": "Mel", "front_end__fmax": 500},
+        pair | {"front_end__name": "Mel"},  # the one would not tell the other
+        pair | {"model__name": "PlainConv", "front_end__name": "MagnitudeMel"},
     ):
-        check(small(model__name="PlainConv", front_end__name="Mel", front_end__fmax=500), data[0])
+        with pytest.raises(
+            preflight.PreflightError,
+            match=r"pads clips to the longest of their batch, and model\.name=\w+ with front_end",
+        ):
+            check(small(**wrong), data[0])
 
 
 def test_the_estimate_times_clips_of_the_lengths_that_there_are(data, loudness, monkeypatch):

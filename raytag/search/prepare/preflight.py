@@ -11,7 +11,6 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,13 @@ from raytag.console import say
 from raytag.datasets.corrections import corrected_rows
 from raytag.datasets.table import ClipTable
 from raytag.experiment import NOISY_CLIPS, Experiment, Sampling
-from raytag.models.tagger import tagger
+from raytag.models.tagger import Tagger, tagger
 from raytag.search.options import LaunchOptions
 from raytag.search.prepare import stages
 from raytag.space import Branch, Space, plain
 from raytag.space.spaces import is_name
 from raytag.train.sources import split
 from raytag.train.stages.lineage import models
-from raytag.train.stages.reading import network_of
 
 SAMPLES = 1  # of the forward pass
 #: What decides whether an experiment runs at all; other fields take any value that an experiment accepts.
@@ -256,11 +254,13 @@ def _forward(experiment: Experiment, n_classes: int) -> Outputs:
     seen = f"images of {bands} bands x {frames} frames" if bands else f"waveforms of {frames} samples"
     with _mended_by("--set model.FIELD=VALUE"):
         model = tagger(experiment, n_classes)
-    if experiment.input.pads and not all(map(_takes_lengths, (model, network_of(model)))):
+    hears = experiment.front_end.takes_lengths or not isinstance(model, Tagger)
+    if experiment.input.pads and not (hears and experiment.model.takes_lengths):
         raise _Fault(
-            f"input.name={experiment.input.name} pads clips to the longest of their batch, and the network of "
-            f"model.name={experiment.model.name} with front_end.name={experiment.front_end.name} takes no lengths",
-            "a network that does: --set model.name=NAME, or another input: --set input.name=NAME",
+            f"input.name={experiment.input.name} pads clips to the longest of their batch, and model.name="
+            f"{experiment.model.name} with front_end.name={experiment.front_end.name} does not take lengths",
+            "others that do, --set model.name=TwoDimensionalCNN --set front_end.name=MagnitudeMel, or another "
+            "input: --set input.name=WaveformCrops",
         )
     mend = " or ".join(f"--set {key}=VALUE" for key in experiment.input.sizes + experiment.front_end.sizes)
     mend = mend or "--set input.FIELD=VALUE"
@@ -284,14 +284,6 @@ def _forward(experiment: Experiment, n_classes: int) -> Outputs:
                 f"{mend}, or another network: --set model.name=NAME",
             )
     return found
-
-
-def _takes_lengths(module: torch.nn.Module) -> bool:
-    try:
-        signature(module.forward).bind(None, None)
-    except TypeError:
-        return False
-    return True
 
 
 def low_rate(table: ClipTable, features: parts.Features) -> list[str]:
