@@ -70,8 +70,23 @@ def test_stages_add_more_and_more_noisy_clips_and_label_the_rest():
     assert [e.pseudo.name for e in without] == ["Given"]
 
 
+def test_the_pool_of_the_end_holds_every_published_model_and_each_network_on_the_last_stages():
+    final = space.load("ex4sperans_final")
+    pool = {e.name: e for e in final.firsts}
+    assert len({e.id for e in final.firsts}) == len(pool) == 20
+    recipes = experiments() | {e.name: e for e in space.load("ex4sperans_noisy").firsts}
+    assert all(pool[name].id == e.id for name, e in recipes.items())
+    for name, stage in itertools.product(("augmented_1d", "rnn_2d", "rnn_1d"), ("best_5", "rest")):
+        own = pool[f"{name}_{stage}"]
+        assert (own.pseudo, own.sampling) == (pool[stage].pseudo, pool[stage].sampling)
+        assert (own.model, own.input, own.training) == (pool[name].model, pool[name].input, pool[name].training)
+    small = final.fix({"model.base_size": "12", "training.epochs": "12", "input.max_seconds": "4"})
+    assert len({e.id for e in small.firsts}) == 20
+    assert {e.pseudo.name for e in final.fit((), {}).firsts} == {"Given"}
+
+
 def test_help_names_a_small_form_that_they_take():
-    for name in ("ex4sperans_2d", "ex4sperans_1d", "ex4sperans_rnn", "ex4sperans_noisy"):
+    for name in ("ex4sperans_2d", "ex4sperans_1d", "ex4sperans_rnn", "ex4sperans_noisy", "ex4sperans_final"):
         told = space.load(name)
         words = told.help.replace("\\\n", " ").split()
         small = dict(w.split("=") for before, w in itertools.pairwise(words) if before == "--set")
