@@ -15,15 +15,10 @@ take their turn. Below the table: that they compute the same, and the page fault
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
-import time
 
-from _timing import Row, add_json_argument, print_table, write_json
+from _timing import add_json_argument, print_table, write_json
+from _workers import Worker, serve, timed
 
 ROWS = {
     "PyTorch, float32": "",
@@ -48,20 +43,15 @@ def main() -> None:
     add_json_argument(parser)
     args = parser.parse_args()
     if args.serve is not None:
-        serve(set(args.serve.split()), args.base_size, args.batch, args.threads, args.steps)
+        train(set(args.serve.split()), args.base_size, args.batch, args.threads, args.steps)
         return
 
-    workers = {name: Worker(measures, args) for name, measures in ROWS.items()}
-    for i in range(args.rounds + 1):  # the first is the warm-up
-        names = list(ROWS)
-        shift = i % len(names)
-        for name in names[shift:] + names[:shift]:
-            workers[name].round(keep=i > 0)
-    for worker in workers.values():
-        worker.stop()
-
+    options = {"base-size": args.base_size, "batch": args.batch, "threads": args.threads, "steps": args.steps}
+    told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    workers = {name: Worker([__file__, "--serve", measures, *told]) for name, measures in ROWS.items()}
+    timed(workers, args.rounds)
     baseline = workers["PyTorch, float32"]
-    rows = [worker.row(name, args.batch, baseline) for name, worker in workers.items()]
+    rows = [worker.row(name, "samples", baseline) for name, worker in workers.items()]
     title = (
         f"training step, base_size {args.base_size}, batch {args.batch}, "
         f"{args.threads} thread{'s' * (args.threads > 1)}"
@@ -69,69 +59,14 @@ def main() -> None:
     print_table(title, rows)
     for name, worker in workers.items():
         print(
-            f"{name}: loss of the first step {worker.first_loss:.6f}, "
-            f"{statistics.median(worker.faults):,.0f} page faults a step"
+            f"{name}: loss of the first step {worker.first:.6f}, "
+            f"{statistics.median(worker.faults) / args.steps:,.0f} page faults a step"
         )
     write_json(args.json, {title: rows})
 
 
-class Worker:
-    """A process that trains a round of steps whenever it is told to."""
-
-    def __init__(self, measures: str, args: argparse.Namespace) -> None:
-        options = {"base-size": args.base_size, "batch": args.batch, "threads": args.threads, "steps": args.steps}
-        command = [sys.executable, __file__, "--serve", measures]
-        command += [part for key, value in options.items() for part in (f"--{key}", str(value))]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self.wall: list[float] = []
-        self.cpu: list[float] = []
-        self.faults: list[float] = []
-        self.first_loss = float("nan")
-
-    def round(self, *, keep: bool) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("round\n")
-        self.process.stdin.flush()
-        reply = self.process.stdout.readline()
-        if not reply:
-            raise SystemExit("a worker process ended; its message is above")
-        wall, cpu, faults, loss = json.loads(reply)
-        if keep:
-            self.wall.append(wall)
-            self.cpu.append(cpu)
-            self.faults.append(faults)
-        else:
-            self.first_loss = loss
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-    def row(self, name: str, batch: int, baseline: Worker) -> Row:
-        def ratio(theirs: list[float], ours: list[float]) -> float:
-            return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
-
-        return Row(
-            name=name,
-            unit="samples",
-            per=batch,
-            rounds=len(self.wall),
-            wall=statistics.median(self.wall),
-            wall_range=(min(self.wall), max(self.wall)),
-            cpu=statistics.median(self.cpu),
-            cpu_range=(min(self.cpu), max(self.cpu)),
-            wall_ratio=ratio(baseline.wall, self.wall),
-            cpu_ratio=ratio(baseline.cpu, self.cpu),
-        )
-
-
-def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: int) -> None:
-    """Train ``steps`` steps for every line read and answer [wall s, CPU s, page faults, loss], a step each."""
+def train(measures: set[str], base_size: int, batch: int, threads: int, steps: int) -> None:
+    """Serve rounds of ``steps`` steps; of the first the loss is told."""
     import torch
 
     from raytag import losses, models
@@ -167,20 +102,11 @@ def serve(measures: set[str], base_size: int, batch: int, threads: int, steps: i
         optimizer.step()
         return loss.item()
 
-    warm = False
-    for _ in sys.stdin:
-        first = step()
-        if not warm:
-            for _ in range(3):  # until the heap has its final size
-                step()
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        cpu, wall = time.process_time(), time.perf_counter()
-        for _ in range(steps):
-            step()
-        numbers = [time.perf_counter() - wall, time.process_time() - cpu]
-        numbers.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults)
-        print(json.dumps([number / steps for number in numbers] + [first]), flush=True)
-        warm = True
+    def work() -> tuple[float, float]:
+        found = [step() for _ in range(steps)]
+        return batch * steps, found[0]
+
+    serve(work, warm_up=3)  # until the heap has its final size
 
 
 if __name__ == "__main__":
