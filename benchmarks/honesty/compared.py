@@ -16,11 +16,13 @@ What each hallmark of argus-freesound is worth, the recipe less one of them at a
         --runs-dir benchmarks/data/hallmarks.parquet                            # the same from what is kept
 
 What noisy clips are worth, believed, with caution, or chosen: ``--base curated`` of the runs in ``noisy.py``.
+What the loss, the effects and the frequency channel of ex4sperans are worth: its runs are called ex1 and so on,
+their space ``_ex4sperans.py``, their file ``ex4sperans.parquet``.
 
-Of the base lwlrap out of fold and on hidden test clips (geometric mean of the folds' models), mean over seeds,
-labels of all rotations pooled; of the others what they have more or less, by rotation, seed and label. Intervals
-(95 %) come from a bootstrap by source recording over all rotations together. *Worse* counts the pairs of rotation
-and seed in which the test clips are ranked worse than by the base.
+Of the base lwlrap out of fold and on hidden test clips (geometric mean of the folds' models), mean over the seeds
+that all have, labels of all rotations pooled; of the others what they have more or less, by rotation, seed and
+label. Intervals (95 %) come from a bootstrap by source recording over all rotations together. *Worse* counts the
+pairs of rotation and seed in which the test clips are ranked worse than by the base.
 """
 
 from __future__ import annotations
@@ -72,18 +74,17 @@ def main() -> None:
             for name, (_, _, found) in zip(oof.experiments, precisions, strict=True):
                 experiment = store.storage.read_json(f"experiments/{name}/experiment.json")
                 by_name.setdefault(experiment["name"], {})[experiment["training"]["seed"]] = found
-            if len({tuple(sorted(by_seed)) for by_seed in by_name.values()}) > 1:
-                raise SystemExit(f"{store.name}: not all experiments are complete for the same seeds")
+            seeds = sorted(set.intersection(*map(set, by_name.values())))
+            if not seeds:
+                raise SystemExit(f"{store.name}: no seed of which all experiments are complete")
             for name, by_seed in by_name.items():
-                values.setdefault(name, {}).setdefault(part, []).append(
-                    np.stack([by_seed[s] for s in sorted(by_seed)])
-                )
+                values.setdefault(name, {}).setdefault(part, []).append(np.stack([by_seed[s] for s in seeds]))
     drawn = Sources(sources["cv"] + sources["test"], args.seed)
     weights = {part: drawn.weights(sources[part])[:, np.concatenate(clip[part])] for part in PARTS}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "CV", "test", "worse"):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
-    seeds = len(values[base]["test"][0])
+    repeats = len(values[base]["test"][0])
     for name in [base, *sorted(set(values) - {base})]:
         cells = []
         for part in PARTS:
@@ -95,9 +96,9 @@ def main() -> None:
             cells.append(f"{own.mean():{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]")
         pairs = zip(values[name]["test"], values[base]["test"], strict=True)
         worse = sum(int((own.mean(axis=1) < whole.mean(axis=1)).sum()) for own, whole in pairs)
-        table.add_row(name, *cells, "" if name == base else f"{worse} of {seeds * len(stores)}")
+        table.add_row(name, *cells, "" if name == base else f"{worse} of {repeats * len(stores)}")
     console = make_console()
-    console.print(f"{len(stores)} rotations, {seeds} seeds, {len(drawn)} source recordings")
+    console.print(f"{len(stores)} rotations, {repeats} seed{'s' * (repeats > 1)}, {len(drawn)} source recordings")
     console.print(table)
 
 

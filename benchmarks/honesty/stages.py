@@ -11,15 +11,18 @@ whether labels of a fold reach the child that is scored on it.
     python benchmarks/honesty/stages.py --run stages --permuted permuted --permute 1
 
 Of each experiment cv_lwlrap, lwlrap on the hidden test clips (geometric mean of the folds' models) and its
-difference from the first stage, with 95 % intervals by source recording. Of the noisy clips that are kept:
-precision is the share of their given labels that is true, recall the share of their true labels that is given,
-and *right* the share of clips whose labels are the true ones.
+difference from the first stage, with 95 % intervals by source recording. Of the noisy clips that are trained on:
+precision is the share of their labels that is true, recall the share of their true labels that they have, and
+*right* the share of clips whose labels are the true ones.
+
+The stages of ex4sperans, without and with leaks: the space ``_ex4sperans_stages.py``, and ``--first curated``.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +31,13 @@ from _sources import Sources, interval, read_truth, samples
 from rich.table import Table
 
 from raytag.console import duration, make_console
+from raytag.datasets import load
+from raytag.datasets.table import ClipTable, multi_hot
 from raytag.ensemble.predictions.oof import load_oof
-from raytag.metrics import clip_precisions, label_precisions
+from raytag.metrics import label_precisions
 from raytag.search.leaderboard import leaderboard
 from raytag.store.run import RunStore
+from raytag.train.sources import split
 
 
 def main() -> None:
@@ -87,6 +93,7 @@ def report(store: RunStore, data: Path, first: str) -> None:
     }
     parent = next(name for name in values if name.rpartition("-")[0] == first)
     board = leaderboard(store, leaky=True).set_index("experiment")
+    clips_of_run = load(str(data)).drop(store.quarantine()["clip"].tolist())
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in (
         "",
@@ -96,7 +103,7 @@ def report(store: RunStore, data: Path, first: str) -> None:
         f"test - {first}",
         "seconds",
         "with earlier stages",
-        "kept labels",
+        "labels of noisy clips, all folds",
     ):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for name in board.index:
@@ -110,7 +117,7 @@ def report(store: RunStore, data: Path, first: str) -> None:
             "" if name == parent else cell(gain.mean(), samples(gain, weights), "+"),
             duration(row["seconds"]),
             duration(row["total_seconds"]),
-            kept_labels(store, name, data),
+            kept_labels(store, name, clips_of_run, data),
         )
     print(f"{store.name}: {len(targets)} hidden clips, {len(drawn)} source recordings; 95 % by source")
     make_console().print(table)
@@ -121,32 +128,33 @@ def report(store: RunStore, data: Path, first: str) -> None:
     print(f"all {len(fnames)} noisy clips: {quality(*tables)}")
 
 
-def read_labels(file: Path, fnames: list[str], classes: tuple[str, ...]) -> np.ndarray:
-    labels = pd.read_csv(file, dtype=str).set_index("fname")["labels"].loc[fnames]
-    return np.array([[c in text.split(",") for c in classes] for text in labels])
+def read_labels(file: Path, fnames: Sequence[str], classes: tuple[str, ...]) -> np.ndarray:
+    labels = pd.read_csv(file, dtype=str).set_index("fname")["labels"].loc[list(fnames)]
+    return multi_hot(labels.tolist(), classes) > 0
 
 
-def kept_labels(store: RunStore, name: str, data: Path) -> str:
-    """Whether labels of the noisy clips that are kept are true, over the folds; of those that nobody chose, ""."""
-    given, true = [], []
+def kept_labels(store: RunStore, name: str, table: ClipTable, data: Path) -> str:
+    """Whether the labels that noisy clips are trained with are true, over the folds; where nobody chose, ""."""
+    experiment = store.experiment(name)
+    if experiment.pseudo.name == "Given":
+        return ""
+    found, true = [], []
     for k in range(store.n_folds):
-        fold = store.fold(name, k)
-        done = fold.result()["lineage"].get("pseudo")
-        if done is None:
-            return ""
-        predicted = fold.storage.read_parquet("pseudo.parquet")
-        fnames, probabilities = predicted["fname"].tolist(), predicted[[*store.classes]].to_numpy()
-        labels = read_labels(data / "train_noisy.csv", fnames, store.classes)
-        certainty = (np.log(probabilities) * labels).sum(1) / labels.sum(1)
-        kept = np.lexsort((-certainty, -clip_precisions(labels, probabilities)))[: done["kept"]]
-        given.append(labels[kept])
-        true.append(read_labels(data / "truth/train_noisy.csv", fnames, store.classes)[kept])
-    return quality(np.concatenate(given), np.concatenate(true))
+        sources = {source.name: source for source in split(table, experiment.sampling, k).sources}
+        fnames = table.clips["fname"].to_numpy()[sources["noisy"].rows]
+        read = store.fold(name, k).storage.read_parquet("pseudo.parquet").set_index("fname").loc[fnames]
+        kept, targets, _ = experiment.pseudo.choose(
+            sources["noisy"], sources["curated"], read[[*store.classes]].to_numpy()
+        )
+        found.append(targets[kept] > 0)
+        true.append(read_labels(data / "truth/train_noisy.csv", fnames[kept], store.classes))
+    return quality(np.concatenate(found), np.concatenate(true))
 
 
 def quality(given: np.ndarray, true: np.ndarray) -> str:
     precision, recall = (given & true).sum() / given.sum(), (given & true).sum() / true.sum()
-    return f"precision {precision:.3f}, recall {recall:.3f}, right {(given == true).all(1).mean():.3f}"
+    right = (given == true).all(1).mean()
+    return f"{len(given)}: precision {precision:.3f}, recall {recall:.3f}, right {right:.3f}"
 
 
 def cell(value: float, drawn: np.ndarray, sign: str = "") -> str:
