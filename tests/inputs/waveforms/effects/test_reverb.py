@@ -58,3 +58,23 @@ def test_silence_stays_silent_and_nothing_is_written_into(n):
     loud = np.ones(n, np.float32)
     assert np.isfinite(reverberated(loud, 8000, 100, 100)).all()
     assert (loud == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("reverberance", "scale", "depth", "first", "seconds", "level_db"),
+    [
+        (0, 0, 25, 994, 0.122, -14.44),
+        (25, 25, 0, 1245, 0.158, -11.53),
+        (25, 25, 49, 1245, 0.165, -14.41),
+        (49, 49, 25, 1486, 0.401, -12.80),
+        (80, 90, 25, 1898, 1.673, -11.02),
+    ],
+)
+def test_a_room_answers_decays_and_is_as_loud_as_that_of_sox(reverberance, scale, depth, first, seconds, level_db):
+    """Measured of SoX 14.4.2: ``reverb R 50 S D 20 0`` of a click at 44.1 kHz, mono."""
+    click = np.zeros(2 * 44100, np.float32)
+    click[100] = 1
+    tail = reverberated(click, 44100, reverberance, scale, stereo_depth=depth) - click
+    assert np.flatnonzero(np.abs(tail) > 1e-4)[0] - 100 == first
+    assert decay(tail) * RATE / 44100 == pytest.approx(seconds, abs=0.002)
+    assert 10 * np.log10(np.sum(tail.astype(np.float64) ** 2)) == pytest.approx(level_db, abs=0.1)
