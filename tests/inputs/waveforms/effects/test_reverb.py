@@ -78,3 +78,30 @@ def test_a_room_answers_decays_and_is_as_loud_as_that_of_sox(reverberance, scale
     assert np.flatnonzero(np.abs(tail) > 1e-4)[0] - 100 == first
     assert decay(tail) * RATE / 44100 == pytest.approx(seconds, abs=0.002)
     assert 10 * np.log10(np.sum(tail.astype(np.float64) ** 2)) == pytest.approx(level_db, abs=0.1)
+
+
+@pytest.mark.parametrize("damping", [0.0, 50.0, 100.0])
+@pytest.mark.parametrize("rate", [1000, 8000, 48000])
+def test_combs_and_all_passes_are_what_is_written_of_them(rate, damping):
+    """Sample by sample, float64; delays of 8 and more, as at 1000 Hz all of them are."""
+    x, kept = np.random.default_rng(0).normal(0, 0.3, 1500), 1 - (0.2 + 0.3 * damping / 100)
+    feedback, n, expected = 1 - 0.7 * (0.02 / 0.7) ** 0.6, len(x), np.zeros(1500)
+    for side in range(2):
+        signs = side * 12 * 0.25 * np.resize([1, -1], 8)
+        wet = np.zeros(n)
+        for delay in np.array([1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617]) + signs:
+            d = max(8, round(delay * rate / 44100 * 0.28))
+            y, s = np.zeros(n), 0.0
+            for t in range(d, n):
+                s = kept * y[t - d] + (1 - kept) * s  # of y[t - d]: what is put in d later
+                y[t] = 0.0075 * x[t - d] + feedback * s
+            wet += y
+        for delay in np.array([225, 341, 441, 556]) + signs[:4]:
+            d = max(8, round(delay * rate / 44100))
+            v = np.concatenate([np.zeros(d), wet])
+            for t in range(n):
+                v[d + t] += 0.5 * v[t]
+            wet = v[:n] - wet
+        expected += wet
+    made = reverberated(x.astype(np.float32), rate, 60, 20, damping, 8 / rate) - x.astype(np.float32)
+    np.testing.assert_allclose(made[8:], expected[:-8], atol=1e-6)
