@@ -15,7 +15,7 @@ _COMBS = np.array([1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617])
 _ALL_PASSES = np.array([225, 341, 441, 556])
 _APART = 12  # samples by which those on the right are longer, shorter, longer, …: at a stereo depth of 100 %
 _GAIN = 0.015  # of what goes into the combs
-_TINY = np.float32(1.5 * 2**-37)  # added and taken away it rounds to 2^-60: denormal numbers take most of the time
+_TINY = np.float32(1.5 * 2**-37)  # added and taken away it leaves multiples of 2^-60: denormal numbers are slow
 
 _WIDTH = 8  # samples at a time; no delay is shorter
 load, splat = vector(types.float32, _WIDTH, fused=True)

@@ -91,7 +91,7 @@ def _overlap_add(
         goes_on = at + hop  # where the segment before ends, which blends into this one
         if start > 0:
             begin = min(round(start * factor), last - search)
-            best = np.float32(np.inf)
+            best, at = np.float32(np.inf), begin
             for first in range(begin, begin + search, 4):
                 offset = min(first, begin + search - 4)
                 for error in _errors(samples, goes_on, offset, overlap):
