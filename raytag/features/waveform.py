@@ -162,7 +162,8 @@ def resample(samples: np.ndarray, rate: float, sample_rate: int) -> np.ndarray:
     """Resample float32 (n,) to float32 (ceil(n · sample_rate / rate),) with soxr's HQ filter, as librosa does."""
     length = math.ceil(samples.size * sample_rate / rate)
     out = soxr.resample(samples, rate, sample_rate, quality="HQ")[:length]
-    return np.pad(out, (0, length - out.size)).astype(np.float32, copy=False)
+    padded = out if out.size == length else np.pad(out, (0, length - out.size))
+    return padded.astype(np.float32, copy=False)
 
 
 def trim_bounds(samples: np.ndarray, trim_db: float = 60.0, pad_mode: PadMode = "constant") -> tuple[int, int]:

@@ -7,6 +7,7 @@ import torch
 
 from raytag.compiled.once import once
 from raytag.experiment import Features, FrontEnd
+from raytag.inputs.waveforms.effects.levels import overdriven
 from raytag.inputs.waveforms.effects.reverb import reverberated
 from raytag.inputs.waveforms.effects.stretch import at_tempo
 
@@ -21,4 +22,4 @@ def _compile() -> None:
         front_end = FrontEnd(name).build(Features("Waveforms"))
         assert front_end is not None
         front_end(torch.zeros(1, 4000))
-    at_tempo(reverberated(np.zeros(1000, np.float32), 8000, 1.0, 1.0), 8000, 1.1)
+    at_tempo(overdriven(reverberated(np.zeros(1000, np.float32), 8000, 1.0, 1.0), 9.0), 8000, 1.1)

@@ -49,7 +49,7 @@ class Effects:
 
     def four(self, samples: Samples, rng: np.random.Generator) -> Samples:
         """Reverb, pitch, overdrive, speed, as far as the fields have them; in the end cut off at full scale."""
-        own, rate = self.settings, self.rate
+        own, rate, given = self.settings, self.rate, samples
         if own.reverb_most is not None:
             reverberance, room_scale = rng.integers(0, own.reverb_most + 1, 2)
             samples = reverberated(samples, rate, float(reverberance), float(room_scale))
@@ -61,4 +61,4 @@ class Effects:
         if own.speed_share:
             factor = rng.uniform(1 - own.speed_share, 1 + own.speed_share)
             samples = (at_tempo if own.speed_by == "tempo" else at_speed)(samples, rate, factor)
-        return np.clip(samples, -1, 1)
+        return np.clip(samples, -1, 1, out=None if samples is given else samples)

@@ -32,6 +32,18 @@ def test_overdrive_of_little_is_a_gain_and_of_silence_is_nothing():
     assert np.abs(overdriven(np.ones(500, np.float32), 9)).max() < 2
 
 
+@pytest.mark.parametrize(
+    ("gain_db", "levels_db"),
+    [(2, [-3.5, -36.5, -36.1]), (5, [-2.2, -30.5, -27.1]), (9, [-1.4, -28.5, -18.3]), (20, [-1.1, -38.0, -13.8])],
+)
+def test_harmonics_are_those_of_sox(gain_db, levels_db):
+    """Measured of SoX 14.4.2: ``overdrive G 20`` of a sine of 441 Hz at 44.1 kHz, amplitude 0.5; dB."""
+    sine = (0.5 * np.sin(2 * np.pi * np.arange(88200) / 100)).astype(np.float32)
+    spectrum = np.abs(np.fft.rfft(overdriven(sine, gain_db)[44100:])) / 22050
+    np.testing.assert_allclose(20 * np.log10(spectrum[[441, 882, 1323]]), levels_db, atol=0.1)
+    assert spectrum[0] < 1e-4
+
+
 @pytest.mark.parametrize("snr_db", [0.0, 20.0])
 def test_noise_lies_as_far_below_as_it_says(snr_db):
     noise = with_noise(SINE, snr_db, np.random.default_rng(0)) - SINE

@@ -58,3 +58,50 @@ def test_silence_stays_silent_and_nothing_is_written_into(n):
     loud = np.ones(n, np.float32)
     assert np.isfinite(reverberated(loud, 8000, 100, 100)).all()
     assert (loud == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("reverberance", "scale", "depth", "first", "seconds", "level_db"),
+    [
+        (0, 0, 25, 994, 0.122, -14.44),
+        (25, 25, 0, 1245, 0.158, -11.53),
+        (25, 25, 49, 1245, 0.165, -14.41),
+        (49, 49, 25, 1486, 0.401, -12.80),
+        (80, 90, 25, 1898, 1.673, -11.02),
+    ],
+)
+def test_a_room_answers_decays_and_is_as_loud_as_that_of_sox(reverberance, scale, depth, first, seconds, level_db):
+    """Measured of SoX 14.4.2: ``reverb R 50 S D 20 0`` of a click at 44.1 kHz, mono."""
+    click = np.zeros(2 * 44100, np.float32)
+    click[100] = 1
+    tail = reverberated(click, 44100, reverberance, scale, stereo_depth=depth) - click
+    assert np.flatnonzero(np.abs(tail) > 1e-4)[0] - 100 == first
+    assert decay(tail) * RATE / 44100 == pytest.approx(seconds, abs=0.002)
+    assert 10 * np.log10(np.sum(tail.astype(np.float64) ** 2)) == pytest.approx(level_db, abs=0.1)
+
+
+@pytest.mark.parametrize("damping", [0.0, 50.0, 100.0])
+@pytest.mark.parametrize("rate", [1000, 8000, 48000])
+def test_combs_and_all_passes_are_what_is_written_of_them(rate, damping):
+    """Sample by sample, float64; delays of 8 and more, as at 1000 Hz all of them are."""
+    x, kept = np.random.default_rng(0).normal(0, 0.3, 1500), 1 - (0.2 + 0.3 * damping / 100)
+    feedback, n, expected = 1 - 0.7 * (0.02 / 0.7) ** 0.6, len(x), np.zeros(1500)
+    for side in range(2):
+        signs = side * 12 * 0.25 * np.resize([1, -1], 8)
+        wet = np.zeros(n)
+        for delay in np.array([1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617]) + signs:
+            d = max(8, round(delay * rate / 44100 * 0.28))
+            y, s = np.zeros(n), 0.0
+            for t in range(d, n):
+                s = kept * y[t - d] + (1 - kept) * s  # of y[t - d]: what is put in d later
+                y[t] = 0.0075 * x[t - d] + feedback * s
+            wet += y
+        for delay in np.array([225, 341, 441, 556]) + signs[:4]:
+            d = max(8, round(delay * rate / 44100))
+            v = np.concatenate([np.zeros(d), wet])
+            for t in range(n):
+                v[d + t] += 0.5 * v[t]
+            wet = v[:n] - wet
+        expected += wet
+    made = reverberated(x.astype(np.float32), rate, 60, 20, damping, 8 / rate) - x.astype(np.float32)
+    np.testing.assert_allclose(made[8:], expected[:-8], atol=1e-6)

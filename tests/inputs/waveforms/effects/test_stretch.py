@@ -62,3 +62,16 @@ def test_any_length_at_any_rate_gives_finite_samples(n, rate):
             assert len(made) >= 1
             assert np.isfinite(made).all()
             assert np.abs(made).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("factor", "gains_db"),
+    [(0.9, {20000: 0.0, 21000: -3.77, 21500: -25.3}), (1.1, {18000: -0.01, 19000: -2.17, 19500: -21.8})],
+)
+def test_speed_lets_pass_what_that_of_sox_does(factor, gains_db):
+    """Measured of SoX 14.4.2: ``speed X`` of sines at 44.1 kHz. Any factor near is resampled by the same filter."""
+    for near in (factor, factor * (1 + 1e-5 * np.sqrt(2))):
+        for hertz, gain_db in gains_db.items():
+            made = at_speed(sine(44100, hertz), 44100, near)
+            assert len(made) == np.ceil(88200 / near)
+            assert 20 * np.log10(np.std(made[9000:-9000]) / np.sqrt(0.125)) == pytest.approx(gain_db, abs=0.2)
