@@ -59,7 +59,7 @@ def heard(x: Tensor, lengths: Tensor | None, least: int) -> tuple[Tensor, Sound]
     if lengths is None or int(lengths.min()) >= frames:
         x = x if frames >= least else x[..., torch.arange(least, device=x.device) % frames]
         return x, Sound(None, x.shape[3])
-    lengths = lengths.clamp_min(1)
+    lengths = lengths.clamp(1, frames)
     if int(lengths.min()) < least:
         places = torch.arange(max(frames, least), device=x.device).expand(len(x), -1)
         short = (lengths < least)[:, None]
