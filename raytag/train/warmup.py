@@ -27,7 +27,6 @@ def warm_up() -> None:
 
 def _compile() -> None:
     _train_on_noise()
-    _train_on_noise(Model("TwoDimensionalCNN", base_size=4, blocks=2))
 
 
 def _train_on_noise(model: parts.Network | None = None, size: int = 32) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from raytag import models
 from raytag.experiment import Experiment, Features, FrontEnd, Model
+from raytag.models.blocks.padded import Sound
 from raytag.models.nets.hierarchical import Recurrent
 from raytag.models.nets.magnitude import Magnitudes
 from raytag.models.tagger import Tagger, tagger
@@ -190,9 +191,9 @@ def test_without_lengths_padding_is_heard(name: str) -> None:
 
 def test_recurrent_readers_hear_the_order_of_sounds_and_no_pitch() -> None:
     torch.manual_seed(0)
-    reader, x = Recurrent(4), torch.randn(2, 4, 3, 10)
-    assert (reader(x, None) - reader(x.flip(3), None)).abs().min() > 1e-4
-    torch.testing.assert_close(reader(x, None), reader(x.flip(2), None))
+    reader, x, sound = Recurrent(4), torch.randn(2, 4, 3, 10), Sound(None, 10)
+    assert (reader(x, sound) - reader(x.flip(3), sound)).abs().min() > 1e-4
+    torch.testing.assert_close(reader(x, sound), reader(x.flip(2), sound))
 
 
 def test_an_experiment_joins_them() -> None:

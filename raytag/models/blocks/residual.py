@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytag.models.blocks.attention import pixels
-from raytag.models.blocks.fused import batch_norm_relu
-from raytag.models.blocks.padded import Sound, batch_norm, batch_norm_relu_silenced, silenced
+from raytag.models.blocks.fused import batch_norm, batch_norm_relu
+from raytag.models.blocks.padded import Sound
 
 #: Of fewer input channels than a processor's vector holds, torch's strided 1x1 convolution on a CPU writes beyond
 #: its buffers in the backward pass: gradients are wrong, or the process dies (uxlfoundation/oneDNN, issue 6035).
@@ -66,7 +66,8 @@ class Shortcut(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
-        return batch_norm(self.conv(x), self.norm, sound)
+        x = self.conv(x)
+        return self.norm(x) if sound is None else batch_norm(x, self.norm, sound)
 
 
 def _shortcut(in_channels: int, channels: int, stride: int) -> nn.Module:
@@ -94,10 +95,12 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(in_channels, planes, stride)
 
     def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
-        y = batch_norm_relu_silenced(self.conv1(x), self.norm1, sound)
-        y = batch_norm(self.conv2(y), self.norm2, sound)
         skipped = self.shortcut(x, sound) if isinstance(self.shortcut, Shortcut) else x
-        return silenced(F.relu(y + skipped), sound)
+        y = self.conv1(x)
+        if sound is None:
+            return F.relu(self.norm2(self.conv2(batch_norm_relu(y, self.norm1))) + skipped)
+        y = self.conv2(batch_norm(y, self.norm1, sound, slopes=0.0))
+        return batch_norm(y, self.norm2, sound, slopes=0.0, residual=skipped)
 
 
 class Bottleneck(nn.Module):
@@ -169,7 +172,8 @@ class Stem(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
-        return batch_norm_relu_silenced(self.conv(x), self.norm, sound)
+        x = self.conv(x)
+        return batch_norm_relu(x, self.norm) if sound is None else batch_norm(x, self.norm, sound, slopes=0.0)
 
 
 def widened(channels: int, width: float) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from raytag.batch import Outputs
 from raytag.models.blocks.convolution import Pixelwise, check_images
-from raytag.models.blocks.fused import PReLU
+from raytag.models.blocks.fused import batch_norm, max_pool
 from raytag.models.blocks.heads import NormalisedHead
-from raytag.models.blocks.padded import Sound, batch_norm, heard, loudest, silenced
+from raytag.models.blocks.padded import Sound, heard, loudest
 
 #: Units of a recurrent layer, in each direction.
 UNITS = 128
@@ -24,10 +23,10 @@ class Activation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm, self.slopes = nn.BatchNorm2d(channels), PReLU(channels)
+        self.norm, self.slopes = nn.BatchNorm2d(channels), nn.PReLU(channels)
 
-    def forward(self, x: Tensor, sound: Sound | None) -> Tensor:
-        return self.slopes(batch_norm(x, self.norm, sound))
+    def forward(self, x: Tensor, sound: Sound) -> Tensor:
+        return batch_norm(x, self.norm, sound, self.slopes.weight)
 
 
 class ResidualBlock(nn.Module):
@@ -39,12 +38,12 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, kernel, padding=(kernel[0] // 2, 1))
         self.act2 = Activation(channels)
         self.conv3, self.norm3 = Pixelwise(channels, channels), nn.BatchNorm2d(channels)
-        self.slopes = PReLU(channels)
+        self.slopes = nn.PReLU(channels)
 
-    def forward(self, x: Tensor, sound: Sound | None) -> Tensor:
-        y = silenced(self.act1(self.conv1(x), sound), sound)
+    def forward(self, x: Tensor, sound: Sound) -> Tensor:
+        y = self.act1(self.conv1(x), sound)
         y = self.act2(self.conv2(y), sound)
-        return self.slopes(x + batch_norm(self.conv3(y), self.norm3, sound))
+        return batch_norm(self.conv3(y), self.norm3, sound, self.slopes.weight, residual=x)
 
 
 class Block(nn.Module):
@@ -57,14 +56,13 @@ class Block(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
         self.conv = nn.Conv2d(in_channels, channels, kernel, padding=(kernel[0] // 2, 1))
-        self.pool = 2 if kernel[0] > 1 else 1, 2
+        self.high = 2 if kernel[0] > 1 else 1
         self.act = Activation(channels)
         self.residual = ResidualBlock(channels, kernel)
 
-    def forward(self, x: Tensor, sound: Sound | None) -> tuple[Tensor, Sound | None]:
-        x = silenced(batch_norm(x, self.norm, sound), sound)
-        x = F.max_pool2d(self.conv(x), self.pool)  # of an odd number of frames the last is left out
-        sound = None if sound is None else sound.halved()
+    def forward(self, x: Tensor, sound: Sound) -> tuple[Tensor, Sound]:
+        x, sound = self.conv(batch_norm(x, self.norm, sound)), sound.halved()
+        x = max_pool(x, self.high, sound)  # of an odd number of frames the last is left out
         return self.residual(self.act(x, sound), sound), sound
 
 
@@ -83,9 +81,9 @@ class Recurrent(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.gru = nn.GRU(channels, UNITS, batch_first=True, bidirectional=True)
 
-    def forward(self, x: Tensor, sound: Sound | None) -> Tensor:
+    def forward(self, x: Tensor, sound: Sound) -> Tensor:
         steps = self.norm(x.mean(dim=2).transpose(1, 2))  # (B, T, C)
-        if sound is not None:
+        if sound.lengths is not None:
             steps = pack_padded_sequence(steps, sound.lengths.cpu(), batch_first=True, enforce_sorted=False)
         last: Tensor = self.gru(steps)[1]  # (2, B, units)
         return last.transpose(0, 1).flatten(1)

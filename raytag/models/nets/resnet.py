@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from raytag.batch import Outputs
 from raytag.models.blocks.attention import pixels
 from raytag.models.blocks.convolution import check_images
+from raytag.models.blocks.fused import batch_norm
 from raytag.models.blocks.heads import NormalisedHead
-from raytag.models.blocks.padded import batch_norm, heard, loudest, silenced
+from raytag.models.blocks.padded import heard, loudest, silenced
 from raytag.models.blocks.residual import BasicBlock, Bottleneck, Stem, stages, start_by_fan_out, widened
 
 
@@ -93,13 +94,12 @@ class CNNBackbone(nn.Module):
         check_images(x, halvings=0)  # waveforms are none, and clips of any length are taken
         x, sound = heard(x, lengths, 17)
         check_images(x, halvings=5, rounds_up=True)
-        x = silenced(batch_norm(x, self.norm, sound), sound)
-        sound = None if sound is None else sound.halved(rounds_up=True)
+        x, sound = batch_norm(x, self.norm, sound), sound.halved(rounds_up=True)
         x = F.max_pool2d(self.stem(x, sound), 3, 2, padding=1)  # behind a ReLU a zero is as good as no pixel
-        sound = None if sound is None else sound.halved(rounds_up=True)
+        sound = sound.halved(rounds_up=True)
         x = silenced(x, sound)  # the first pixel of padding has seen the last one of sound
         for i, stage in enumerate(self.stages):
-            sound = sound.halved(rounds_up=True) if sound is not None and i > 0 else sound
+            sound = sound.halved(rounds_up=True) if i > 0 else sound
             for block in stage.children():
                 x = block(x, sound)
         embedding = loudest(x, sound)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from raytag import losses, models
 from raytag.batch import Targets
-from raytag.models.blocks import fused
+from raytag.models.blocks import fused, kernels
+from raytag.models.blocks.padded import Sound
 
 Operation = Callable[[Tensor, nn.BatchNorm2d, int], Tensor]
 
@@ -98,7 +99,8 @@ def test_bfloat16_is_rounded_to_nearest_even() -> None:
     values = values[values < 3e38]
     values = np.ascontiguousarray(values[: len(values) // 64 * 64])
     out = np.empty(len(values), np.uint16)
-    fused._activate(values, np.ones(64, np.float32), np.zeros(64, np.float32), out)
+    one, zero = np.ones(64, np.float32), np.zeros(64, np.float32)
+    kernels.activate(values[None], None, np.array([len(values)]), one, zero, None, out[None])
     np.testing.assert_array_equal(out, torch.from_numpy(values).bfloat16().view(torch.uint16).numpy())
 
 
@@ -198,19 +200,97 @@ def test_a_network_gets_the_same_gradients(monkeypatch: pytest.MonkeyPatch, prec
     assert error(ours[0], exact) < (0.2 if precision == "bf16" else 1e-4)
 
 
+def results_of(
+    x: Tensor, grad: Tensor, sound: Sound, kind: str, residual: Tensor | None, double: bool = False
+) -> dict[str, Tensor]:
+    """Of `fused.batch_norm`; in double precision it is torch's operations."""
+    channels, wide = x.shape[1], torch.float64 if double else torch.float32
+    norm = norm_of(channels).to(wide)
+    slopes: Tensor | float = {"none": 1.0, "relu": 0.0}.get(kind, 0.0)
+    if kind == "prelu":
+        slopes = torch.linspace(-0.5, 0.5, channels, dtype=wide).requires_grad_()
+    leaves = [None if v is None else v.detach().to(wide if double else v.dtype, copy=True) for v in (x, residual)]
+    for leaf in leaves:
+        if leaf is not None:
+            leaf.requires_grad_()
+    y = fused.batch_norm(leaves[0], norm, sound, slopes, leaves[1])  # type: ignore[arg-type]
+    assert (type(y.grad_fn).__name__ == "_NormalisedBackward") is not double
+    y.backward(grad.to(y.dtype))
+    results = {"y": y, "weight": norm.weight.grad, "bias": norm.bias.grad}
+    results |= {name: leaf.grad for name, leaf in zip(("x", "residual"), leaves, strict=True) if leaf is not None}
+    if isinstance(slopes, Tensor):
+        results["slopes"] = slopes.grad
+    return results | {k: v for k, v in norm.state_dict().items() if k not in ("weight", "bias")}  # type: ignore[return-value]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(4, 16, 32, 64), (3, 5, 1, 10), (5, 300, 4, 2)])
-def test_a_fast_prelu_is_torchs(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("kind", ["none", "relu", "prelu"])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("shape", [(4, 16, 8, 64), (3, 5, 1, 10), (5, 300, 4, 3)])
+def test_all_of_it_is_torchs(
+    shape: tuple[int, ...], padded: bool, kind: str, added: bool, dtype: torch.dtype
+) -> None:
     torch.manual_seed(0)
-    x, grad = (torch.randn(shape).to(dtype).to(memory_format=torch.channels_last) for _ in range(2))
-    slopes, results = torch.linspace(-0.5, 0.5, shape[1]).bfloat16(), []
-    for layer, cast in ((fused.PReLU(shape[1]), dtype), (nn.PReLU(shape[1]).double(), torch.float64)):
-        layer.weight.data.copy_(slopes)
-        leaf = x.detach().to(cast, copy=True).requires_grad_()
-        y = layer(leaf)
-        y.backward(grad.to(cast))
-        results.append({"y": y, "x": leaf.grad, "slopes": layer.weight.grad})
-    assert results[0]["x"].is_contiguous(memory_format=torch.channels_last)
-    for name, value in results[0].items():
-        assert value.dtype == (torch.float32 if name == "slopes" else dtype)
-        assert error(value, results[1][name]) < (4e-3 if dtype == torch.bfloat16 else 1e-6), name
+    draws = [torch.randn(shape).to(dtype).to(memory_format=torch.channels_last) for _ in range(3)]
+    x, grad, residual = draws[0] * 2 + 3, draws[1], draws[2] if added else None
+    lengths = torch.randint(1, shape[3], shape[:1]) if padded else None
+    sound = Sound(lengths, shape[3])
+    expected = results_of(x, grad, sound, kind, residual, double=True)
+    if sound.padding is not None:  # is not read
+        for v in (x, *draws[1:]):
+            v.masked_fill_(sound.padding, torch.nan)
+    found = results_of(x, grad, sound, kind, residual)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        images = name in ("y", "x", "residual")
+        assert value.dtype == (dtype if images else torch.int64 if "tracked" in name else torch.float32)
+        # the residual's gradient is rounded before that of x is made of it
+        rounding = (6e-3 if images else 1e-4) if dtype == torch.bfloat16 else 3e-6
+        assert error(value, expected[name]) < rounding, name
+        if images and sound.padding is not None:
+            assert not value.masked_select(sound.padding).any()
+
+
+def test_prediction_of_padded_batches_is_torchs() -> None:
+    torch.manual_seed(8)
+    x, residual = (torch.randn(3, 4, 5, 7).to(memory_format=torch.channels_last) for _ in range(2))
+    sound, norm, slopes = Sound(torch.tensor([7, 1, 4]), 7), norm_of(4).eval(), torch.linspace(-1, 1, 4)
+    for added in (None, residual):
+        expected = fused.batch_norm(x, norm, sound, slopes, added)  # with gradients
+        assert "Normalised" not in type(expected.grad_fn).__name__
+        with torch.no_grad():
+            torch.testing.assert_close(fused.batch_norm(x, norm, sound, slopes, added), expected)
+
+
+def test_a_batch_of_one_pixel_is_torchs_error() -> None:
+    one = torch.randn(1, 4, 1, 1).to(memory_format=torch.channels_last)
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        fused.batch_norm(one, norm_of(4), Sound(None, 1), 0.0, one)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("high", [1, 2])
+@pytest.mark.parametrize("scale", [0.7, 20.0])
+def test_maximum_pooling_is_torchs_to_the_bit(scale: float, high: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(9)
+    x = (scale * torch.randn(3, 5, 7, 9)).round().to(dtype).to(memory_format=torch.channels_last)  # many are equal
+    x[0, 0, 0, 1] = torch.nan
+    x.requires_grad_()
+    found, expected = fused.max_pool(x, high, Sound(None, 4)), F.max_pool2d(x, (high, 2))
+    assert type(found.grad_fn).__name__ == "_MaxPoolBackward"
+    assert torch.equal(found.nan_to_num(1e4), expected.nan_to_num(1e4))
+    weight = torch.randn_like(expected)
+    weight[0, 0, 0, 0] = 0  # of NaN
+    ours, theirs = (torch.autograd.grad(y, x, weight)[0] for y in (found, expected))
+    assert torch.equal(ours, theirs)
+
+
+def test_maximum_pooling_leaves_padding_out() -> None:
+    x = torch.randn(2, 3, 4, 9).to(memory_format=torch.channels_last).requires_grad_()
+    found = fused.max_pool(x, 2, Sound(torch.tensor([4, 2]), 4))
+    assert torch.equal(found[..., :2], F.max_pool2d(x, 2)[..., :2])
+    found.sum().backward()
+    assert x.grad is not None
+    assert [g[..., :8].any(dim=(0, 1)).tolist() for g in x.grad] == [[True] * 8, [True] * 4 + [False] * 4]
+    assert not x.grad[..., 8].any()
