@@ -92,9 +92,12 @@ class Features(Member):
         Hz.
     level_of : str
         What `level` measures, in words.
+    kernels : tuple of str
+        Rooms with kernels that trainings on it need besides those of all trainings (`raytag.compiled.once`).
     """
 
     level_of: ClassVar[str]
+    kernels: ClassVar[tuple[str, ...]] = ()
 
     sample_rate: int
 

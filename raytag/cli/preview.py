@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     options.check()
     chosen = space.load(options.space).fix(options.changes())
     console = make_console()
-    heard = any(features.name == "Waveforms" for features in chosen.feature_sets)
-    with compiling(console, "features", "train", *["inputs.waveforms"] * heard) as wait_for_kernels:
+    rooms = sorted({room for features in chosen.feature_sets for room in features.kernels})
+    with compiling(console, "features", "train", *rooms) as wait_for_kernels:
         table = datasets.load(arguments.data, seed=arguments.seed)
         if not 0 <= arguments.fold < table.n_folds:
             raise ValueError(f"--fold {arguments.fold}: the dataset has the folds 0 to {table.n_folds - 1}")

@@ -39,7 +39,7 @@ def start(options: LaunchOptions, console: Console) -> int:
         # a dry run extracts none; where some are cached, the first worker that finds others compiles for its node
         extracts = not (options.dry_run or all(cache.exists("manifest.parquet") for cache in caches))
         rooms = ["features", "train"] if extracts else ["train"]
-        rooms += ["inputs.waveforms"] * any(features.name == "Waveforms" for features in sets)
+        rooms += sorted({room for features in sets for room in features.kernels})
         wait_for_kernels = stack.enter_context(compiling(console, *rooms))
         directory = options.data if options.data is not None else demo(options, console)
         table = datasets.load(

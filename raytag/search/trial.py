@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import ray
@@ -22,7 +23,6 @@ from raytag.errors import NoRoomError, redacted
 from raytag.features.bank import Bank, mapped_bank
 from raytag.features.cache import Manifest
 from raytag.features.manifest import feature_hash
-from raytag.inputs.waveforms.warmup import warm_up as warm_up_waveforms
 from raytag.parts import Features
 from raytag.store.files import Storage
 from raytag.store.run import RunStore
@@ -117,8 +117,8 @@ def run_trial(config: Mapping[str, Any], shared: Shared) -> None:
         plugins.trust(shared.trusted)
         store = RunStore(shared.runs_dir, shared.run)  # fails on a node that joined late and sees other files
         experiment = store.experiment(config["experiment"])
-        if experiment.features.name == "Waveforms":
-            warm_up_waveforms()
+        for room in experiment.features.kernels:
+            import_module(f"raytag.{room}.warmup").warm_up()
         should_stop = StopFlag(store.storage, shared.stop_file)
         if shared.waits_for_room:
             store.storage.patience = partial(wait_for_room, should_stop=should_stop, tell=tell)

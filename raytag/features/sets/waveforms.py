@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from raytag.features.sets.base import FULL_SCALE, OfRecordings
 
@@ -23,6 +23,8 @@ class Waveforms(OfRecordings):
     Samples beyond full scale, which float files and resampling have, are cut off at it; where they are many, that
     is remarked.
     """
+
+    kernels: ClassVar[tuple[str, ...]] = ("inputs.waveforms",)
 
     @property
     def width(self) -> int:
