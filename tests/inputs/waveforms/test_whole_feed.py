@@ -8,10 +8,13 @@ import torch
 from torch import nn
 
 from raytag import predict as module
+from raytag import space
 from raytag.batch import Drawn, Outputs
 from raytag.experiment import Experiment, Features, Input
 from raytag.features.bank import Bank
+from raytag.features.shards import compute_clip
 from raytag.inputs.waveforms.whole_feed import WholeFeed, mix_waveforms
+from raytag.models.tagger import tagger
 from raytag.predict import Line, Windows, predict, predict_middles
 
 RATE = 1000
@@ -199,3 +202,25 @@ def test_clips_that_come_a_few_at_a_time_get_the_same_batches():
     assert len(found) > 3
     assert net.seen == shapes
     assert np.array_equal(np.concatenate(found), whole)
+
+
+def test_recordings_joined_to_half_a_minute_train_in_crops_and_are_predicted_whole(shared):
+    features = Features("Waveforms", trim_db=None)
+    files = sorted((shared / "data/esc10/audio").glob("*.ogg"))[:11]
+    cells = [compute_clip(file.name, str(file), (), features)["features"] for file in files]
+    joined = [np.frombuffer(b"".join(own), "<i2") for own in (cells[:6], cells[6:9], cells[9:10], cells[10:])]
+    bank = Bank(np.concatenate(joined)[:, None], np.cumsum([0, *map(len, joined)]), list("abcd"))
+    assert bank.frames[0] > 29 * features.sample_rate
+    _, recipe = space.load("ex4sperans_2d").firsts
+    experiment = recipe.replace({"model.base_size": 4, "input.whole_seconds": 20.0})
+    made, net = experiment.input.open(bank, features), tagger(experiment, 4)
+    batch = made.training(drawn([0, 1, 2, 3], [1, 2, 3, 0]), np.random.default_rng(0))
+    most = 15 * features.sample_rate
+    assert most < 1.12 * batch.x.shape[1] < 1.25 * most  # a crop of 15 s, at a speed of 0.9 to 1.1
+    loss = experiment.loss.build(4)(batch.through(net.train()), batch.targets)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+    rows = np.arange(4)
+    assert made.count_tiles(rows).tolist() == [2, 1, 1, 1]
+    together, alone = predict(net, made, rows, CPU), [predict(net, made, rows[i : i + 1], CPU)[0] for i in rows]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
