@@ -19,8 +19,9 @@ The augmented recipe of ex4sperans in small beside that of argus-freesound, thre
 differ in their seeds, and its others are the rest of the runs. An *error* is what a true label's precision lacks
 of 1. Printed are the correlations of errors between pairs of models; then the lwlrap of blends with equal
 weights, and what they have more than the base of the better family with as many seeds. *Nested*: the better
-family, and the best three, are chosen for each fold on the other folds; *test*: by all folds. Labels of all
-rotations are pooled; intervals (95 %) come from a bootstrap by source recording over all rotations together.
+family, and the best three, are chosen for each fold on the other folds; *test*: by all folds; *ahead*: in how
+many rotations on test. Labels of all rotations are pooled; intervals (95 %) come from a bootstrap by source
+recording over all rotations together.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from raytag.store.run import RunStore
 
 SEEDS = 3
 PARTS = ("nested", "test")
+WIDTH = 180  # of the tables
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def main() -> None:
     drawn = Sources(sources["nested"] + sources["test"], args.seed)
     weights = {part: drawn.weights(sources[part])[:, np.concatenate(clips[part])] for part in PARTS}
     console = make_console()
+    console.width = max(console.width, WIDTH)
     console.print(f"{len(rotations)} rotations, {len(drawn)} source recordings; 95 % by source")
     console.print(correlations(rotations, weights))
     console.print(blends(rotations, weights, args.blend))
@@ -173,9 +176,7 @@ def correlated(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def blends(rotations: Sequence[Rotation], weights: dict[str, np.ndarray], kind: str) -> Table:
     """Of every way nested and test lwlrap, and what it has more than the better family alone."""
-    table = make_table(
-        "blend", "trainings", "nested", "test", "nested gain", "test gain", "rotations ahead on test"
-    )
+    table = make_table("blend", "trainings", "nested", "test", "nested gain", "test gain", "ahead")
     one, other = rotations[0].base
 
     def better(r: Rotation, shown: np.ndarray) -> str:
