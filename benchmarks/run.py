@@ -10,6 +10,7 @@ Every script can also be run alone; its --help says what it measures.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -41,6 +42,8 @@ def commands() -> dict[str, list[list[str]]]:
         "lsep": [[]],
         "subsets": [[], ["--task", "all"], ["--task", "thirty"]],
         "stackers": [[]],
+        "waveforms": [[], ["--magnitudes"], ["--effects"]],
+        **({"waveform_network": [[]]} if shutil.which("sox") else {}),
     }
 
 

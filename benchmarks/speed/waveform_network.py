@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 
 from raytag import space
 from raytag.datasets import load
+from raytag.datasets.demo import make_demo
 from raytag.datasets.table import ClipTable
 from raytag.experiment import Experiment
 from raytag.features.bank import Bank
@@ -40,6 +41,7 @@ from raytag.train.fold import FoldTraining
 from raytag.train.memory import tune_malloc
 from raytag.train.sources import split
 
+HERE = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 WAYS = {"PyTorch": "plain", "raytag": "raytag"}
 WORK = {"training": "samples", "prediction": "clips"}
@@ -47,7 +49,7 @@ WORK = {"training": "samples", "prediction": "clips"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of recordings of 44.1 kHz, in folds")
+    parser.add_argument("--data", type=Path, help="a folder of recordings of 44.1 kHz; by default the demo data")
     parser.add_argument("--base-size", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=4.0, help="crops in training (default 4)")
     parser.add_argument("--batch", type=int, default=20)
@@ -71,6 +73,7 @@ def main() -> None:
         way, work = args.serve
         {"plain": serve_plain, "raytag": serve_raytag}[way](work, args, experiment.replace(sizes))
         return
+    args.data = args.data or make_demo(HERE / "data" / "demo")
     tables = {}
     for work, unit in WORK.items():
         told = [f"--{name}={getattr(args, name.replace('-', '_'))}" for name in ("data", "base-size", "seconds")]
