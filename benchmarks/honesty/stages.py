@@ -11,7 +11,8 @@ whether labels of a fold reach the child that is scored on it.
     python benchmarks/honesty/stages.py --run stages --permuted permuted --permute 1
 
 Of each experiment cv_lwlrap, lwlrap on the hidden test clips (geometric mean of the folds' models) and its
-difference from the first stage, with 95 % intervals by source recording. Of the noisy clips that are trained on:
+difference from the first stage, with 95 % intervals by source recording; and lwlrap there of one fold's model at a
+time, mean over folds, which out-of-fold scores are to be compared with. Of the noisy clips that are trained on:
 precision is the share of their labels that is true, recall the share of their true labels that they have, and
 *right* the share of clips whose labels are the true ones.
 
@@ -33,8 +34,8 @@ from rich.table import Table
 from raytag.console import duration, make_console
 from raytag.datasets import load
 from raytag.datasets.table import ClipTable, multi_hot
-from raytag.ensemble.predictions.oof import load_oof
-from raytag.metrics import label_precisions
+from raytag.ensemble.predictions.oof import OofMatrix, load_oof
+from raytag.metrics import label_precisions, lwlrap
 from raytag.search.leaderboard import leaderboard
 from raytag.store.run import RunStore
 from raytag.train.sources import split
@@ -101,6 +102,7 @@ def report(store: RunStore, data: Path, first: str) -> None:
         "cv_lwlrap",
         "test",
         f"test - {first}",
+        "test, one model",
         "seconds",
         "with earlier stages",
         "labels of noisy clips, all folds",
@@ -115,6 +117,7 @@ def report(store: RunStore, data: Path, first: str) -> None:
             f"{row['cv_lwlrap']:.4f}",
             cell(values[name].mean(), own),
             "" if name == parent else cell(gain.mean(), samples(gain, weights), "+"),
+            f"{np.mean([lwlrap(targets, of_fold(store, name, k, oof)) for k in range(store.n_folds)]):.4f}",
             duration(row["seconds"]),
             duration(row["total_seconds"]),
             kept_labels(store, name, clips_of_run, data),
@@ -126,6 +129,11 @@ def report(store: RunStore, data: Path, first: str) -> None:
         read_labels(data / file, fnames, oof.classes) for file in ("train_noisy.csv", "truth/train_noisy.csv")
     )
     print(f"all {len(fnames)} noisy clips: {quality(*tables)}")
+
+
+def of_fold(store: RunStore, name: str, fold: int, oof: OofMatrix) -> np.ndarray:
+    """What one fold's model predicts of the test clips."""
+    return store.fold(name, fold).test().set_index("fname").loc[list(oof.test_fnames), list(oof.classes)].to_numpy()
 
 
 def read_labels(file: Path, fnames: Sequence[str], classes: tuple[str, ...]) -> np.ndarray:

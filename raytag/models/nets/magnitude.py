@@ -68,10 +68,10 @@ class Magnitudes(nn.Module):
         return self.with_channels(self._spectra(x.float(), lengths)), 1 + lengths // self.hop_length
 
     def with_channels(self, spectra: Tensor) -> Tensor:
-        """(B, bands, frames) -> (B, channels, bands, frames)."""
+        """(B, bands, frames) -> (B, channels, bands, frames); two channels lie side by side in memory."""
         if self.channels == 2:
             position = torch.linspace(-1, 1, self.n_bands, device=spectra.device)[:, None].expand_as(spectra)
-            return torch.stack([spectra, position], dim=1)
+            return torch.stack([spectra, position], dim=3).permute(0, 3, 1, 2)
         return spectra[:, None].expand(-1, self.channels, -1, -1)
 
     def _spectra(self, x: Tensor, lengths: Tensor | None) -> Tensor:
