@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,3 +106,16 @@ def of_models(oof: OofMatrix, models: Sequence[int]) -> OofMatrix:
         test=None if oof.test is None else oof.test[chosen],
         origin=tuple(oof.origin[m] for m in chosen),
     )
+
+
+def fold_tests(store: RunStore, oof: OofMatrix) -> np.ndarray:
+    """Test predictions of each fold's model, (n_folds, n_models, n_test, n_classes)."""
+    found = []
+    for k in range(store.n_folds):
+        frames = [store.fold(e, k).test() for e in oof.experiments]
+        found.append(
+            np.stack(
+                [f.set_index("fname").loc[list(oof.test_fnames), list(oof.classes)].to_numpy() for f in frames]
+            )
+        )
+    return np.stack(found)

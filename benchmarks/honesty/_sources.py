@@ -49,6 +49,12 @@ def interval(drawn: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def cell(value: float, drawn: np.ndarray, sign: str = "") -> str:
+    """A value of a table with its interval; ``sign="+"`` for differences."""
+    low, high = interval(drawn)
+    return f"{value:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
+
+
 def read_truth(file: Path, fnames: Sequence[str], classes: Sequence[str]) -> tuple[np.ndarray, list[list[str]]]:
     """Targets (n_clips, n_classes) float32 and source recordings of clips, from a CSV fname,labels,sources."""
     truth = pd.read_csv(file, dtype=str).set_index("fname").loc[list(fnames)]

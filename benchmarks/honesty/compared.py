@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 from _kept import keep, opened
-from _sources import Sources, interval, read_truth, samples
+from _sources import Sources, cell, read_truth, samples
 from rich.table import Table
 
 from raytag.console import make_console
@@ -91,9 +91,7 @@ def main() -> None:
             own = np.concatenate([found.mean(axis=0) for found in values[name][part]])
             if name != base:
                 own = own - np.concatenate([found.mean(axis=0) for found in values[base][part]])
-            low, high = interval(samples(own, weights[part]))
-            sign = "" if name == base else "+"
-            cells.append(f"{own.mean():{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]")
+            cells.append(cell(own.mean(), samples(own, weights[part]), "" if name == base else "+"))
         pairs = zip(values[name]["test"], values[base]["test"], strict=True)
         worse = sum(int((own.mean(axis=1) < whole.mean(axis=1)).sum()) for own, whole in pairs)
         table.add_row(name, *cells, "" if name == base else f"{worse} of {repeats * len(stores)}")

@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 from _kept import keep, opened
-from _sources import Sources, interval, read_truth, samples
+from _sources import Sources, cell, interval, read_truth, samples
 from rich.table import Table
 
 from raytag.blends.means.base import blend
@@ -201,6 +201,8 @@ def blends(rotations: Sequence[Rotation], weights: dict[str, np.ndarray], kind: 
 
     ways: dict[str, tuple[int, list[Choose]]] = {
         "better family": (SEEDS, [lambda r, shown: r.base[better(r, shown)]]),
+        f"{one}, one seed": (1, mixed(1, 0)),
+        f"{other}, one seed": (1, mixed(0, 1)),
         one: (SEEDS, mixed(SEEDS, 0)),
         other: (SEEDS, mixed(0, SEEDS)),
         f"2 {one}, 1 {other}": (SEEDS, mixed(2, 1)),
@@ -219,13 +221,19 @@ def blends(rotations: Sequence[Rotation], weights: dict[str, np.ndarray], kind: 
     }
     base = next(iter(found.values()))
     for way, values in found.items():
-        cells = [cell(np.concatenate(values[part]), weights[part]) for part in PARTS]
+        cells = [told(values[part], weights[part]) for part in PARTS]
         if values is not base:
             gains = {part: [v - b for v, b in zip(values[part], base[part], strict=True)] for part in PARTS}
-            cells += [cell(np.concatenate(gains[part]), weights[part], "+") for part in PARTS]
+            cells += [told(gains[part], weights[part], "+") for part in PARTS]
             cells.append(f"{sum(bool(gain.mean() > 0) for gain in gains['test'])} of {len(rotations)}")
         table.add_row(way, str(ways[way][0]), *cells)
     return table
+
+
+def told(values: Sequence[np.ndarray], weights: np.ndarray, sign: str = "") -> str:
+    """The mean over all labels of all rotations, with its interval."""
+    together = np.concatenate(values)
+    return cell(together.mean(), samples(together, weights), sign)
 
 
 def make_table(*columns: str) -> Table:
@@ -233,11 +241,6 @@ def make_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column == columns[0] else "right", no_wrap=True)
     return table
-
-
-def cell(values: np.ndarray, weights: np.ndarray, sign: str = "") -> str:
-    low, high = interval(samples(values, weights))
-    return f"{values.mean():{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from _kept import of_models, opened
+from _kept import fold_tests, of_models, opened
 from _sources import Sources, interval, read_truth, samples
 from rich.console import Console
 from rich.table import Table
@@ -133,19 +133,6 @@ def rotation(
         f"{final.nested:.4f}, test {pool.values[FINAL, 'test'][-1].mean():.4f}; best single test "
         f"{pool.values['single', 'test'][-1].mean():.4f}",
     )
-
-
-def fold_tests(store: RunStore, oof: OofMatrix) -> np.ndarray:
-    """Test predictions of each fold's model, (n_folds, n_models, n_test, n_classes)."""
-    found = []
-    for k in range(store.n_folds):
-        frames = [store.fold(e, k).test() for e in oof.experiments]
-        found.append(
-            np.stack(
-                [f.set_index("fname").loc[list(oof.test_fnames), list(oof.classes)].to_numpy() for f in frames]
-            )
-        )
-    return np.stack(found)
 
 
 def one_fold(found: Found, folds: np.ndarray, targets: np.ndarray, kind: str) -> np.ndarray:

@@ -28,13 +28,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _sources import Sources, interval, read_truth, samples
+from _kept import fold_tests
+from _sources import Sources, cell, read_truth, samples
 from rich.table import Table
 
 from raytag.console import duration, make_console
 from raytag.datasets import load
 from raytag.datasets.table import ClipTable, multi_hot
-from raytag.ensemble.predictions.oof import OofMatrix, load_oof
+from raytag.ensemble.predictions.oof import load_oof
 from raytag.metrics import label_precisions, lwlrap
 from raytag.search.leaderboard import leaderboard
 from raytag.store.run import RunStore
@@ -94,6 +95,7 @@ def report(store: RunStore, data: Path, first: str) -> None:
     }
     parent = next(name for name in values if name.rpartition("-")[0] == first)
     board = leaderboard(store, leaky=True).set_index("experiment")
+    folds, number = fold_tests(store, oof), {name: m for m, name in enumerate(oof.experiments)}
     clips_of_run = load(str(data)).drop(store.quarantine()["clip"].tolist())
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in (
@@ -117,7 +119,7 @@ def report(store: RunStore, data: Path, first: str) -> None:
             f"{row['cv_lwlrap']:.4f}",
             cell(values[name].mean(), own),
             "" if name == parent else cell(gain.mean(), samples(gain, weights), "+"),
-            f"{np.mean([lwlrap(targets, of_fold(store, name, k, oof)) for k in range(store.n_folds)]):.4f}",
+            f"{np.mean([lwlrap(targets, test[number[name]]) for test in folds]):.4f}",
             duration(row["seconds"]),
             duration(row["total_seconds"]),
             kept_labels(store, name, clips_of_run, data),
@@ -129,11 +131,6 @@ def report(store: RunStore, data: Path, first: str) -> None:
         read_labels(data / file, fnames, oof.classes) for file in ("train_noisy.csv", "truth/train_noisy.csv")
     )
     print(f"all {len(fnames)} noisy clips: {quality(*tables)}")
-
-
-def of_fold(store: RunStore, name: str, fold: int, oof: OofMatrix) -> np.ndarray:
-    """What one fold's model predicts of the test clips."""
-    return store.fold(name, fold).test().set_index("fname").loc[list(oof.test_fnames), list(oof.classes)].to_numpy()
 
 
 def read_labels(file: Path, fnames: Sequence[str], classes: tuple[str, ...]) -> np.ndarray:
@@ -163,11 +160,6 @@ def quality(given: np.ndarray, true: np.ndarray) -> str:
     precision, recall = (given & true).sum() / given.sum(), (given & true).sum() / true.sum()
     right = (given == true).all(1).mean()
     return f"{len(given)}: precision {precision:.3f}, recall {recall:.3f}, right {right:.3f}"
-
-
-def cell(value: float, drawn: np.ndarray, sign: str = "") -> str:
-    low, high = interval(drawn)
-    return f"{value:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from _sources import Sources, interval, read_truth, samples
+from _sources import Sources, cell, read_truth, samples
 from rich.console import Console
 from rich.table import Table
 
@@ -133,16 +133,11 @@ def report(console: Console, found: list[Values], weights: dict[str, np.ndarray]
             draws[-1][gain] = draws[-1][kept] - draws[-1][single]
     for what in means[0]:
         cells = [
-            cell(mean[what], own[what], what.startswith("gain")) for mean, own in zip(means, draws, strict=True)
+            cell(mean[what], own[what], "+" if what.startswith("gain") else "")
+            for mean, own in zip(means, draws, strict=True)
         ]
-        table.add_row(what, *cells, cell(means[1][what] - means[0][what], draws[1][what] - draws[0][what], True))
+        table.add_row(what, *cells, cell(means[1][what] - means[0][what], draws[1][what] - draws[0][what], "+"))
     console.print(table)
-
-
-def cell(value: float, drawn: np.ndarray, signed: bool) -> str:
-    sign = "+" if signed else ""
-    low, high = interval(drawn)
-    return f"{value:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
 
 
 if __name__ == "__main__":

@@ -52,7 +52,11 @@ def batch_norm_relu(x: Tensor, norm: nn.BatchNorm2d, pool: int = 1) -> Tensor:
 
 
 def batch_norm(
-    x: Tensor, norm: nn.BatchNorm2d, sound: Sound, slopes: Tensor | float = 1.0, residual: Tensor | None = None
+    x: Tensor,
+    norm: nn.BatchNorm2d,
+    sound: Sound | None,
+    slopes: Tensor | float = 1.0,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """``prelu(norm(x) + residual, slopes)``, in training with the statistics of what is sound; zeros for padding.
 
@@ -61,7 +65,7 @@ def batch_norm(
     x, norm
         As for `batch_norm_relu`.
     sound
-        What of ``x`` it is. The rest is not read, and gets no gradient.
+        What of ``x`` it is; None: all. The rest is not read, and gets no gradient.
     slopes
         What negative values are multiplied by, (C,) or one number: 0 is a ReLU, 1 changes nothing.
     residual

@@ -96,10 +96,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
         skipped = self.shortcut(x, sound) if isinstance(self.shortcut, Shortcut) else x
-        y = self.conv1(x)
+        y = self.conv2(batch_norm(self.conv1(x), self.norm1, sound, slopes=0.0))
         if sound is None:
-            return F.relu(self.norm2(self.conv2(batch_norm_relu(y, self.norm1))) + skipped)
-        y = self.conv2(batch_norm(y, self.norm1, sound, slopes=0.0))
+            return F.relu(self.norm2(y) + skipped)
         return batch_norm(y, self.norm2, sound, slopes=0.0, residual=skipped)
 
 
@@ -172,8 +171,7 @@ class Stem(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor, sound: Sound | None = None) -> Tensor:
-        x = self.conv(x)
-        return batch_norm_relu(x, self.norm) if sound is None else batch_norm(x, self.norm, sound, slopes=0.0)
+        return batch_norm(self.conv(x), self.norm, sound, slopes=0.0)
 
 
 def widened(channels: int, width: float) -> int:
